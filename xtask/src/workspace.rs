@@ -1,0 +1,139 @@
+//! What the repository holds: its root, its target folder, its crates.
+
+use crate::shell;
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Folders whose crates are Wasm components. `*` stands for one folder's name.
+const GUEST_FOLDERS: &[&str] = &["plugins/*", "examples/*/plugin", "tests/guests/*"];
+
+/// The repository's root.
+pub(crate) fn root() -> PathBuf {
+    // Cargo sets the variable when it runs us; a binary started by hand falls back to its build's.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").filter(|_| is_ours());
+    let here = here.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    here.parent().map_or(here.clone(), Path::to_path_buf)
+}
+
+/// Whether the variables of the surrounding cargo speak of this package.
+fn is_ours() -> bool {
+    std::env::var_os("CARGO_PKG_NAME").is_some_and(|name| name == env!("CARGO_PKG_NAME"))
+}
+
+/// A crate that becomes a Wasm component.
+pub(crate) struct Guest {
+    /// The package's name, such as `plugin-filter`.
+    pub(crate) package: String,
+    /// The file's stem that cargo writes, such as `plugin_filter`.
+    pub(crate) artifact: String,
+    /// Its `Cargo.toml`.
+    pub(crate) manifest: PathBuf,
+}
+
+impl Guest {
+    /// The name that pipelines use: the package's without `plugin-`.
+    pub(crate) fn name(&self) -> &str {
+        self.package
+            .strip_prefix("plugin-")
+            .unwrap_or(&self.package)
+    }
+
+    /// Whether it exists to misbehave: such a crate has no native tests.
+    pub(crate) fn is_test_guest(&self) -> bool {
+        self.manifest.starts_with(root().join("tests"))
+    }
+}
+
+/// What `cargo metadata` says of one workspace.
+pub(crate) struct Workspace {
+    /// The target folder, wherever the user has put it.
+    pub(crate) target: PathBuf,
+    /// Every crate that becomes a component.
+    pub(crate) guests: Vec<Guest>,
+    /// The names of all other packages.
+    pub(crate) natives: Vec<String>,
+}
+
+impl Workspace {
+    /// Reads the repository's own workspace.
+    pub(crate) fn load() -> Result<Self> {
+        Self::load_from(&root().join("Cargo.toml"))
+    }
+
+    /// Reads the workspace of another manifest.
+    pub(crate) fn load_from(manifest: &Path) -> Result<Self> {
+        let text = shell::output(
+            shell::cargo()
+                .args([
+                    "metadata",
+                    "--no-deps",
+                    "--format-version",
+                    "1",
+                    "--manifest-path",
+                ])
+                .arg(manifest),
+        )?;
+        Self::parse(&text)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let metadata: Value = serde_json::from_str(text).context("cargo metadata is not JSON")?;
+        let target = metadata["target_directory"]
+            .as_str()
+            .context("no target directory")?;
+        let mut workspace = Self {
+            target: target.into(),
+            guests: Vec::new(),
+            natives: Vec::new(),
+        };
+        for package in metadata["packages"].as_array().context("no packages")? {
+            let name = package["name"].as_str().context("a package without name")?;
+            let manifest: PathBuf = package["manifest_path"]
+                .as_str()
+                .context("a package without manifest")?
+                .into();
+            match component(package).filter(|_| is_guest_folder(&manifest)) {
+                Some(artifact) => {
+                    workspace.guests.push(Guest {
+                        package: name.into(),
+                        artifact,
+                        manifest,
+                    });
+                }
+                None => workspace.natives.push(name.into()),
+            }
+        }
+        Ok(workspace)
+    }
+}
+
+/// The file stem of a package's dynamic library, if it has one.
+fn component(package: &Value) -> Option<String> {
+    let targets = package["targets"].as_array()?;
+    let library = targets.iter().find(|target| {
+        target["crate_types"]
+            .as_array()
+            .is_some_and(|types| types.iter().any(|t| t == "cdylib"))
+    })?;
+    Some(library["name"].as_str()?.replace('-', "_"))
+}
+
+fn is_guest_folder(manifest: &Path) -> bool {
+    let root = root();
+    let Some(folder) = manifest
+        .parent()
+        .and_then(|folder| folder.strip_prefix(&root).ok())
+    else {
+        return false;
+    };
+    GUEST_FOLDERS.iter().any(|pattern| {
+        let wanted: Vec<&str> = pattern.split('/').collect();
+        let found: Vec<_> = folder.components().map(|part| part.as_os_str()).collect();
+        wanted.len() == found.len()
+            && wanted
+                .iter()
+                .zip(found)
+                .all(|(wanted, found)| *wanted == "*" || found == *wanted)
+    })
+}
