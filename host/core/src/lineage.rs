@@ -1,0 +1,255 @@
+//! Where each row of a batch came from: the way back to the source's own bytes.
+
+use std::sync::Arc;
+
+use arrow_buffer::ScalarBuffer;
+use bytes::Bytes;
+
+/// A stretch of one split as its reader gave it: the unit of decoding, and what dead letters point into.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The split's number, unique within its source for the life of the job.
+    pub split: u32,
+    /// What people call the split: a path, a topic's partition.
+    pub split_name: Arc<str>,
+    /// The offset of the first row: rows of a split are numbered from 0.
+    pub first_offset: u64,
+    /// The rows' original bytes, if there are any (a generator has none).
+    pub bytes: Bytes,
+    /// Row `i` is `bytes[spans[i].0 .. spans[i].1]`.
+    pub spans: Vec<(u32, u32)>,
+}
+
+impl Chunk {
+    /// The original bytes of a row; none where the source has no bytes.
+    pub fn row(&self, row: u32) -> Option<Bytes> {
+        let (start, end) = *self.spans.get(row as usize)?;
+        Some(self.bytes.slice(start as usize..end as usize))
+    }
+}
+
+/// Rows that an operator emitted for the rows of its input.
+#[derive(Debug)]
+pub struct Derived {
+    /// The operator's uid: its name in the pipeline document.
+    pub operator: Arc<str>,
+    /// SHA-256 of the plugin that emitted the rows; empty for built-in operators.
+    pub plugin: Arc<str>,
+    /// The rows of the operator's input batch.
+    pub parent: Lineage,
+    /// What caused each row.
+    pub causes: Vec<Cause>,
+}
+
+/// What made an operator emit a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The `ordinal`-th row emitted for this row of the parent.
+    Row {
+        /// Row of the parent batch.
+        row: u32,
+        /// Counts from 0 for each row and output.
+        ordinal: u32,
+    },
+    /// A timer.
+    Timer(Arc<TimerCause>),
+}
+
+/// The firing that caused a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimerCause {
+    /// The key, encoded.
+    pub key: Bytes,
+    /// The timer's name.
+    pub name: Arc<str>,
+    /// When it was due, in microseconds.
+    pub time: i64,
+    /// Counts from 0 for each firing and output.
+    pub ordinal: u32,
+}
+
+/// Where a stretch of rows came from.
+#[derive(Debug, Clone)]
+pub enum Ancestor {
+    /// From a source.
+    Chunk(Arc<Chunk>),
+    /// From an operator.
+    Derived(Arc<Derived>),
+}
+
+/// The origin of every row of a batch: positions in the concatenation of its ancestors.
+///
+/// A batch straight from a source costs one pointer; a selection of it four bytes a row.
+#[derive(Debug, Clone, Default)]
+pub struct Lineage {
+    ancestors: Vec<(Ancestor, u32)>,
+    /// Position of each row; `None` is the identity.
+    index: Option<ScalarBuffer<u32>>,
+    len: usize,
+}
+
+impl Lineage {
+    /// All `len` rows of one ancestor, in order.
+    pub fn whole(ancestor: Ancestor, len: usize) -> Self {
+        Self {
+            ancestors: vec![(ancestor, small(len))],
+            index: None,
+            len,
+        }
+    }
+
+    /// The given rows of an ancestor that has `ancestor_len` rows.
+    pub fn rows_of(ancestor: Ancestor, ancestor_len: usize, rows: ScalarBuffer<u32>) -> Self {
+        let len = rows.len();
+        Self {
+            ancestors: vec![(ancestor, small(ancestor_len))],
+            index: Some(rows),
+            len,
+        }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The rows at `indices`, in that order.
+    pub fn take(&self, indices: &[u32]) -> Self {
+        let index = match &self.index {
+            None => indices.to_vec(),
+            Some(index) => indices.iter().map(|i| index[*i as usize]).collect(),
+        };
+        Self {
+            ancestors: self.ancestors.clone(),
+            index: Some(index.into()),
+            len: indices.len(),
+        }
+    }
+
+    /// `len` rows from `offset` on.
+    pub fn slice(&self, offset: usize, len: usize) -> Self {
+        let index = match &self.index {
+            None if offset == 0 => None,
+            None => Some((small(offset)..small(offset + len)).collect()),
+            Some(index) => Some(index.slice(offset, len)),
+        };
+        Self {
+            ancestors: self.ancestors.clone(),
+            index,
+            len,
+        }
+    }
+
+    /// The rows of several batches, one after the other.
+    pub fn concat<'a>(parts: impl IntoIterator<Item = &'a Lineage>) -> Self {
+        let (mut ancestors, mut index, mut base) = (Vec::new(), Vec::new(), 0);
+        for part in parts {
+            ancestors.extend(part.ancestors.iter().cloned());
+            match &part.index {
+                None => index.extend(base..base + small(part.len)),
+                Some(rows) => index.extend(rows.iter().map(|row| base + row)),
+            }
+            base += part.ancestors.iter().map(|(_, len)| len).sum::<u32>();
+        }
+        let len = index.len();
+        Self {
+            ancestors,
+            index: Some(index.into()),
+            len,
+        }
+    }
+
+    /// The ancestor of a row, and the row's position in it.
+    pub fn origin(&self, row: usize) -> Option<(&Ancestor, u32)> {
+        let mut position = self.index.as_ref().map_or(small(row), |index| index[row]);
+        for (ancestor, len) in &self.ancestors {
+            if position < *len {
+                return Some((ancestor, position));
+            }
+            position -= len;
+        }
+        None
+    }
+
+    /// The source row that a row goes back to, through any number of operators; none for rows of timers.
+    pub fn source(&self, row: usize) -> Option<(&Arc<Chunk>, u32)> {
+        match self.origin(row)? {
+            (Ancestor::Chunk(chunk), position) => Some((chunk, position)),
+            (Ancestor::Derived(derived), position) => match &derived.causes[position as usize] {
+                Cause::Row { row, .. } => derived.parent.source(*row as usize),
+                Cause::Timer(_) => None,
+            },
+        }
+    }
+
+    /// The row's place in the one order of its source: (split, offset).
+    pub fn position(&self, row: usize) -> Option<(u32, u64)> {
+        self.source(row)
+            .map(|(chunk, at)| (chunk.split, chunk.first_offset + u64::from(at)))
+    }
+}
+
+/// Batches are bounded far below this.
+fn small(len: usize) -> u32 {
+    u32::try_from(len).expect("a batch has fewer than 2^32 rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(split: u32, first_offset: u64) -> Ancestor {
+        Ancestor::Chunk(Arc::new(Chunk {
+            split,
+            first_offset,
+            ..Chunk::default()
+        }))
+    }
+
+    #[test]
+    fn selections_and_concatenations_lead_back_to_the_source() {
+        let a = Lineage::whole(chunk(1, 100), 10);
+        let b = Lineage::whole(chunk(2, 0), 5);
+        let both = Lineage::concat([&a.take(&[9, 0]), &b.slice(3, 2)]);
+        let positions: Vec<_> = (0..both.len()).map(|row| both.position(row)).collect();
+        assert_eq!(
+            positions,
+            [Some((1, 109)), Some((1, 100)), Some((2, 3)), Some((2, 4))]
+        );
+        assert_eq!(both.take(&[3, 1]).position(0), Some((2, 4)));
+        assert_eq!(both.slice(1, 2).position(1), Some((2, 3)));
+    }
+
+    #[test]
+    fn emitted_rows_lead_back_through_their_operator() {
+        let parent = Lineage::whole(chunk(0, 50), 4);
+        let causes = vec![
+            Cause::Row { row: 3, ordinal: 0 },
+            Cause::Row { row: 3, ordinal: 1 },
+        ];
+        let derived = Derived {
+            operator: "op".into(),
+            plugin: "".into(),
+            parent,
+            causes,
+        };
+        let rows = Lineage::whole(Ancestor::Derived(Arc::new(derived)), 2);
+        assert_eq!(rows.position(1), Some((0, 53)));
+    }
+
+    #[test]
+    fn a_chunk_gives_back_a_rows_bytes() {
+        let chunk = Chunk {
+            bytes: "ab\ncd\n".into(),
+            spans: vec![(0, 2), (3, 5)],
+            ..Chunk::default()
+        };
+        assert_eq!(chunk.row(1).as_deref(), Some(&b"cd"[..]));
+        assert_eq!(chunk.row(2), None);
+    }
+}
