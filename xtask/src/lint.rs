@@ -7,6 +7,14 @@ use anyhow::Result;
 pub(crate) fn run(_args: &[String]) -> Result<()> {
     setup::run(&[])?;
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    // A workspace of its own, which `--all` does not reach.
+    let timely = [
+        "fmt",
+        "--check",
+        "--manifest-path",
+        "tests/peers/timely/Cargo.toml",
+    ];
+    shell::run(shell::cargo().args(timely))?;
     shell::run(shell::cargo().args([
         "clippy",
         "--workspace",

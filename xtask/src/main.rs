@@ -9,7 +9,9 @@
     reason = "a command-line tool: it talks to a person and times real programs"
 )]
 
+mod bench;
 mod ci;
+mod fresh;
 mod lint;
 mod plugins;
 mod setup;
@@ -48,6 +50,16 @@ const TASKS: &[Task] = &[
         name: "lint",
         about: "formatting, clippy and documentation, warnings denied",
         run: lint::run,
+    },
+    Task {
+        name: "bench",
+        about: "measure: [SCENARIO...] [--json] [--peers] [--rounds N] [--seconds S]",
+        run: bench::run,
+    },
+    Task {
+        name: "fresh",
+        about: "the README's commands on a bare Debian (needs root)",
+        run: fresh::run,
     },
     Task {
         name: "ci",

@@ -1,0 +1,199 @@
+import java.nio.charset.StandardCharsets;
+import java.util.Locale;
+import java.util.concurrent.atomic.AtomicLong;
+import org.apache.flink.api.common.functions.OpenContext;
+import org.apache.flink.api.common.functions.RichFilterFunction;
+import org.apache.flink.api.common.functions.RichMapFunction;
+import org.apache.flink.api.common.state.ValueState;
+import org.apache.flink.api.common.state.ValueStateDescriptor;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.DeserializationFeature;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
+import org.apache.flink.streaming.api.datastream.DataStream;
+import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
+import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
+import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
+import org.apache.flink.util.Collector;
+
+/**
+ * The benchmark jobs for Flink: the same records, the same work, object reuse on, state on the heap.
+ *
+ * <p>Usage: Peer MODE RECORDS KEYS PARALLELISM, where MODE is stateless, keyed or json. Prints one
+ * line of JSON. The time runs from the first record that a source makes to the end of the last
+ * operator: starting and stopping Flink's mini cluster does not count.
+ */
+public class Peer {
+  /** Spreads consecutive numbers over the keys, as the generator of wasmill's benchmarks does. */
+  static final long SPREAD = 0x9E3779B97F4A7C15L;
+
+  /** Nanoseconds of the first record and of the last operator's end, over all subtasks. */
+  static final AtomicLong FIRST = new AtomicLong(Long.MAX_VALUE);
+  static final AtomicLong LAST = new AtomicLong(Long.MIN_VALUE);
+
+  static void begin() {
+    FIRST.accumulateAndGet(System.nanoTime(), Math::min);
+  }
+
+  static void end() {
+    LAST.accumulateAndGet(System.nanoTime(), Math::max);
+  }
+
+  /** A transaction, as Flink's serializers want it: public fields and an empty constructor. */
+  public static class Transaction {
+    public long account;
+    public double amount;
+    public long ts;
+    public int country;
+  }
+
+  /** What is kept for each account. */
+  public static class Account {
+    public long count;
+    public double sum;
+    public long last;
+  }
+
+  /** Makes the i-th transaction. */
+  static class Make extends RichMapFunction<Long, Transaction> {
+    final long keys;
+    transient boolean begun;
+
+    Make(long keys) {
+      this.keys = keys;
+    }
+
+    @Override
+    public Transaction map(Long i) {
+      if (!begun) {
+        begun = true;
+        begin();
+      }
+      Transaction transaction = new Transaction();
+      transaction.account = Long.remainderUnsigned(i * SPREAD, keys);
+      transaction.amount = i % 1000;
+      transaction.ts = i;
+      return transaction;
+    }
+  }
+
+  /** Makes the i-th transaction as JSON text of six fields. */
+  static class Write extends RichMapFunction<Long, byte[]> {
+    final long keys;
+    transient boolean begun;
+
+    Write(long keys) {
+      this.keys = keys;
+    }
+
+    @Override
+    public byte[] map(Long i) {
+      if (!begun) {
+        begun = true;
+        begin();
+      }
+      String text =
+          "{\"account\":" + Long.remainderUnsigned(i * SPREAD, keys)
+              + ",\"amount\":" + (i % 1000) + ".25"
+              + ",\"ts\":" + i
+              + ",\"country\":" + (i % 7)
+              + ",\"merchant\":\"m" + (i % 5000) + "\""
+              + ",\"channel\":\"card\"}";
+      return text.getBytes(StandardCharsets.UTF_8);
+    }
+  }
+
+  /** Reads four of the six fields. */
+  static class Read extends RichMapFunction<byte[], Transaction> {
+    transient ObjectMapper mapper;
+
+    @Override
+    public void open(OpenContext context) {
+      mapper = new ObjectMapper();
+      mapper.configure(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES, false);
+    }
+
+    @Override
+    public Transaction map(byte[] text) throws Exception {
+      return mapper.readValue(text, Transaction.class);
+    }
+  }
+
+  /** Lets nothing through. */
+  static class Large extends RichFilterFunction<Transaction> {
+    @Override
+    public boolean filter(Transaction transaction) {
+      return transaction.amount > 1e6;
+    }
+
+    @Override
+    public void close() {
+      end();
+    }
+  }
+
+  /** Counts and sums an account's transactions; alerts never. */
+  static class Rule extends KeyedProcessFunction<Long, Transaction, String> {
+    transient ValueState<Account> state;
+
+    @Override
+    public void open(OpenContext context) {
+      state = getRuntimeContext().getState(new ValueStateDescriptor<>("account", Account.class));
+    }
+
+    @Override
+    public void processElement(Transaction transaction, Context context, Collector<String> out)
+        throws Exception {
+      Account account = state.value();
+      if (account == null) {
+        account = new Account();
+      }
+      account.count++;
+      account.sum += transaction.amount;
+      account.last = transaction.ts;
+      state.update(account);
+      if (account.sum > 1e12) {
+        out.collect("alert " + transaction.account);
+      }
+    }
+
+    @Override
+    public void close() {
+      end();
+    }
+  }
+
+  static void build(StreamExecutionEnvironment environment, String mode, long records, long keys) {
+    DataStream<Long> numbers = environment.fromSequence(0, records - 1);
+    switch (mode) {
+      case "stateless" ->
+          numbers.map(new Make(keys)).filter(new Large()).sinkTo(new DiscardingSink<>());
+      case "keyed" -> keyed(numbers.map(new Make(keys)));
+      case "json" -> keyed(numbers.map(new Write(keys)).map(new Read()));
+      default -> throw new IllegalArgumentException("no mode " + mode);
+    }
+  }
+
+  static void keyed(DataStream<Transaction> transactions) {
+    transactions.keyBy(t -> t.account).process(new Rule()).sinkTo(new DiscardingSink<>());
+  }
+
+  public static void main(String[] args) throws Exception {
+    String mode = args[0];
+    long records = Long.parseLong(args[1]);
+    long keys = Long.parseLong(args[2]);
+    int parallelism = Integer.parseInt(args[3]);
+    Configuration configuration = new Configuration();
+    configuration.setString("state.backend.type", "hashmap");
+    configuration.setString("taskmanager.numberOfTaskSlots", String.valueOf(parallelism));
+    StreamExecutionEnvironment environment =
+        StreamExecutionEnvironment.createLocalEnvironment(parallelism, configuration);
+    environment.getConfig().enableObjectReuse();
+    build(environment, mode, records, keys);
+    environment.execute();
+    double seconds = (LAST.get() - FIRST.get()) / 1e9;
+    System.out.printf(
+        Locale.ROOT,
+        "{\"scenario\":\"%s\",\"records\":%d,\"seconds\":%.6f,\"value\":%.1f,\"unit\":\"records/s\"}%n",
+        mode, records, seconds, records / seconds);
+  }
+}
