@@ -26,9 +26,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         bail!("a chroot needs root: run `sudo -E cargo xtask fresh`");
     }
     setup::fresh()?;
-    let readme = fs::read_to_string(root().join("README.md")).context("cannot read README.md")?;
     let commands = if args.is_empty() {
-        first_commands(&readme)?
+        readme_commands()?
     } else {
         args.to_vec()
     };
@@ -43,6 +42,11 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     println!("\non a bare Debian {RELEASE}:\n{report}");
     Ok(())
+}
+
+fn readme_commands() -> Result<Vec<String>> {
+    let readme = fs::read_to_string(root().join("README.md")).context("cannot read README.md")?;
+    first_commands(&readme)
 }
 
 /// The commands of the README's first block that calls xtask.
