@@ -1,0 +1,172 @@
+//! Writes the card-fraud example's transactions, and judges the alerts that were raised on them.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use card_fraud_data::evaluate::{Evaluation, evaluate};
+use card_fraud_data::{Generator, Label, Options, Writer};
+use clap::{Parser, Subcommand};
+
+/// Bytes gathered before a write.
+const CHUNK_BYTES: usize = 1 << 20;
+
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write transactions as JSON lines, and one label for each planted fraud.
+    Generate(Generate),
+    /// Hold alerts against the labels: recall by kind of fraud, precision by rule.
+    Evaluate(Evaluate),
+}
+
+#[derive(Debug, clap::Args)]
+struct Generate {
+    /// Transactions to write; about 205 bytes each.
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u64,
+    /// Decides everything that chance decides: a seed gives the same file everywhere.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Accounts that make them; by default one for fifty transactions, 20 to 100,000.
+    #[arg(long)]
+    accounts: Option<u64>,
+    /// The file of transactions.
+    #[arg(long)]
+    out: PathBuf,
+    /// The file of labels.
+    #[arg(long)]
+    labels: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Evaluate {
+    /// Alerts as JSON lines with account, at and rule.
+    #[arg(long)]
+    alerts: PathBuf,
+    /// The labels that were written beside the transactions.
+    #[arg(long)]
+    labels: PathBuf,
+    /// Print one JSON document and not a table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Generate(options) => generate(&options),
+        Command::Evaluate(options) => judge(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do if not even stderr takes it.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn generate(options: &Generate) -> Result<(), Box<dyn Error>> {
+    let mut out = create(&options.out)?;
+    let mut labels = options.labels.as_deref().map(create).transpose()?;
+    let accounts = options
+        .accounts
+        .unwrap_or_else(|| Options::accounts_for(options.records));
+    let mut generator = Generator::new(Options {
+        records: options.records,
+        seed: options.seed,
+        accounts,
+    });
+    let mut calendar = Writer::default();
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES + 1_024);
+    for row in generator.by_ref() {
+        row.transaction.write(&mut calendar, &mut chunk);
+        if chunk.len() >= CHUNK_BYTES {
+            out.write_all(&chunk)?;
+            chunk.clear();
+        }
+        if let Some((labels, label)) = labels.as_mut().zip(row.label) {
+            write_label(labels, &label)?;
+        }
+    }
+    out.write_all(&chunk)?;
+    out.flush()?;
+    if let Some(mut labels) = labels {
+        for label in generator.cut_off() {
+            write_label(&mut labels, &label)?;
+        }
+        labels.flush()?;
+    }
+    Ok(())
+}
+
+fn write_label(labels: &mut impl Write, label: &Label) -> Result<(), Box<dyn Error>> {
+    serde_json::to_writer(&mut *labels, label)?;
+    labels.write_all(b"\n")?;
+    Ok(())
+}
+
+fn judge(options: &Evaluate) -> Result<(), Box<dyn Error>> {
+    let evaluation = evaluate(open(&options.alerts)?, open(&options.labels)?)?;
+    let mut out = std::io::stdout().lock();
+    if options.json {
+        serde_json::to_writer_pretty(&mut out, &evaluation)?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &evaluation)?;
+    }
+    Ok(())
+}
+
+fn print(out: &mut impl Write, evaluation: &Evaluation) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{:<20} {:>9} {:>9} {:>8}",
+        "kind of fraud", "incidents", "found", "recall"
+    )?;
+    for (kind, count) in &evaluation.kinds {
+        let (incidents, found, recall) = (count.incidents, count.found, count.recall);
+        writeln!(out, "{kind:<20} {incidents:>9} {found:>9} {recall:>8.3}")?;
+    }
+    let head = ["rule", "alerts", "true", "precision", "incidents"];
+    writeln!(
+        out,
+        "\n{:<20} {:>9} {:>9} {:>9} {:>9}",
+        head[0], head[1], head[2], head[3], head[4]
+    )?;
+    for (rule, count) in &evaluation.rules {
+        let (alerts, alerts_true, incidents) = (count.alerts, count.alerts_true, count.incidents);
+        let precision = count.precision;
+        writeln!(
+            out,
+            "{rule:<20} {alerts:>9} {alerts_true:>9} {precision:>9.3} {incidents:>9}"
+        )?;
+    }
+    let (alerts, alerts_true) = (evaluation.alerts, evaluation.alerts_true);
+    writeln!(
+        out,
+        "{:<20} {alerts:>9} {alerts_true:>9} {:>9.3}",
+        "all", evaluation.precision
+    )
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>, String> {
+    File::create(path)
+        .map(BufWriter::new)
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, String> {
+    File::open(path)
+        .map(BufReader::new)
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
