@@ -1,1 +1,5 @@
+//! The wasmill runtime: it does what `wasmill-core` decides.
 
+pub mod clock;
+pub mod spawn;
+pub mod task;

@@ -1,0 +1,30 @@
+//! The only place that starts threads: each has a name that tools show.
+
+use std::thread::{Builder, JoinHandle};
+
+/// Starts a thread that may block: readers, sinks, the ticker.
+///
+/// # Panics
+///
+/// If the system gives no more threads: nothing useful can go on then.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that may start threads"
+)]
+pub fn thread<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    // Linux keeps 15 bytes of a thread's name.
+    let mut name = name.to_string();
+    name.truncate(
+        (0..=15)
+            .rev()
+            .find(|end| name.is_char_boundary(*end))
+            .unwrap_or(0),
+    );
+    Builder::new()
+        .name(name)
+        .spawn(body)
+        .expect("the system starts a thread")
+}

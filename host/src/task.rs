@@ -1,0 +1,3 @@
+//! Tasks: what runs on slots.
+
+pub mod slot;
