@@ -170,7 +170,8 @@ pub(crate) fn check_comment_share(tree: &Tree) -> Vec<Complaint> {
         let shipped = files.filter(|(path, _)| !is_test_file(path));
         let (mut comments, mut lines) = (0, 0);
         for line in shipped.flat_map(|(_, text)| text.lines()).map(str::trim) {
-            lines += usize::from(!line.is_empty());
+            // WIT's gates stand before each item and say nothing about it.
+            lines += usize::from(!line.is_empty() && !line.starts_with('@'));
             comments += usize::from(line.starts_with("//"));
         }
         if comments * 100 < lines * least {

@@ -11,6 +11,7 @@
 
 mod bench;
 mod ci;
+mod demo;
 mod fresh;
 mod lint;
 mod plugins;
@@ -40,6 +41,11 @@ const TASKS: &[Task] = &[
         name: "plugins",
         about: "build every Wasm component into target/plugins",
         run: plugins::run,
+    },
+    Task {
+        name: "demo",
+        about: "find card fraud in a million transactions: [--records N]",
+        run: demo::run,
     },
     Task {
         name: "test",
