@@ -96,6 +96,10 @@ struct Alert {
     rule: String,
 }
 
+/// The planted incidents of each account.
+#[derive(Debug, Default)]
+pub(crate) struct Incidents(HashMap<u64, Vec<Incident>>);
+
 #[derive(Debug)]
 struct Incident {
     first_us: i64,
@@ -109,38 +113,58 @@ struct Incident {
 /// # Errors
 /// If a file cannot be read or a line lacks what is needed; the error names the line.
 pub fn evaluate(alerts: impl BufRead, labels: impl BufRead) -> Result<Evaluation, Error> {
-    let mut incidents: HashMap<u64, Vec<Incident>> = HashMap::new();
-    each_line::<Label>("labels", LABEL_FIELDS, labels, |line, label| {
-        let incident = Incident {
-            first_us: time_us("labels", line, &label.first_at)?,
-            last_us: time_us("labels", line, &label.last_at)?,
-            kind: label.kind.name(),
-            found_by: Vec::new(),
-        };
-        incidents.entry(label.account).or_default().push(incident);
-        Ok(())
-    })?;
+    let mut incidents = Incidents::read(labels)?;
     let mut evaluation = Evaluation::default();
     each_line::<Alert>("alerts", "account, at and rule", alerts, |line, alert| {
         let at_us = time_us("alerts", line, &alert.at)?;
-        let own = incidents
-            .get_mut(&alert.account)
-            .map_or(&mut [][..], Vec::as_mut_slice);
-        evaluation.note(&alert.rule, at_us, own);
+        evaluation.note(&alert.rule, at_us, incidents.of(alert.account));
         Ok(())
     })?;
-    evaluation.conclude(incidents.values().flatten());
+    evaluation.conclude(incidents.0.values().flatten());
     Ok(evaluation)
 }
 
 const LABEL_FIELDS: &str = "incident, kind, account, first_at, last_at and records";
+
+impl Incidents {
+    pub(crate) fn read(labels: impl BufRead) -> Result<Self, Error> {
+        let mut incidents = Self::default();
+        each_line::<Label>("labels", LABEL_FIELDS, labels, |line, label| {
+            let incident = Incident {
+                first_us: time_us("labels", line, &label.first_at)?,
+                last_us: time_us("labels", line, &label.last_at)?,
+                kind: label.kind.name(),
+                found_by: Vec::new(),
+            };
+            incidents.0.entry(label.account).or_default().push(incident);
+            Ok(())
+        })?;
+        Ok(incidents)
+    }
+
+    /// Whether an incident of the account covers this moment.
+    pub(crate) fn covers(&self, account: u64, at_us: i64) -> bool {
+        let own = self.0.get(&account).map_or(&[][..], Vec::as_slice);
+        own.iter().any(|incident| incident.covers(at_us))
+    }
+
+    fn of(&mut self, account: u64) -> &mut [Incident] {
+        self.0.get_mut(&account).map_or(&mut [], Vec::as_mut_slice)
+    }
+}
+
+impl Incident {
+    fn covers(&self, at_us: i64) -> bool {
+        (self.first_us..=self.last_us).contains(&at_us)
+    }
+}
 
 impl Evaluation {
     fn note(&mut self, rule: &str, at_us: i64, incidents: &mut [Incident]) {
         let mut is_true = false;
         let mut found = 0;
         for incident in incidents {
-            if !(incident.first_us..=incident.last_us).contains(&at_us) {
+            if !incident.covers(at_us) {
                 continue;
             }
             is_true = true;

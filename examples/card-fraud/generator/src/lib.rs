@@ -12,8 +12,12 @@ mod honest;
 mod incident;
 mod label;
 mod market;
+pub mod oracle;
+mod past;
 mod random;
+pub mod row;
 mod schedule;
+pub mod training;
 mod transaction;
 
 pub use calendar::Writer;

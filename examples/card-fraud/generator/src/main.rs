@@ -2,13 +2,18 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use card_fraud_data::evaluate::{Evaluation, evaluate};
-use card_fraud_data::{Generator, Label, Options, Writer};
+use card_fraud_data::row::Row;
+use card_fraud_data::{Generator, Label, Options, Writer, oracle, training};
 use clap::{Parser, Subcommand};
+use plugin_fraud_rules::config::Config;
+
+/// The pipeline's threshold for a score.
+const SCORE_MIN: f64 = 0.7;
 
 /// Bytes gathered before a write.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -26,6 +31,10 @@ enum Command {
     Generate(Generate),
     /// Hold alerts against the labels: recall by kind of fraud, precision by rule.
     Evaluate(Evaluate),
+    /// Write what the model is trained on: sixteen inputs and the truth, as little-endian f32.
+    Training(Training),
+    /// Compute the job's alerts in plain Rust: what the pipeline must find.
+    Oracle(Oracle),
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,10 +69,41 @@ struct Evaluate {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct Training {
+    /// Transactions as JSON lines.
+    #[arg(long)]
+    transactions: PathBuf,
+    /// The labels that were written beside them.
+    #[arg(long)]
+    labels: PathBuf,
+    /// The file of numbers, 68 bytes a transaction.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Oracle {
+    /// Transactions as JSON lines.
+    #[arg(long)]
+    transactions: PathBuf,
+    /// The file of alerts.
+    #[arg(long)]
+    out: PathBuf,
+    /// Decide in the order of event time and not of arrival.
+    #[arg(long)]
+    event_time: bool,
+    /// Least score that is an alert.
+    #[arg(long, default_value_t = SCORE_MIN)]
+    score_min: f64,
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Generate(options) => generate(&options),
         Command::Evaluate(options) => judge(&options),
+        Command::Training(options) => train(&options),
+        Command::Oracle(options) => decide(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -124,6 +164,49 @@ fn judge(options: &Evaluate) -> Result<(), Box<dyn Error>> {
     } else {
         print(&mut out, &evaluation)?;
     }
+    Ok(())
+}
+
+fn train(options: &Training) -> Result<(), Box<dyn Error>> {
+    let (transactions, labels) = (open(&options.transactions)?, open(&options.labels)?);
+    Ok(training::write(
+        transactions,
+        labels,
+        create(&options.out)?,
+    )?)
+}
+
+fn decide(options: &Oracle) -> Result<(), Box<dyn Error>> {
+    let mut oracle = oracle::Oracle::new(&Config::default(), options.score_min)?;
+    let rows = open(&options.transactions)?
+        .lines()
+        .enumerate()
+        .map(|(line, text)| {
+            Row::parse(&text?).map_err(|error| format!("line {}: {error}", line + 1).into())
+        });
+    if options.event_time {
+        let mut rows = rows.collect::<Result<Vec<Row>, Box<dyn Error>>>()?;
+        // Stable: rows of the same moment stay in the order of the file.
+        rows.sort_by_key(Row::at_us);
+        rows.into_iter().try_for_each(|row| oracle.push(row))?;
+    } else {
+        for row in rows {
+            oracle.push(row?)?;
+        }
+    }
+    let (alerts, nearest) = oracle.finish()?;
+    let mut out = create(&options.out)?;
+    for alert in &alerts {
+        serde_json::to_writer(&mut out, alert)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    let count = alerts.len();
+    let mut stdout = std::io::stdout().lock();
+    writeln!(
+        stdout,
+        "{count} alerts; the score nearest to the threshold is {nearest:.6} away"
+    )?;
     Ok(())
 }
 
