@@ -1,0 +1,81 @@
+//! `#[derive(Outputs)]`.
+
+use crate::attributes::{kebab, name_in, variants};
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{DeriveInput, Error, Fields, Lifetime, Result, Type};
+
+pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
+    let variants = variants(input, "Outputs")?;
+    let mut names = Vec::new();
+    let mut rows: Vec<&Type> = Vec::new();
+    for variant in &variants {
+        names.push(name_in(&variant.attrs, "output")?.unwrap_or_else(|| kebab(&variant.ident)));
+        match &variant.fields {
+            Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+                rows.push(&fields.unnamed[0].ty)
+            }
+            _ => {
+                return Err(Error::new_spanned(
+                    variant,
+                    "an output is a variant with one row",
+                ));
+            }
+        }
+    }
+    let name = &input.ident;
+    let own = input
+        .generics
+        .lifetimes()
+        .next()
+        .map(|first| first.lifetime.clone());
+    let (lifetime, generics) = match own {
+        Some(own) => (own.clone(), quote!(<#own>)),
+        None => (Lifetime::new("'row", input.ident.span()), quote!()),
+    };
+    let idents: Vec<_> = variants.iter().map(|variant| &variant.ident).collect();
+    let ordinals: Vec<_> = (0..variants.len()).collect();
+    let impl_generics = quote!(<#lifetime>);
+    // A row type that two outputs share does not say which one is meant.
+    let is_unique = |row: &Type| {
+        let text = row.to_token_stream().to_string();
+        rows.iter()
+            .filter(|other| other.to_token_stream().to_string() == text)
+            .count()
+            == 1
+    };
+    let conversions = rows.iter().zip(&idents).filter(|(row, _)| is_unique(row));
+    let conversions = conversions.map(|(row, ident)| {
+        quote! {
+            #[automatically_derived]
+            impl #generics ::core::convert::From<#row> for #name #generics {
+                #[inline]
+                fn from(row: #row) -> Self {
+                    Self::#ident(row)
+                }
+            }
+        }
+    });
+    Ok(quote! {
+        #[automatically_derived]
+        impl #impl_generics ::wasmill_sdk::Outputs<#lifetime> for #name #generics {
+            fn describe() -> ::std::vec::Vec<::wasmill_sdk::private::Json> {
+                ::std::vec![#(::wasmill_sdk::private::describe_output::<#rows>(#names)),*]
+            }
+
+            fn shapes() -> ::std::vec::Vec<::std::vec::Vec<::wasmill_sdk::private::Shape>> {
+                ::std::vec![#(::wasmill_sdk::private::output_shapes::<#rows>()),*]
+            }
+
+            #[inline]
+            fn append(&self, outputs: &mut [::wasmill_sdk::private::Rows], cause: u32) {
+                match self {
+                    #(Self::#idents(row) => {
+                        ::wasmill_sdk::private::append_output(row, &mut outputs[#ordinals], cause);
+                    })*
+                }
+            }
+        }
+        #(#conversions)*
+    })
+}

@@ -1,0 +1,57 @@
+//! An operator as a component: the glue between the generated bindings and the engine.
+
+pub use crate::bindings::exports::wasmill::operator::operator::Guest;
+pub use crate::bindings::wasmill::operator::types::{Buffers, Fault as WitFault};
+
+use crate::bindings::wasmill::operator::report;
+use crate::engine::{self, Engine};
+use crate::{Fault, Operator, descriptor};
+use std::panic::PanicHookInfo;
+
+impl From<Fault> for WitFault {
+    fn from(fault: Fault) -> Self {
+        Self {
+            row: fault.row,
+            message: fault.message,
+        }
+    }
+}
+
+pub fn describe<Op: Operator>() -> String {
+    descriptor::descriptor::<Op>().to_string()
+}
+
+pub fn open<Op: Operator>(slot: &mut Option<Engine<Op>>, context: &str) -> Result<(), WitFault> {
+    std::panic::set_hook(Box::new(last_words));
+    *slot = Some(Engine::open(context)?);
+    Ok(())
+}
+
+pub fn process<Op: Operator>(
+    slot: &mut Option<Engine<Op>>,
+    batch: &Buffers,
+) -> Result<Buffers, WitFault> {
+    let engine = slot
+        .as_mut()
+        .ok_or_else(|| Fault::new("process was called before open"))?;
+    let (directory, arena) = engine.process(batch.rows, &batch.directory, &batch.arena)?;
+    Ok(Buffers {
+        rows: 0,
+        directory,
+        arena,
+    })
+}
+
+/// Tells the host which row is about to trap, why and where.
+fn last_words(info: &PanicHookInfo<'_>) {
+    let message = match info.payload_as_str() {
+        Some(message) => message,
+        None => "a panic without a message",
+    };
+    let message = match info.location() {
+        Some(place) => format!("{message} ({}:{})", place.file(), place.line()),
+        None => message.to_owned(),
+    };
+    let row = engine::current_row();
+    report::failing(&WitFault { row, message });
+}

@@ -1,0 +1,179 @@
+//! What an operator can do while it processes a row.
+
+use crate::rows::Rows;
+use crate::timer::TimerQueue;
+use crate::{Key, Operator, Outputs, States, Timers, Timestamp, host};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// What an operator can do while it processes a row or a timer: read and change the state of the
+/// row's key, emit rows, set timers.
+/// ```
+/// # use wasmill_sdk::prelude::*;
+/// # #[derive(Row)] struct Visit { user: u64 }
+/// # #[derive(Row)] struct Visits { count: u64 }
+/// # #[derive(States)] struct Memory { count: Value<u64> }
+/// # struct Counter;
+/// # impl Operator for Counter {
+/// #     const PLUGIN: Plugin = plugin!("counter");
+/// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visits; type State = Memory;
+/// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+/// fn process(&mut self, _row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+///     let count = cx.state.count.update(|count| *count += 1);
+///     cx.emit(Visits { count });
+///     Ok(())
+/// }
+/// # }
+/// ```
+pub struct Context<'a, Op: Operator> {
+    /// The state of the current key.
+    pub state: &'a mut Op::State,
+    /// The outputs; [`Context::emit`] is the short way there.
+    pub out: Emit<'a, Op>,
+    pub(crate) timers: &'a mut TimerQueue,
+    pub(crate) keys: KeyColumns<'a, Op>,
+    pub(crate) key: usize,
+    pub(crate) clock: i64,
+    pub(crate) now: i64,
+}
+
+/// The bound key columns of an operator.
+pub(crate) type KeyColumns<'a, Op> =
+    <<<Op as Operator>::State as States>::Key<'a> as Key<'a>>::Columns;
+
+impl<'a, Op: Operator> Context<'a, Op> {
+    /// Emits a row: to its output, in the order of the calls.
+    #[inline]
+    pub fn emit<'r>(&mut self, row: impl Into<Op::Output<'r>>) {
+        self.out.emit(row);
+    }
+
+    /// The current key, as far as `#[states(key = …)]` names its columns.
+    pub fn key(&self) -> <Op::State as States>::Key<'a> {
+        Key::read(&self.keys, self.key)
+    }
+
+    /// Sets a timer of the current key. One that is set already stays as it is.
+    pub fn set_timer(&mut self, timer: <Op::State as States>::Timer, at: Timestamp) {
+        self.timers.set(self.key, timer.index(), at.as_micros());
+    }
+
+    /// Deletes a timer of the current key, if it is set.
+    pub fn delete_timer(&mut self, timer: <Op::State as States>::Timer, at: Timestamp) {
+        self.timers.delete(self.key, timer.index(), at.as_micros());
+    }
+
+    /// The event-time clock of the current key: its watermark as of the row. Only an operator with
+    /// event timers has one; for others it is [`Timestamp::MIN`].
+    pub fn clock(&self) -> Timestamp {
+        Timestamp::from_micros(self.clock)
+    }
+
+    /// The machine's time, which stands still during a batch. Only an operator with processing
+    /// timers has one; for others it is [`Timestamp::MIN`].
+    pub fn processing_time(&self) -> Timestamp {
+        Timestamp::from_micros(self.now)
+    }
+
+    /// Writes a line to the plugin's log.
+    pub fn log(&self, level: Level, line: fmt::Arguments<'_>) {
+        host::log(level, &line.to_string());
+    }
+
+    /// Adds to a counter of this operator, which the host shows among its metrics.
+    pub fn count(&self, counter: &str, delta: u64) {
+        host::count(counter, delta);
+    }
+
+    /// A generator of random numbers that derives from the batch: a rerun of it sees the same.
+    pub fn random(&self) -> Random {
+        Random {
+            state: host::seed(),
+        }
+    }
+}
+
+/// The outputs of an operator: `cx.out.emit(…)` works while `cx.state` is borrowed.
+pub struct Emit<'a, Op> {
+    pub(crate) rows: &'a mut [Rows],
+    pub(crate) cause: u32,
+    pub(crate) of: PhantomData<fn() -> Op>,
+}
+
+impl<Op: Operator> Emit<'_, Op> {
+    /// Emits a row: to its output, in the order of the calls.
+    #[inline]
+    pub fn emit<'r>(&mut self, row: impl Into<Op::Output<'r>>) {
+        row.into().append(self.rows, self.cause);
+    }
+
+    /// Takes back what the current cause has emitted.
+    pub(crate) fn undo(&mut self) {
+        for rows in &mut *self.rows {
+            let mut kept = rows.len();
+            while kept > 0 && rows.cause(kept - 1) == self.cause {
+                kept -= 1;
+            }
+            if kept < rows.len() {
+                rows.truncate(kept);
+            }
+        }
+    }
+}
+
+/// How much a line of the log matters.
+/// ```
+/// assert!(wasmill_sdk::Level::Warn > wasmill_sdk::Level::Info);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For the author, step by step.
+    Trace,
+    /// For the author.
+    Debug,
+    /// For whoever runs the job.
+    Info,
+    /// Something was odd, and handled.
+    Warn,
+    /// Data was lost, or a person is needed.
+    Error,
+}
+
+/// Random numbers from a seed (SplitMix64, Steele, Lea and Flood 2014): the same seed gives the same
+/// numbers. Not for secrets.
+/// ```
+/// # use wasmill_sdk::prelude::*;
+/// # #[derive(Row)] struct Visit { user: u64 }
+/// # struct Sample;
+/// # impl Operator for Sample {
+/// #     const PLUGIN: Plugin = plugin!("sample");
+/// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = ();
+/// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+/// fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+///     // Keeps about one in a hundred.
+///     if cx.random().float() < 0.01 {
+///         cx.emit(row);
+///     }
+///     Ok(())
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Random {
+    state: u64,
+}
+
+impl Random {
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    /// A number from 0 up to, and without, 1.
+    pub fn float(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}

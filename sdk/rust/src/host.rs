@@ -1,0 +1,129 @@
+//! What the host lends to an operator: the imports of the contract in a component, a stand-in in
+//! native tests.
+
+use crate::{Level, Malformed};
+
+/// A directory and an arena, as they cross the boundary.
+pub type Buffers = (Vec<u32>, Vec<u64>);
+
+/// Stands in for the host where the operator runs natively.
+pub trait Imports {
+    /// Takes a line of the plugin's log.
+    fn log(&mut self, level: Level, line: &str) {
+        let _ = (level, line);
+    }
+
+    /// Adds to a counter.
+    fn count(&mut self, counter: &str, delta: u64) {
+        let _ = (counter, delta);
+    }
+
+    /// The seed of the batch.
+    fn seed(&mut self) -> u64 {
+        0
+    }
+
+    /// Answers a question for map entries (`all` = of the keys, whatever their map keys).
+    fn get_many(
+        &mut self,
+        state: u32,
+        all: bool,
+        rows: u32,
+        question: Buffers,
+    ) -> Result<Buffers, Malformed>;
+}
+
+#[cfg(target_arch = "wasm32")]
+mod imports {
+    use super::Buffers;
+    use crate::bindings::wasmill::operator::{log, metrics, random, state, types};
+    use crate::{Level, Malformed};
+
+    pub(crate) fn log(level: Level, line: &str) {
+        let level = match level {
+            Level::Trace => log::Level::Trace,
+            Level::Debug => log::Level::Debug,
+            Level::Info => log::Level::Info,
+            Level::Warn => log::Level::Warn,
+            Level::Error => log::Level::Error,
+        };
+        log::write(level, line);
+    }
+
+    pub(crate) fn count(counter: &str, delta: u64) {
+        metrics::count(counter, delta);
+    }
+
+    pub(crate) fn seed() -> u64 {
+        random::seed()
+    }
+
+    pub(crate) fn get_many(
+        state: u32,
+        all: bool,
+        rows: u32,
+        (directory, arena): Buffers,
+    ) -> Result<Buffers, Malformed> {
+        let question = types::Buffers {
+            rows,
+            directory,
+            arena,
+        };
+        let answer = match all {
+            true => state::get_all(state, &question),
+            false => state::get_many(state, &question),
+        };
+        Ok((answer.directory, answer.arena))
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod imports {
+    use super::{Buffers, Imports};
+    use crate::{Level, Malformed};
+    use std::cell::RefCell;
+
+    thread_local! {
+        /// The stand-in of the instance that runs on this thread right now.
+        static IMPORTS: RefCell<Option<Box<dyn Imports>>> = const { RefCell::new(None) };
+    }
+
+    fn with<T>(otherwise: T, call: impl FnOnce(&mut dyn Imports) -> T) -> T {
+        IMPORTS.with_borrow_mut(|imports| match imports {
+            Some(imports) => call(imports.as_mut()),
+            None => otherwise,
+        })
+    }
+
+    /// Puts a stand-in in place, and gives back the one before it.
+    pub(crate) fn swap(imports: Option<Box<dyn Imports>>) -> Option<Box<dyn Imports>> {
+        IMPORTS.replace(imports)
+    }
+
+    pub(crate) fn log(level: Level, line: &str) {
+        with((), |imports| imports.log(level, line));
+    }
+
+    pub(crate) fn count(counter: &str, delta: u64) {
+        with((), |imports| imports.count(counter, delta));
+    }
+
+    pub(crate) fn seed() -> u64 {
+        with(0, |imports| imports.seed())
+    }
+
+    pub(crate) fn get_many(
+        state: u32,
+        all: bool,
+        rows: u32,
+        question: Buffers,
+    ) -> Result<Buffers, Malformed> {
+        let nobody = Err(Malformed::new("nobody stands in for the host"));
+        with(nobody, |imports| {
+            imports.get_many(state, all, rows, question)
+        })
+    }
+}
+
+#[allow(unused_imports, reason = "the map states use the last of them")]
+pub(crate) use imports::*;

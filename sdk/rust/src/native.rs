@@ -1,0 +1,70 @@
+//! An operator without a sandbox: the same code and the same bytes at its boundary, called directly.
+//! For benchmarks that measure what the sandbox costs, and for the test harness.
+
+use crate::engine::Engine;
+use crate::host::{self, Buffers, Imports};
+use crate::{Fault, Operator, descriptor};
+
+/// A native instance of an operator.
+/// ```
+/// # use wasmill_sdk::prelude::*;
+/// # #[derive(Row)] struct Visit { user: u64 }
+/// # struct Sample;
+/// # impl Operator for Sample {
+/// #     const PLUGIN: Plugin = plugin!("sample");
+/// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = ();
+/// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+/// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+/// #         cx.emit(row);
+/// #         Ok(())
+/// #     }
+/// # }
+/// use wasmill_sdk::native::Native;
+///
+/// assert!(Native::<Sample>::describe().contains("\"sample\""));
+/// let mut instance = Native::<Sample>::open(r#"{ "context": 1, "config": {} }"#)?;
+/// // One row of input 0, whose column 0 is 7.
+/// let directory = [1 << 16, 0, 0, 1, 0, 1 << 16, 0, 2, 0, 8];
+/// let (_, arena) = instance.process(1, &directory, &[7])?;
+/// assert_eq!(arena, [7, 0], "the row, and its cause");
+/// # Ok::<(), Fault>(())
+/// ```
+pub struct Native<Op: Operator> {
+    engine: Engine<Op>,
+    imports: Option<Box<dyn Imports>>,
+}
+
+impl<Op: Operator> Native<Op> {
+    /// The operator's descriptor, a JSON document.
+    pub fn describe() -> String {
+        descriptor::descriptor::<Op>().to_string()
+    }
+
+    /// An instance from the context document.
+    pub fn open(context: &str) -> Result<Self, Fault> {
+        Ok(Self {
+            engine: Engine::open(context)?,
+            imports: None,
+        })
+    }
+
+    /// The same instance with a stand-in for the host: without one, logs go nowhere and maps that no
+    /// column binds cannot be read.
+    pub fn with_imports(mut self, imports: impl Imports + 'static) -> Self {
+        self.imports = Some(Box::new(imports));
+        self
+    }
+
+    /// Processes one batch. A panic of the operator goes through.
+    pub fn process(
+        &mut self,
+        rows: u32,
+        directory: &[u32],
+        arena: &[u64],
+    ) -> Result<Buffers, Fault> {
+        let outer = host::swap(self.imports.take());
+        let answer = self.engine.process(rows, directory, arena);
+        self.imports = host::swap(outer);
+        answer
+    }
+}

@@ -1,0 +1,208 @@
+//! The trait that an author implements.
+
+use crate::{Config, Context, Input, Outputs, Reject, States, Timestamp};
+
+/// An operator: what it reads, keeps and emits, and what it does with a row.
+///
+/// The host may run many instances of it and drop any of them at any time: what must last is in
+/// `cx.state`; fields of the operator itself are a cache. A call's effects take place together or,
+/// if it faults, not at all.
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Row)]
+/// struct Payment {
+///     account: u64,
+///     amount: f64,
+/// }
+///
+/// #[derive(Row, Debug, PartialEq)]
+/// struct Large {
+///     account: u64,
+/// }
+///
+/// #[derive(Config)]
+/// struct Limits {
+///     /// Payments above this are emitted.
+///     #[config(default = 1000.0)]
+///     above: f64,
+/// }
+///
+/// struct LargePayments {
+///     above: f64,
+/// }
+///
+/// impl Operator for LargePayments {
+///     const PLUGIN: Plugin = plugin!("large-payments");
+///     type Config = Limits;
+///     type Input<'a> = Payment;
+///     type Output<'a> = Large;
+///     type State = ();
+///
+///     fn open(config: Limits, _start: &Start) -> Result<Self, Fault> {
+///         Ok(Self { above: config.above })
+///     }
+///
+///     fn process(&mut self, row: Payment, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+///         if row.amount > self.above {
+///             cx.emit(Large { account: row.account });
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// wasmill_sdk::export!(LargePayments);
+/// # fn main() {}
+/// ```
+pub trait Operator: Sized + 'static {
+    /// Name and version of the plugin: `plugin!()` takes them from Cargo.toml.
+    const PLUGIN: Plugin;
+
+    /// The order in which a key's rows come.
+    const ORDER: Order = Order::Arrival;
+
+    /// The configuration: a struct that derives [`Config`](macro@crate::Config), or `()`.
+    type Config: Config;
+
+    /// The rows it reads.
+    type Input<'a>: Input<'a>;
+
+    /// The rows it emits; `()` for none.
+    type Output<'a>: Outputs<'a>;
+
+    /// The state it keeps for each key: a struct that derives [`States`](macro@crate::States), or
+    /// `()`.
+    type State: States;
+
+    /// Makes an instance. An error stops the job: the configuration cannot work.
+    fn open(config: Self::Config, start: &Start) -> Result<Self, crate::Fault>;
+
+    /// Processes a row. A refused row ([`reject`](crate::reject), or `?` on an error) has no
+    /// effects; a panic is a fault of the row, and the pipeline's `on-error` decides.
+    fn process(&mut self, row: Self::Input<'_>, cx: &mut Context<'_, Self>) -> Result<(), Reject>;
+
+    /// Names the map entries that `process` will look up for this row, with
+    /// [`Map::prefetch`](crate::Map::prefetch): all rows' entries come in one call to the host.
+    fn prefetch(&self, row: &Self::Input<'_>, state: &mut Self::State) {
+        let _ = (row, state);
+    }
+
+    /// Handles a timer that is due: after the key's rows up to its time, before any later one.
+    fn on_timer(
+        &mut self,
+        timer: <Self::State as States>::Timer,
+        at: Timestamp,
+        cx: &mut Context<'_, Self>,
+    ) {
+        let _ = (timer, at, cx);
+    }
+}
+
+/// The order in which a key's rows come.
+/// ```
+/// use wasmill_sdk::Order;
+/// assert_eq!(Order::EventTime.name(), "event-time");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As they arrive: a decision never waits.
+    Arrival,
+    /// Held to the watermark and sorted by event time: a decision depends on the input alone.
+    EventTime,
+}
+
+impl Order {
+    /// The name in the descriptor.
+    /// ```
+    /// assert_eq!(wasmill_sdk::Order::Arrival.name(), "arrival");
+    /// ```
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arrival => "arrival",
+            Self::EventTime => "event-time",
+        }
+    }
+}
+
+/// Name, version and a line about a plugin: made by [`plugin!`](crate::plugin).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plugin {
+    /// The plugin's name: lower-case letters, digits and hyphens.
+    pub name: &'static str,
+    /// Its semantic version.
+    pub version: &'static str,
+    /// A line about it.
+    pub doc: &'static str,
+}
+
+impl Plugin {
+    /// The name of a package, without the `plugin-` in front that plugins' packages may have.
+    #[doc(hidden)]
+    pub const fn package_name(package: &'static str) -> &'static str {
+        match package.as_bytes() {
+            [b'p', b'l', b'u', b'g', b'i', b'n', b'-', _, ..] => package.split_at(7).1,
+            _ => package,
+        }
+    }
+}
+
+/// The plugin's name (or the one given), version and description, from its Cargo.toml.
+/// ```
+/// use wasmill_sdk::{Plugin, plugin};
+///
+/// const PLUGIN: Plugin = plugin!("my-rules");
+/// assert_eq!(PLUGIN.name, "my-rules");
+/// ```
+#[macro_export]
+macro_rules! plugin {
+    () => {
+        $crate::plugin!($crate::Plugin::package_name(env!("CARGO_PKG_NAME")))
+    };
+    ($name:expr) => {
+        $crate::Plugin {
+            name: $name,
+            version: env!("CARGO_PKG_VERSION"),
+            doc: env!("CARGO_PKG_DESCRIPTION"),
+        }
+    };
+}
+
+/// Where an instance starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    pub(crate) operator: String,
+    pub(crate) subtask: u32,
+    pub(crate) subtasks: u32,
+}
+
+impl Start {
+    /// The operator's name in the pipeline.
+    /// ```
+    /// # fn show(start: &wasmill_sdk::Start) -> String {
+    /// format!("{} starts", start.operator())
+    /// # }
+    /// ```
+    pub fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// Which of the operator's parallel instances this is, from 0. Results must not depend on it.
+    /// ```
+    /// # fn show(start: &wasmill_sdk::Start) -> bool {
+    /// start.subtask() < start.subtasks()
+    /// # }
+    /// ```
+    pub fn subtask(&self) -> u32 {
+        self.subtask
+    }
+
+    /// How many parallel instances there are.
+    /// ```
+    /// # fn show(start: &wasmill_sdk::Start) -> bool {
+    /// start.subtasks() == 1
+    /// # }
+    /// ```
+    pub fn subtasks(&self) -> u32 {
+        self.subtasks
+    }
+}

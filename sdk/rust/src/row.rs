@@ -1,0 +1,179 @@
+//! Rows: structs whose fields are columns.
+
+use crate::buffer::{Batch, Binder, group};
+use crate::rows::{Rows, Shape};
+use crate::{Field, Malformed};
+use serde_json::{Value as Json, json};
+
+/// A struct whose fields are the columns of an input, a key or an output: derive it.
+///
+/// Text and bytes are borrowed from the batch, so that reading a row allocates nothing. A column is
+/// named like its field (`#[row(name = "…")]` on the field names another), and a column that may be
+/// null is an `Option`. `#[row(name = "…")]` on the struct names the input or output.
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Row, Debug, PartialEq)]
+/// struct Payment<'a> {
+///     account: u64,
+///     amount: Decimal<12, 2>,
+///     note: Option<&'a str>,
+///     #[row(name = "made-at")]
+///     made_at: Timestamp,
+/// }
+/// ```
+/// Features that the engine computes as of each row are columns, too:
+/// ```
+/// # use wasmill_sdk::prelude::*;
+/// #[derive(Row)]
+/// struct Spending {
+///     account: u64,
+///     #[row(feature(count = "rows", over = "1m"))]
+///     payments_1m: u64,
+///     #[row(feature(sum = "amount", over = "1h"))]
+///     spent_1h: Option<f64>,
+/// }
+/// ```
+pub trait Row<'a>: Field<'a> {
+    #[doc(hidden)]
+    const NAME: &'static str;
+
+    /// Names and types of the columns, in their order.
+    #[doc(hidden)]
+    fn columns() -> Vec<(&'static str, String)>;
+
+    /// The features among them, as the descriptor has them.
+    #[doc(hidden)]
+    fn features() -> Vec<Json>;
+
+    #[doc(hidden)]
+    fn bind_row(binder: &mut Binder<'a>) -> Result<Self::Column, Malformed>;
+
+    #[doc(hidden)]
+    fn row_shapes(shapes: &mut Vec<Shape>);
+
+    #[doc(hidden)]
+    fn append_row(&self, rows: &mut Rows, first: usize);
+}
+
+/// Columns as the descriptor has them.
+pub(crate) fn columns_json(columns: &[(&'static str, String)]) -> Json {
+    let column = |(name, kind): &(&str, String)| json!({ "name": name, "type": kind });
+    columns.iter().map(column).collect()
+}
+
+/// The type of a field as text.
+#[doc(hidden)]
+pub fn type_of<'a, T: Field<'a>>() -> String {
+    let mut text = String::new();
+    T::type_text(&mut text);
+    text
+}
+
+/// What an operator reads: a struct that derives [`Row`].
+pub trait Input<'a>: Sized {
+    #[doc(hidden)]
+    type Columns;
+
+    #[doc(hidden)]
+    fn describe() -> Vec<Json>;
+
+    #[doc(hidden)]
+    fn features() -> Vec<Json>;
+
+    #[doc(hidden)]
+    fn bind(batch: &Batch<'a>) -> Result<Self::Columns, Malformed>;
+
+    #[doc(hidden)]
+    fn read(columns: &Self::Columns, row: usize) -> Self;
+}
+
+impl<'a, R: Row<'a>> Input<'a> for R {
+    type Columns = R::Column;
+
+    fn describe() -> Vec<Json> {
+        let columns = columns_json(&R::columns());
+        vec![json!({ "name": R::NAME, "time": R::wants_time(), "columns": columns })]
+    }
+
+    fn features() -> Vec<Json> {
+        R::features()
+    }
+
+    fn bind(batch: &Batch<'a>) -> Result<Self::Columns, Malformed> {
+        R::bind_row(&mut Binder::new(batch.section(group::INPUT, 0)?))
+    }
+
+    #[inline]
+    fn read(columns: &Self::Columns, row: usize) -> Self {
+        R::read(columns, row)
+    }
+}
+
+/// What an operator emits: a struct that derives [`Row`], an enum that derives
+/// [`Outputs`](macro@crate::Outputs) with a variant for each output, or `()`.
+pub trait Outputs<'a>: Sized {
+    #[doc(hidden)]
+    fn describe() -> Vec<Json>;
+
+    /// The shapes of each output's columns.
+    #[doc(hidden)]
+    fn shapes() -> Vec<Vec<Shape>>;
+
+    #[doc(hidden)]
+    fn append(&self, outputs: &mut [Rows], cause: u32);
+}
+
+impl<'a, R: Row<'a>> Outputs<'a> for R {
+    fn describe() -> Vec<Json> {
+        vec![describe_output::<R>(R::NAME)]
+    }
+
+    fn shapes() -> Vec<Vec<Shape>> {
+        vec![output_shapes::<R>()]
+    }
+
+    #[inline]
+    fn append(&self, outputs: &mut [Rows], cause: u32) {
+        append_output(self, &mut outputs[0], cause);
+    }
+}
+
+impl<'a> Outputs<'a> for () {
+    fn describe() -> Vec<Json> {
+        Vec::new()
+    }
+
+    fn shapes() -> Vec<Vec<Shape>> {
+        Vec::new()
+    }
+
+    fn append(&self, _outputs: &mut [Rows], _cause: u32) {}
+}
+
+/// An output of rows of this type, as the descriptor has it.
+#[doc(hidden)]
+pub fn describe_output<'a, R: Row<'a>>(name: &str) -> Json {
+    json!({ "name": name, "columns": columns_json(&R::columns()) })
+}
+
+#[doc(hidden)]
+pub fn output_shapes<'a, R: Row<'a>>() -> Vec<Shape> {
+    let mut shapes = Vec::new();
+    R::row_shapes(&mut shapes);
+    shapes
+}
+
+#[doc(hidden)]
+#[inline]
+pub fn append_output<'a, R: Row<'a>>(row: &R, rows: &mut Rows, cause: u32) {
+    row.append_row(rows, 0);
+    rows.end_row(cause);
+}
+
+/// The type of a state as text.
+pub(crate) fn type_of_state<T: crate::State>() -> String {
+    let mut text = String::new();
+    T::type_text(&mut text);
+    text
+}

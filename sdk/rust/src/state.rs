@@ -1,0 +1,5 @@
+//! The kinds of state.
+
+mod value;
+
+pub use value::Value;

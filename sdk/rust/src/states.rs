@@ -1,0 +1,208 @@
+//! The struct of states that an operator keeps for each key.
+
+use crate::arena::Put;
+use crate::buffer::Batch;
+use crate::{Malformed, Row, Timers};
+use serde_json::Value as Json;
+
+/// The states that an operator keeps for each key: derive it for a struct of [`Value`],
+/// [`List`](crate::List), [`Map`](crate::Map).
+///
+/// A state is named like its field, with hyphens. `#[states(key = …)]` names the [`Row`] of key
+/// columns that [`Context::key`](crate::Context::key) reads, `#[states(timer = …)]` the enum of
+/// [`Timers`].
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Row)]
+/// struct Account {
+///     account: u64,
+/// }
+///
+/// #[derive(States)]
+/// #[states(key = Account)]
+/// struct Memory {
+///     #[state(ttl = "30d")]
+///     count: Value<u64>,
+///     #[state(items_max = 10)]
+///     last_amounts: List<f64>,
+///     #[state(column = "merchant")]
+///     merchants: Map<String, Timestamp>,
+/// }
+/// ```
+///
+/// [`Value`]: crate::Value
+pub trait States: Sized + 'static {
+    /// The key columns that the operator wants to see; `()` for none.
+    type Key<'a>: Key<'a>;
+
+    /// The operator's timers; `()` for none.
+    type Timer: Timers;
+
+    /// Whether a state is asked for by key: then rows are offered to `prefetch`.
+    #[doc(hidden)]
+    const MAPS: bool;
+
+    #[doc(hidden)]
+    const COUNT: usize;
+
+    #[doc(hidden)]
+    fn describe() -> Vec<Json>;
+
+    #[doc(hidden)]
+    fn create() -> Self;
+
+    #[doc(hidden)]
+    fn load(&mut self, batch: &Batch<'_>, keys: usize) -> Result<(), Malformed>;
+
+    /// Turns to a key, and to a row of it.
+    #[doc(hidden)]
+    fn seek(&mut self, key: usize, row: Option<usize>);
+
+    /// Takes back what happened since the last `seek`.
+    #[doc(hidden)]
+    fn undo(&mut self);
+
+    /// Asks the host for what has been prefetched.
+    #[doc(hidden)]
+    fn fetch(&mut self) -> Result<(), Malformed>;
+
+    #[doc(hidden)]
+    fn put<P: Put>(&self, put: &mut P);
+}
+
+impl States for () {
+    type Key<'a> = ();
+    type Timer = ();
+    const MAPS: bool = false;
+    const COUNT: usize = 0;
+
+    fn describe() -> Vec<Json> {
+        Vec::new()
+    }
+
+    fn create() -> Self {}
+
+    fn load(&mut self, _batch: &Batch<'_>, _keys: usize) -> Result<(), Malformed> {
+        Ok(())
+    }
+
+    #[inline]
+    fn seek(&mut self, _key: usize, _row: Option<usize>) {}
+
+    fn undo(&mut self) {}
+
+    fn fetch(&mut self) -> Result<(), Malformed> {
+        Ok(())
+    }
+
+    fn put<P: Put>(&self, _put: &mut P) {}
+}
+
+/// The key columns that an operator sees: a struct that derives [`Row`], or `()`.
+pub trait Key<'a>: Sized {
+    /// Whether there are any.
+    #[doc(hidden)]
+    const DECLARED: bool;
+
+    #[doc(hidden)]
+    type Columns: Clone;
+
+    #[doc(hidden)]
+    fn describe() -> Vec<(&'static str, String)>;
+
+    #[doc(hidden)]
+    fn bind(batch: &Batch<'a>) -> Result<Self::Columns, Malformed>;
+
+    #[doc(hidden)]
+    fn read(columns: &Self::Columns, key: usize) -> Self;
+}
+
+impl<'a> Key<'a> for () {
+    const DECLARED: bool = false;
+    type Columns = ();
+
+    fn describe() -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    fn bind(_batch: &Batch<'a>) -> Result<(), Malformed> {
+        Ok(())
+    }
+
+    fn read(_columns: &(), _key: usize) {}
+}
+
+impl<'a, R: Row<'a>> Key<'a> for R {
+    const DECLARED: bool = true;
+    type Columns = R::Column;
+
+    fn describe() -> Vec<(&'static str, String)> {
+        R::columns()
+    }
+
+    fn bind(batch: &Batch<'a>) -> Result<Self::Columns, Malformed> {
+        let section = batch.section(crate::buffer::group::KEYS, 0)?;
+        R::bind_row(&mut crate::buffer::Binder::new(section))
+    }
+
+    fn read(columns: &Self::Columns, key: usize) -> Self {
+        R::read(columns, key)
+    }
+}
+
+/// One kind of state, as a field of the struct.
+#[doc(hidden)]
+pub trait Handle: Sized {
+    const IS_MAP: bool = false;
+
+    /// The state as the descriptor has it, but for its options.
+    fn describe(name: &str, options: Json) -> Json;
+
+    fn create(options: &HandleOptions) -> Self;
+
+    fn load(&mut self, batch: &Batch<'_>, keys: usize) -> Result<(), Malformed>;
+
+    fn seek(&mut self, key: usize, row: Option<usize>);
+
+    fn undo(&mut self);
+
+    fn fetch(&mut self) -> Result<(), Malformed> {
+        Ok(())
+    }
+
+    fn put<P: Put>(&self, put: &mut P);
+}
+
+/// What a handle must know of its declaration.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct HandleOptions {
+    /// The state's position in the descriptor.
+    pub ordinal: u32,
+    /// The name, for messages.
+    pub name: &'static str,
+    /// Whether a map's key is a column of the rows.
+    pub bound: bool,
+    /// A list longer than this drops its front.
+    pub items_max: usize,
+}
+
+/// Adds kind and types to a state's options.
+pub(crate) fn describe_state(
+    name: &str,
+    kind: &str,
+    types: &[(&str, String)],
+    options: Json,
+) -> Json {
+    let mut state = serde_json::Map::new();
+    state.insert("name".into(), name.into());
+    state.insert("kind".into(), kind.into());
+    for (field, text) in types {
+        state.insert((*field).into(), text.as_str().into());
+    }
+    if let Json::Object(options) = options {
+        state.extend(options);
+    }
+    state.into()
+}
