@@ -5,5 +5,6 @@
 #![warn(missing_docs)]
 
 pub mod batch;
+pub mod boundary;
 pub mod data_type;
 pub mod lineage;
