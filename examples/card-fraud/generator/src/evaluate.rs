@@ -5,7 +5,7 @@
 //! alarm, also an alert a minute after the last fraud.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, Error as IoError};
+use std::io::{BufRead, Error as IoError, Write};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -160,6 +160,43 @@ impl Incident {
 }
 
 impl Evaluation {
+    /// Writes the counts as tables that people read.
+    ///
+    /// # Errors
+    /// If `out` cannot be written.
+    pub fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
+        writeln!(
+            out,
+            "{:<20} {:>9} {:>9} {:>8}",
+            "kind of fraud", "incidents", "found", "recall"
+        )?;
+        for (kind, count) in &self.kinds {
+            let (incidents, found, recall) = (count.incidents, count.found, count.recall);
+            writeln!(out, "{kind:<20} {incidents:>9} {found:>9} {recall:>8.3}")?;
+        }
+        let head = ["rule", "alerts", "true", "precision", "incidents"];
+        writeln!(
+            out,
+            "\n{:<20} {:>9} {:>9} {:>9} {:>9}",
+            head[0], head[1], head[2], head[3], head[4]
+        )?;
+        for (rule, count) in &self.rules {
+            let (alerts, alerts_true, incidents) =
+                (count.alerts, count.alerts_true, count.incidents);
+            let precision = count.precision;
+            writeln!(
+                out,
+                "{rule:<20} {alerts:>9} {alerts_true:>9} {precision:>9.3} {incidents:>9}"
+            )?;
+        }
+        let (alerts, alerts_true) = (self.alerts, self.alerts_true);
+        writeln!(
+            out,
+            "{:<20} {alerts:>9} {alerts_true:>9} {:>9.3}",
+            "all", self.precision
+        )
+    }
+
     fn note(&mut self, rule: &str, at_us: i64, incidents: &mut [Incident]) {
         let mut is_true = false;
         let mut found = 0;
@@ -241,11 +278,21 @@ fn time_us(file: &'static str, line: usize, text: &str) -> Result<i64, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incident::Kind;
 
-    const LABELS: &str = r#"
-{"incident":"cash_out-1","kind":"cash_out","account":7,"first_at":"2026-01-26T10:00:00Z","last_at":"2026-01-26T10:30:00Z","records":4}
-{"incident":"cash_out-2","kind":"cash_out","account":8,"first_at":"2026-01-26T10:00:00Z","last_at":"2026-01-26T10:30:00Z","records":4}
-"#;
+    /// One incident of half an hour for each of two accounts.
+    fn labels() -> String {
+        let label = |account: u64| Label {
+            incident: format!("cash_out-{account}"),
+            kind: Kind::CashOut,
+            account,
+            first_at: "2026-01-26T10:00:00Z".to_owned(),
+            last_at: "2026-01-26T10:30:00Z".to_owned(),
+            records: 4,
+        };
+        let line = |account| serde_json::to_string(&label(account)).unwrap() + "\n";
+        [7, 8].map(line).concat()
+    }
 
     fn alert(account: u64, time: &str, rule: &str) -> String {
         format!("{{\"account\":{account},\"at\":\"2026-01-26T{time}Z\",\"rule\":\"{rule}\"}}\n")
@@ -259,7 +306,7 @@ mod tests {
             alert(7, "10:30:00.000001", "score"),
             alert(9, "10:10:00", "velocity"),
         ];
-        let found = evaluate(alerts.concat().as_bytes(), LABELS.as_bytes()).unwrap();
+        let found = evaluate(alerts.concat().as_bytes(), labels().as_bytes()).unwrap();
         assert_eq!(
             (found.alerts, found.alerts_true, found.precision),
             (4, 2, 0.5)
@@ -281,7 +328,7 @@ mod tests {
 
     #[test]
     fn without_alerts_nothing_is_found_and_nothing_is_false() {
-        let found = evaluate(&b""[..], LABELS.as_bytes()).unwrap();
+        let found = evaluate(&b""[..], labels().as_bytes()).unwrap();
         assert_eq!(
             (found.precision, found.kinds["cash_out"].recall),
             (1.0, 0.0)
@@ -290,13 +337,13 @@ mod tests {
 
     #[test]
     fn mistakes_name_their_line() {
-        let error = evaluate(&b"\n{\"account\":7}"[..], LABELS.as_bytes()).unwrap_err();
+        let error = evaluate(&b"\n{\"account\":7}"[..], labels().as_bytes()).unwrap_err();
         assert!(
             error.to_string().starts_with("line 2 of the alerts"),
             "{error}"
         );
         let alerts = alert(7, "later", "score");
-        let error = evaluate(alerts.as_bytes(), LABELS.as_bytes()).unwrap_err();
+        let error = evaluate(alerts.as_bytes(), labels().as_bytes()).unwrap_err();
         assert!(error.to_string().contains("2026-01-26TlaterZ"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use card_fraud_data::evaluate::{Evaluation, evaluate};
+use card_fraud_data::evaluate::evaluate;
 use card_fraud_data::row::Row;
 use card_fraud_data::{Generator, Label, Options, Writer, oracle, training};
 use clap::{Parser, Subcommand};
@@ -162,7 +162,7 @@ fn judge(options: &Evaluate) -> Result<(), Box<dyn Error>> {
         serde_json::to_writer_pretty(&mut out, &evaluation)?;
         writeln!(out)?;
     } else {
-        print(&mut out, &evaluation)?;
+        evaluation.print(&mut out)?;
     }
     Ok(())
 }
@@ -208,38 +208,6 @@ fn decide(options: &Oracle) -> Result<(), Box<dyn Error>> {
         "{count} alerts; the score nearest to the threshold is {nearest:.6} away"
     )?;
     Ok(())
-}
-
-fn print(out: &mut impl Write, evaluation: &Evaluation) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "{:<20} {:>9} {:>9} {:>8}",
-        "kind of fraud", "incidents", "found", "recall"
-    )?;
-    for (kind, count) in &evaluation.kinds {
-        let (incidents, found, recall) = (count.incidents, count.found, count.recall);
-        writeln!(out, "{kind:<20} {incidents:>9} {found:>9} {recall:>8.3}")?;
-    }
-    let head = ["rule", "alerts", "true", "precision", "incidents"];
-    writeln!(
-        out,
-        "\n{:<20} {:>9} {:>9} {:>9} {:>9}",
-        head[0], head[1], head[2], head[3], head[4]
-    )?;
-    for (rule, count) in &evaluation.rules {
-        let (alerts, alerts_true, incidents) = (count.alerts, count.alerts_true, count.incidents);
-        let precision = count.precision;
-        writeln!(
-            out,
-            "{rule:<20} {alerts:>9} {alerts_true:>9} {precision:>9.3} {incidents:>9}"
-        )?;
-    }
-    let (alerts, alerts_true) = (evaluation.alerts, evaluation.alerts_true);
-    writeln!(
-        out,
-        "{:<20} {alerts:>9} {alerts_true:>9} {:>9.3}",
-        "all", evaluation.precision
-    )
 }
 
 fn create(path: &Path) -> Result<BufWriter<File>, String> {

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use plugin_fraud_rules::amount_history::History;
 use plugin_fraud_rules::config::{Config, Rules};
 use plugin_fraud_rules::impossible_travel::Place;
-use plugin_fraud_rules::new_merchants::Burst;
+use plugin_fraud_rules::new_merchants::TIMES;
 use plugin_fraud_rules::payment::Payment;
 use plugin_fraud_scorer::inputs::inputs;
 use plugin_fraud_scorer::model::{self, Scorer};
@@ -54,8 +54,9 @@ pub struct Oracle {
 struct Account {
     place: Place,
     history: History,
-    burst: Burst,
     merchants: HashSet<String>,
+    /// Event times of first purchases at a merchant.
+    firsts_us: Vec<i64>,
 }
 
 /// Why the job cannot be computed.
@@ -115,7 +116,12 @@ impl Oracle {
 
     fn judge(&mut self, row: &Row, count_1m: u64) {
         let account = self.accounts.entry(row.account).or_default();
+        let known = account.merchants.len() as u32;
         let is_new = account.merchants.insert(row.merchant.clone());
+        if is_new {
+            account.firsts_us.push(row.at_us);
+        }
+        let firsts_us = account.firsts_us.iter().rev().take(TIMES).copied();
         let payment = Payment {
             at_us: row.at_us,
             amount_minor: row.amount_minor,
@@ -124,6 +130,7 @@ impl Oracle {
             channel: &row.channel,
         };
         let rules = &self.rules;
+        let new_merchants = &rules.new_merchants;
         let found = [
             ("velocity", rules.velocity.judge(count_1m)),
             (
@@ -136,9 +143,9 @@ impl Oracle {
             ),
             (
                 "new_merchants",
-                rules
-                    .new_merchants
-                    .judge(&mut account.burst, is_new, &payment),
+                is_new
+                    .then(|| new_merchants.judge(known, firsts_us, &payment))
+                    .flatten(),
             ),
         ];
         for (rule, reasons) in found {
