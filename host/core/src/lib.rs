@@ -7,4 +7,8 @@
 pub mod batch;
 pub mod boundary;
 pub mod data_type;
+pub mod encoding;
+pub mod key;
 pub mod lineage;
+pub mod timer;
+pub mod watermark;
