@@ -3,6 +3,7 @@
 use crate::arena::{Layout, Put};
 use crate::buffer::{Batch, engine, group, kind};
 use crate::context::{Context, Emit};
+use crate::operator::BatchRows;
 use crate::rows::Rows;
 use crate::timer::{TimerQueue, has_domain};
 use crate::{Fault, Input, Key, Operator, Outputs, Reject, Start, States, Timers};
@@ -154,6 +155,7 @@ impl<Op: Operator> Engine<Op> {
 
     fn run(&mut self, batch: &Batch<'_>, rows: u32, more: &Engineered<'_>) -> Result<(), Fault> {
         let columns = Op::Input::bind(batch)?;
+        self.operator.begin_batch(BatchRows::new(&columns, rows))?;
         if <Op::State as States>::MAPS {
             for row in 0..rows as usize {
                 self.state.seek(key_of(more, row), Some(row));

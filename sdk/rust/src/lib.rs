@@ -41,7 +41,7 @@ pub use decimal::{Decimal, DecimalError};
 pub use encode::{Encode, State};
 pub use error::{Fault, Malformed, Reject, reject};
 pub use field::{Field, Items};
-pub use operator::{Operator, Order, Plugin, Start};
+pub use operator::{BatchRows, Operator, Order, Plugin, Start};
 pub use row::{Input, Outputs, Row};
 pub use state::Value;
 pub use states::{Key, States};
@@ -52,8 +52,8 @@ pub use wasmill_sdk_macros::{Config, Outputs, Row, State, States, Timers};
 /// What an operator's file needs: `use wasmill_sdk::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        Config, Context, Date, Decimal, EventTime, Fault, Items, Level, Operator, Order, Outputs,
-        Plugin, Reject, Row, Start, State, States, Timers, Timestamp, Value, plugin, reject,
+        BatchRows, Config, Context, Date, Decimal, EventTime, Fault, Items, Level, Operator,
+        Order, Outputs, Plugin, Reject, Row, Start, State, States, Timers, Timestamp, Value, plugin, reject,
     };
 }
 

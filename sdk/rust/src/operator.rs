@@ -77,6 +77,43 @@ pub trait Operator: Sized + 'static {
     /// Makes an instance. An error stops the job: the configuration cannot work.
     fn open(config: Self::Config, start: &Start) -> Result<Self, crate::Fault>;
 
+    /// Sees the rows of a batch before the first of them is processed: for work that is cheaper for
+    /// many rows at once, such as running a model. What it computes is a cache for the rows of this
+    /// batch, and must not depend on how rows fall into batches.
+    ///
+    /// A fault concerns the whole batch; the host finds the guilty row by smaller batches.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row)] struct Payment { amount: f64 }
+    /// # #[derive(Row)] struct Scored { score: f64 }
+    /// # fn run_model(amounts: &[f64]) -> Vec<f64> { amounts.to_vec() }
+    /// /// The scores of the rows that are still to be processed.
+    /// struct Scorer {
+    ///     scores: std::vec::IntoIter<f64>,
+    /// }
+    ///
+    /// # impl Operator for Scorer {
+    /// #     const PLUGIN: Plugin = plugin!("scorer");
+    /// #     type Config = (); type Input<'a> = Payment; type Output<'a> = Scored; type State = ();
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self { scores: vec![].into_iter() }) }
+    /// fn begin_batch(&mut self, rows: BatchRows<'_, '_, Self>) -> Result<(), Fault> {
+    ///     let amounts: Vec<f64> = rows.map(|row| row.amount).collect();
+    ///     self.scores = run_model(&amounts).into_iter();
+    ///     Ok(())
+    /// }
+    ///
+    /// fn process(&mut self, _row: Payment, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    ///     let Some(score) = self.scores.next() else { return reject("the model gave no score") };
+    ///     cx.emit(Scored { score });
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    fn begin_batch(&mut self, rows: BatchRows<'_, '_, Self>) -> Result<(), crate::Fault> {
+        let _ = rows;
+        Ok(())
+    }
+
     /// Processes a row. A refused row ([`reject`](crate::reject), or `?` on an error) has no
     /// effects; a panic is a fault of the row, and the pipeline's `on-error` decides.
     fn process(&mut self, row: Self::Input<'_>, cx: &mut Context<'_, Self>) -> Result<(), Reject>;
@@ -97,6 +134,35 @@ pub trait Operator: Sized + 'static {
         let _ = (timer, at, cx);
     }
 }
+
+/// The rows of a batch, in the order in which they will be processed: what
+/// [`Operator::begin_batch`] sees.
+pub struct BatchRows<'c, 'a, Op: Operator> {
+    columns: &'c <Op::Input<'a> as Input<'a>>::Columns,
+    rows: std::ops::Range<usize>,
+}
+
+impl<'c, 'a, Op: Operator> BatchRows<'c, 'a, Op> {
+    pub(crate) fn new(columns: &'c <Op::Input<'a> as Input<'a>>::Columns, rows: u32) -> Self {
+        let rows = 0..rows as usize;
+        Self { columns, rows }
+    }
+}
+
+impl<'a, Op: Operator> Iterator for BatchRows<'_, 'a, Op> {
+    type Item = Op::Input<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Op::Input<'a>> {
+        self.rows.next().map(|row| Op::Input::read(self.columns, row))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.rows.size_hint()
+    }
+}
+
+impl<Op: Operator> ExactSizeIterator for BatchRows<'_, '_, Op> {}
 
 /// The order in which a key's rows come.
 /// ```
