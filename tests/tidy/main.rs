@@ -103,7 +103,11 @@ fn items_are_named_in_our_words() {
 #[test]
 fn nothing_is_left_to_do_without_a_link() {
     let tree = Tree::read();
-    none(tree.all().flat_map(|(path, text)| words::check_marks(path, text)).collect());
+    none(
+        tree.all()
+            .flat_map(|(path, text)| words::check_marks(path, text))
+            .collect(),
+    );
 }
 
 #[test]
