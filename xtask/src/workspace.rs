@@ -137,3 +137,34 @@ fn is_guest_folder(manifest: &Path) -> bool {
                 .all(|(wanted, found)| *wanted == "*" || found == *wanted)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(folder: &str, crate_type: &str) -> String {
+        let manifest = root().join(folder).join("Cargo.toml");
+        let target = serde_json::json!({ "name": "plugin-a", "crate_types": [crate_type] });
+        let package = serde_json::json!({
+            "name": "plugin-a", "manifest_path": manifest, "targets": [target],
+        });
+        serde_json::json!({ "target_directory": "/t", "packages": [package] }).to_string()
+    }
+
+    #[test]
+    fn components_are_found_by_their_place() {
+        for folder in ["plugins/a", "examples/b/plugin", "tests/guests/c"] {
+            let workspace = Workspace::parse(&metadata(folder, "cdylib")).unwrap();
+            assert_eq!(workspace.guests[0].name(), "a", "{folder}");
+            assert_eq!(workspace.guests[0].artifact, "plugin_a");
+        }
+        for (folder, kind) in [
+            ("plugins/a", "lib"),
+            ("sdk/rust", "cdylib"),
+            ("x/plugins/a", "cdylib"),
+        ] {
+            let workspace = Workspace::parse(&metadata(folder, kind)).unwrap();
+            assert_eq!(workspace.natives, ["plugin-a"], "{folder}");
+        }
+    }
+}
