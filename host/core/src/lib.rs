@@ -6,9 +6,18 @@
 
 pub mod batch;
 pub mod boundary;
+pub mod byte_size;
 pub mod data_type;
+pub mod dead_letter;
+pub mod descriptor;
+pub mod duration;
 pub mod encoding;
+pub mod feature;
+pub mod json_schema;
 pub mod key;
 pub mod lineage;
+pub mod pipeline;
+pub mod spelling;
 pub mod timer;
+pub mod tree;
 pub mod watermark;

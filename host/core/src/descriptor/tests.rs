@@ -1,0 +1,121 @@
+use serde_json::{Value as Json, json};
+
+use super::*;
+
+fn full() -> Json {
+    json!({
+        "descriptor": 1, "name": "fraud-rules", "version": "1.0.0", "doc": "Rules.",
+        "inputs": [{ "name": "transactions", "time": true, "changelog": false, "columns": [
+            { "name": "account", "type": "u64" }, { "name": "merchant", "type": "string" } ] }],
+        "keys": [{ "name": "account", "type": "u64" }],
+        "order": "arrival",
+        "states": [
+            { "name": "history", "kind": "value", "type": "struct<n:u64,sum: f64>",
+              "ttl": { "after": "30d", "time": "event" } },
+            { "name": "seen", "kind": "map", "key": "string", "type": "timestamp", "column": "merchant" },
+            { "name": "recent", "kind": "list", "type": "i64", "items-max": 100 } ],
+        "timers": [{ "name": "flush", "time": "event" }],
+        "features": [{ "name": "count-1m", "count": "rows", "over": "1m" }],
+        "outputs": [{ "name": "alerts", "columns": [{ "name": "rule", "type": "string" }] }],
+        "config": { "type": "object", "properties": { "max": { "type": "integer", "default": 5 } } },
+    })
+}
+
+#[test]
+fn the_documented_example_is_understood() {
+    let descriptor = Descriptor::parse(&full().to_string()).unwrap_or_else(|e| panic!("{e}"));
+    assert!(descriptor.keyed);
+    assert_eq!(descriptor.states[1].column, Some(1));
+    assert_eq!(
+        descriptor.states[0].ttl.map(|ttl| ttl.after_us),
+        Some(2_592_000_000_000)
+    );
+    assert_eq!(descriptor.features[0].0, "count-1m");
+    assert!(descriptor.unstable.is_empty());
+    // sha256 of `wasmill-state-1 value struct<n: u64, sum: f64>`
+    let id = &descriptor.states[0].schema_id;
+    assert_eq!(id.len(), 64);
+    assert_ne!(*id, descriptor.states[2].schema_id);
+}
+
+#[test]
+fn a_small_descriptor_has_defaults() {
+    let text = r#"{ "descriptor": 1, "name": "f", "version": "1", "outputs": [],
+        "inputs": [{ "name": "in", "columns": [] }] }"#;
+    let descriptor = Descriptor::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    assert!(!descriptor.keyed);
+    assert_eq!(descriptor.order, Order::Arrival);
+}
+
+#[test]
+fn mistakes_are_all_told_with_place_and_remedy() {
+    let check = |change: &dyn Fn(&mut Json), part: &str| {
+        let mut json = full();
+        change(&mut json);
+        let error = Descriptor::parse(&json.to_string())
+            .expect_err(part)
+            .to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    check(
+        &|json| json["descriptor"] = json!(2),
+        "descriptor: 2 is out of range",
+    );
+    check(
+        &|json| json["oder"] = json!("arrival"),
+        "did you mean `order`?",
+    );
+    check(
+        &|json| json["order"] = json!("time"),
+        "use one of `arrival`, `event-time`",
+    );
+    check(
+        &|json| json["states"][0]["kind"] = json!("valu"),
+        "did you mean `value`?",
+    );
+    check(
+        &|json| json["states"][1]["column"] = json!("merchan"),
+        "did you mean `merchant`?",
+    );
+    check(
+        &|json| json["states"][1]["column"] = json!("account"),
+        "different types",
+    );
+    check(
+        &|json| json["states"][0]["key"] = json!("u64"),
+        "only maps have a `key`",
+    );
+    check(
+        &|json| json["inputs"][0]["columns"][0]["type"] = json!("int"),
+        "use `i64`",
+    );
+    check(
+        &|json| json["states"][2]["name"] = json!("seen"),
+        "`seen` stands twice",
+    );
+    check(&|json| json["keyed"] = json!(false), "keyed: it is false");
+    check(
+        &|json| json["features"][0]["cuont"] = json!("rows"),
+        "did you mean `count`?",
+    );
+    check(
+        &|json| json["config"]["typ"] = json!("x"),
+        "did you mean `type`?",
+    );
+    check(&|json| json["inputs"] = json!([]), "too few");
+}
+
+#[test]
+fn what_is_unstable_is_named() {
+    let mut json = full();
+    json["states"][0]["kind"] = json!("reducing");
+    let descriptor = Descriptor::parse(&json.to_string()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(descriptor.unstable, ["the state kind `reducing`"]);
+}
+
+#[test]
+fn a_long_or_broken_text_is_refused() {
+    assert!(Descriptor::parse("{").is_err());
+    assert!(Descriptor::parse(&" ".repeat(BYTES_MAX + 1)).is_err());
+    assert!(Descriptor::parse(&"[".repeat(100_000)).is_err());
+}

@@ -1,0 +1,190 @@
+//! The pipeline: what the user asks for, from the text to a logical graph that is known to be sound.
+//!
+//! [`parse`] reads a document (docs/pipeline.md), [`Written::validate`] binds it to its plugins. Nothing after
+//! that knows the text: other fronts make the same [`Pipeline`].
+
+pub mod document;
+
+mod bind;
+mod build;
+mod error;
+mod operator;
+mod sink;
+mod source;
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+pub use error::{PipelineError, PipelineErrors};
+pub use operator::{
+    Batching, ColumnBinding, ColumnOrigin, InputBinding, Limits, Operator, OperatorPolicy,
+};
+pub use sink::{EncodeSpec, Sink, SinkKind};
+pub use source::{
+    ColumnSpec, Counter, EventTime, Format, FormatKind, Generator, GeneratorColumn, GeneratorValue,
+    Source, SourceKind, TextPart,
+};
+
+use crate::descriptor::Descriptor;
+use crate::json_schema::Schema;
+use crate::tree::{self, Node};
+use document::Document;
+
+/// A source's position in [`Pipeline::sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(pub usize);
+
+/// An operator's position in [`Pipeline::operators`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperatorId(pub usize);
+
+/// A sink's position in [`Pipeline::sinks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SinkId(pub usize);
+
+/// A stream's position in [`Pipeline::streams`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub usize);
+
+/// A document that was read: every field is known and of the right type.
+#[derive(Debug, Clone)]
+pub struct Written {
+    tree: Node,
+    document: Document,
+}
+
+/// A sound logical graph.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// The pipeline's name.
+    pub name: String,
+    /// The parallelism that the document asks for.
+    pub parallelism: Option<usize>,
+    /// Where rows come from.
+    pub sources: Vec<Source>,
+    /// What is done with them; each after those whose streams it reads.
+    pub operators: Vec<Operator>,
+    /// Where they go.
+    pub sinks: Vec<Sink>,
+    /// What flows between them.
+    pub streams: Vec<Stream>,
+    /// What is allowed and most likely not meant.
+    pub warnings: Vec<PipelineError>,
+}
+
+/// Rows of one schema from one producer.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// The name by which the document knows it.
+    pub name: String,
+    /// The columns.
+    pub schema: SchemaRef,
+    /// Whether rows have an event time.
+    pub has_time: bool,
+    /// Who produces it.
+    pub producer: Producer,
+}
+
+/// Who produces a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Producer {
+    /// A source's rows.
+    Source(SourceId),
+    /// Those of them that came behind the watermark; they stand in the source's stream too.
+    SourceLate(SourceId),
+    /// An output of an operator.
+    Output(OperatorId, usize),
+    /// Rows that an operator with `order: event-time` left out because they came behind the watermark.
+    OperatorLate(OperatorId),
+    /// Rows that failed and go to this sink.
+    DeadLetters(SinkId),
+}
+
+/// What happens to a row that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// The job fails.
+    Fail,
+    /// The row is left out and counted.
+    Skip,
+    /// The row goes to a dead-letter sink, whose stream this is.
+    DeadLetter(StreamId),
+}
+
+/// Finds the plugin that a document names; the message says what is wrong and what would be right.
+pub type FindPlugin<'a> = &'a dyn Fn(&str) -> Result<Arc<Descriptor>, String>;
+
+/// Reads a document: YAML, or JSON, which is YAML.
+pub fn parse(text: &str) -> Result<Written, PipelineErrors> {
+    let tree = tree::parse(text).map_err(|error| {
+        PipelineErrors(vec![PipelineError {
+            position: error.position,
+            path: tree::Path::default(),
+            message: error.message,
+            remedy: error.remedy,
+        }])
+    })?;
+    let schema = Schema::compile(&schema()).expect("our own schema is sound");
+    let mistakes = schema.check(&tree);
+    if !mistakes.is_empty() {
+        let errors = mistakes.into_iter().map(|mistake| PipelineError {
+            position: mistake.position,
+            path: mistake.path,
+            message: mistake.message,
+            remedy: mistake.remedy,
+        });
+        return Err(PipelineErrors(errors.collect()));
+    }
+    let document = serde_json::from_value(tree.to_json()).map_err(|error| {
+        PipelineErrors(vec![PipelineError {
+            position: tree.position,
+            path: tree::Path::default(),
+            message: error.to_string(),
+            remedy: None,
+        }])
+    })?;
+    Ok(Written { tree, document })
+}
+
+/// The JSON Schema of documents, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Document).to_value()
+}
+
+impl Written {
+    /// The document as it was written.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// Binds the document to its plugins, and reports everything that is wrong at once.
+    pub fn validate(&self, plugins: FindPlugin<'_>) -> Result<Pipeline, PipelineErrors> {
+        build::build(&self.document, &self.tree, plugins)
+    }
+}
+
+impl Pipeline {
+    /// A source.
+    pub fn source(&self, id: SourceId) -> &Source {
+        &self.sources[id.0]
+    }
+
+    /// An operator.
+    pub fn operator(&self, id: OperatorId) -> &Operator {
+        &self.operators[id.0]
+    }
+
+    /// A sink.
+    pub fn sink(&self, id: SinkId) -> &Sink {
+        &self.sinks[id.0]
+    }
+
+    /// A stream.
+    pub fn stream(&self, id: StreamId) -> &Stream {
+        &self.streams[id.0]
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

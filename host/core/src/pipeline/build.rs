@@ -1,0 +1,381 @@
+//! From a document to a graph: names are resolved, every mistake is collected.
+
+mod bound;
+mod order;
+
+use std::collections::{HashMap, HashSet};
+
+use super::document::{Document, OnError, OperatorDocument};
+use super::{
+    FindPlugin, Operator, Pipeline, PipelineError, PipelineErrors, Policy, Producer, Sink, SinkId,
+    Source, SourceId, Stream, StreamId,
+};
+use crate::dead_letter;
+use crate::json_schema::is_name;
+use crate::spelling;
+use crate::tree::{Node, Path};
+
+pub(super) fn build(
+    document: &Document,
+    tree: &Node,
+    plugins: FindPlugin<'_>,
+) -> Result<Pipeline, PipelineErrors> {
+    let mut builder = Builder {
+        document,
+        tree,
+        plugins,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+        streams: Vec::new(),
+        by_name: HashMap::new(),
+        broken: HashSet::new(),
+        dead_letters: HashMap::new(),
+    };
+    let pipeline = builder.pipeline();
+    if builder.errors.is_empty() {
+        return Ok(pipeline);
+    }
+    let mut errors = builder.errors;
+    errors.sort_by_key(|error| error.position);
+    errors.dedup();
+    Err(PipelineErrors(errors))
+}
+
+/// What is known while a document is read.
+pub(super) struct Builder<'a> {
+    document: &'a Document,
+    tree: &'a Node,
+    plugins: FindPlugin<'a>,
+    errors: Vec<PipelineError>,
+    warnings: Vec<PipelineError>,
+    pub(super) streams: Vec<Stream>,
+    by_name: HashMap<String, StreamId>,
+    /// Sources and operators that are wrong: what reads them is not blamed.
+    broken: HashSet<String>,
+    /// The stream and the number of each sink that takes dead letters.
+    dead_letters: HashMap<String, StreamId>,
+}
+
+impl<'a> Builder<'a> {
+    fn pipeline(&mut self) -> Pipeline {
+        self.names();
+        self.dead_letter_streams();
+        let sources = self.sources();
+        let operators = self.operators();
+        let sinks = self.sinks();
+        self.distinct_places(&sinks);
+        if self.errors.is_empty() {
+            self.unused(&operators, &sinks);
+        }
+        Pipeline {
+            name: self.document.name.clone(),
+            parallelism: self.document.parallelism.map(|n| n as usize),
+            sources,
+            operators,
+            sinks,
+            streams: std::mem::take(&mut self.streams),
+            warnings: std::mem::take(&mut self.warnings),
+        }
+    }
+
+    /// Notes a mistake.
+    pub(super) fn wrong(&mut self, path: &Path, message: &str, remedy: Option<&str>) {
+        let error = self.at(path, message, remedy);
+        self.errors.push(error);
+    }
+
+    fn warn(&mut self, path: &Path, message: &str, remedy: Option<&str>) {
+        let warning = self.at(path, message, remedy);
+        self.warnings.push(warning);
+    }
+
+    fn at(&self, path: &Path, message: &str, remedy: Option<&str>) -> PipelineError {
+        PipelineError {
+            position: self.tree.locate(path),
+            path: path.clone(),
+            message: message.into(),
+            remedy: remedy.map(str::to_owned),
+        }
+    }
+
+    /// The one of several fields that is given.
+    pub(super) fn exactly_one(
+        &mut self,
+        path: &Path,
+        what: &str,
+        fields: &[(&'static str, bool)],
+    ) -> Option<&'static str> {
+        let given: Vec<&'static str> = fields
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| *name)
+            .collect();
+        let all: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+        match given.as_slice() {
+            [one] => return Some(one),
+            [] => {
+                let remedy = format!("add one of {}", spelling::list(&all));
+                self.wrong(path, &format!("{what} needs a kind"), Some(&remedy));
+            }
+            [_, second, ..] => {
+                let message = format!("{what} has one kind, here stand {}", spelling::list(&given));
+                self.wrong(&path.key(second), &message, Some("keep one of them"));
+            }
+        }
+        None
+    }
+
+    /// Sources, operators and sinks have names of their own.
+    fn names(&mut self) {
+        let document = self.document;
+        let rooms = [
+            ("sources", document.sources.keys().collect::<Vec<_>>()),
+            ("operators", document.operators.keys().collect()),
+            ("sinks", document.sinks.keys().collect()),
+        ];
+        let mut seen: HashMap<&str, &str> = HashMap::new();
+        for (room, names) in &rooms {
+            for name in names {
+                let path = Path::keys(&[room, name]);
+                if !is_name(name) {
+                    let remedy = "use a to z, 0 to 9, - and _, beginning with a letter";
+                    self.wrong(&path, &format!("`{name}` is not a name"), Some(remedy));
+                }
+                if let Some(other) = seen.insert(name, room) {
+                    let message = format!("there is a `{name}` in `{other}` already");
+                    self.wrong(&path, &message, Some("choose another name"));
+                }
+            }
+        }
+        if document.sources.is_empty() {
+            let remedy = "add a source";
+            self.wrong(
+                &Path::keys(&["sources"]),
+                "there are no sources",
+                Some(remedy),
+            );
+        }
+    }
+
+    /// Adds a stream under its name.
+    fn stream(&mut self, stream: Stream) -> StreamId {
+        let id = StreamId(self.streams.len());
+        self.by_name.insert(stream.name.clone(), id);
+        self.streams.push(stream);
+        id
+    }
+
+    fn dead_letter_streams(&mut self) {
+        for (index, (name, sink)) in self.document.sinks.iter().enumerate() {
+            if sink.input.is_none() {
+                let id = StreamId(self.streams.len());
+                self.streams.push(Stream {
+                    name: format!("dead letters of {name}"),
+                    schema: dead_letter::schema(),
+                    has_time: false,
+                    producer: Producer::DeadLetters(SinkId(index)),
+                });
+                self.dead_letters.insert(name.clone(), id);
+            }
+        }
+    }
+
+    fn sources(&mut self) -> Vec<Source> {
+        let mut sources = Vec::new();
+        let mut stdin: Option<&str> = None;
+        for (name, document) in &self.document.sources {
+            let path = Path::keys(&["sources", name]);
+            if document.stdin.is_some()
+                && let Some(other) = stdin.replace(name)
+            {
+                let message = format!("`{other}` reads standard input already");
+                self.wrong(&path.key("stdin"), &message, Some("read it once"));
+            }
+            let on_error = self.policy(&path, document.on_error.as_ref());
+            let Some(mut source) = self.source(name, document) else {
+                self.broken.insert(name.clone());
+                continue;
+            };
+            let id = SourceId(sources.len());
+            source.on_error = on_error;
+            let stream = |suffix: &str, producer| Stream {
+                name: format!("{name}{suffix}"),
+                schema: source.schema.clone(),
+                has_time: source.event_time.is_some(),
+                producer,
+            };
+            let late = stream(".late", Producer::SourceLate(id));
+            source.stream = self.stream(stream("", Producer::Source(id)));
+            source.late = source.event_time.is_some().then(|| self.stream(late));
+            sources.push(source);
+        }
+        sources
+    }
+
+    fn policy(&mut self, path: &Path, on_error: Option<&OnError>) -> Policy {
+        let name = match on_error {
+            None | Some(OnError::Fail) => return Policy::Fail,
+            Some(OnError::Skip) => return Policy::Skip,
+            Some(OnError::DeadLetter(name)) => name,
+        };
+        let path = path.key("on-error").key("dead-letter");
+        if let Some(stream) = self.dead_letters.get(name) {
+            return Policy::DeadLetter(*stream);
+        }
+        if self.document.sinks.contains_key(name) {
+            let message = format!("`{name}` has an `input`, and dead letters have other columns");
+            self.wrong(&path, &message, Some("use a sink without `input`"));
+        } else {
+            let targets = self.dead_letters.keys().map(String::as_str);
+            let hint = spelling::hint(name, targets)
+                .unwrap_or_else(|| "add a sink of that name without `input`".into());
+            self.wrong(&path, &format!("there is no sink `{name}`"), Some(&hint));
+        }
+        Policy::Fail
+    }
+
+    fn operators(&mut self) -> Vec<Operator> {
+        let mut operators = Vec::new();
+        for name in order::order(self) {
+            let document = &self.document.operators[&name];
+            match self.operator(operators.len(), &name, document) {
+                Some(operator) => operators.push(operator),
+                None => {
+                    self.broken.insert(name);
+                }
+            }
+        }
+        operators
+    }
+
+    /// The stream of a name; none, with the mistake noted, if there is none.
+    fn find(&mut self, path: &Path, name: &str) -> Option<StreamId> {
+        if let Some(id) = self.by_name.get(name) {
+            return Some(*id);
+        }
+        let producer = name.split('.').next().unwrap_or(name);
+        if self.broken.contains(producer) {
+            return None;
+        }
+        let message = match self.document.operators.contains_key(name) {
+            true => format!("the operator `{name}` emits nothing"),
+            false => format!("there is no stream `{name}`"),
+        };
+        let mut names: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let hint = match name.split_once('.') {
+            Some((_, "late")) if self.by_name.contains_key(producer) => {
+                Some("only sources with `event-time` and operators with `order: event-time` have late rows".into())
+            }
+            _ => spelling::hint(name, names),
+        };
+        self.wrong(path, &message, hint.as_deref());
+        None
+    }
+
+    fn sinks(&mut self) -> Vec<Sink> {
+        let mut sinks = Vec::new();
+        for (name, document) in &self.document.sinks {
+            let path = Path::keys(&["sinks", name, "input"]);
+            let mut inputs = Vec::new();
+            match &document.input {
+                None => inputs.extend(self.dead_letters.get(name)),
+                Some(input) => inputs.extend(self.find_all(&path, input.iter())),
+            }
+            sinks.extend(self.sink(name, document, inputs));
+        }
+        sinks
+    }
+
+    /// The streams of a list, each once.
+    fn find_all<'n>(&mut self, path: &Path, names: impl Iterator<Item = &'n str>) -> Vec<StreamId> {
+        let mut found = Vec::new();
+        for (index, name) in names.enumerate() {
+            let listed = path.index(index);
+            let path = if self.tree.at(&listed).is_some() {
+                &listed
+            } else {
+                path
+            };
+            match self.find(path, name) {
+                Some(id) if found.contains(&id) => {
+                    self.wrong(
+                        path,
+                        &format!("`{name}` stands twice"),
+                        Some("name it once"),
+                    );
+                }
+                Some(id) => found.push(id),
+                None => {}
+            }
+        }
+        if found.is_empty() && self.errors.is_empty() && self.broken.is_empty() {
+            self.wrong(
+                path,
+                "the list of streams is empty",
+                Some("name at least one"),
+            );
+        }
+        found
+    }
+
+    /// Streams that nobody reads are allowed, and mostly a mistake.
+    fn unused(&mut self, operators: &[Operator], sinks: &[Sink]) {
+        let mut used: HashSet<StreamId> = sinks
+            .iter()
+            .flat_map(|sink| sink.inputs.iter().copied())
+            .filter(|id| !matches!(self.streams[id.0].producer, Producer::DeadLetters(_)))
+            .collect();
+        used.extend(
+            operators
+                .iter()
+                .flat_map(|op| op.inputs.iter().map(|input| input.stream)),
+        );
+        let policies = self
+            .document
+            .sources
+            .values()
+            .map(|source| &source.on_error);
+        let policies = policies.chain(self.document.operators.values().map(|op| &op.on_error));
+        let targets: HashSet<&str> = policies
+            .filter_map(|policy| match policy {
+                Some(OnError::DeadLetter(name)) => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        for index in 0..self.streams.len() {
+            let stream = self.streams[index].clone();
+            let producer = stream.name.split('.').next().unwrap_or_default();
+            let (path, message) = match stream.producer {
+                Producer::DeadLetters(sink) => {
+                    let name = &sinks[sink.0].name;
+                    if targets.contains(name.as_str()) {
+                        continue;
+                    }
+                    let message = format!("no dead letters go to `{name}`");
+                    (Path::keys(&["sinks", name]), message)
+                }
+                Producer::SourceLate(_) | Producer::OperatorLate(_) => continue,
+                _ if used.contains(&StreamId(index)) => continue,
+                Producer::Source(_) => {
+                    let message = format!("nobody reads `{}`", stream.name);
+                    (Path::keys(&["sources", producer]), message)
+                }
+                Producer::Output(..) => {
+                    let message = format!("nobody reads `{}`", stream.name);
+                    (Path::keys(&["operators", producer]), message)
+                }
+            };
+            self.warn(&path, &message, None);
+        }
+    }
+
+    fn operator(
+        &mut self,
+        index: usize,
+        name: &str,
+        document: &'a OperatorDocument,
+    ) -> Option<Operator> {
+        bound::operator(self, index, name, document)
+    }
+}

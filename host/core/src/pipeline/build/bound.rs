@@ -1,0 +1,444 @@
+//! Binds an operator to its plugin and its streams.
+
+use std::sync::Arc;
+
+use super::Builder;
+use crate::descriptor::{Descriptor, TimeDomain};
+use crate::feature::{Feature, FeatureSpec};
+use crate::pipeline::bind;
+use crate::pipeline::document::{InputDocument, OperatorDocument, OrderWord};
+use crate::pipeline::{
+    Batching, ColumnBinding, ColumnOrigin, InputBinding, Limits, Operator, OperatorId,
+    OperatorPolicy, Producer, Stream, StreamId,
+};
+use crate::spelling;
+use crate::tree::{Node, Path};
+
+/// A sound operator with its streams; none, with the mistakes noted, if there are any.
+pub(super) fn operator(
+    builder: &mut Builder<'_>,
+    index: usize,
+    name: &str,
+    document: &OperatorDocument,
+) -> Option<Operator> {
+    let path = Path::keys(&["operators", name]);
+    let errors_before = builder.errors.len();
+    let on_error = builder.policy(&path, document.on_error.as_ref());
+    let descriptor = builder.plugin(&path, document);
+    let streams = builder.inputs(&path, document, descriptor.as_deref());
+    let descriptor = descriptor?;
+    let mut binding = Binding {
+        builder,
+        path,
+        document,
+        descriptor: &descriptor,
+    };
+    let streams = streams?;
+    let order = binding.order(&streams);
+    let features = binding.features(&streams);
+    let inputs = binding.inputs(&streams, &features);
+    let config = binding.config();
+    binding.needs(&streams);
+    if binding.builder.errors.len() > errors_before {
+        return None;
+    }
+    let ids: Vec<StreamId> = streams.iter().map(|(_, stream)| *stream).collect();
+    let (outputs, late) = binding.outputs(OperatorId(index), name, &ids, order);
+    if binding.builder.errors.len() > errors_before {
+        return None;
+    }
+    Some(Operator {
+        name: name.into(),
+        inputs,
+        key_by: document.key_by.clone(),
+        features,
+        plugin: document.plugin.clone(),
+        config,
+        order,
+        policy: OperatorPolicy {
+            on_error,
+            budget: document.error_budget.map(|budget| (budget.rows, budget.of)),
+        },
+        limits: document
+            .limits
+            .as_ref()
+            .map(Limits::from)
+            .unwrap_or_default(),
+        batch: document
+            .batch
+            .as_ref()
+            .map(Batching::from)
+            .unwrap_or_default(),
+        outputs,
+        late,
+        descriptor,
+    })
+}
+
+impl Builder<'_> {
+    fn plugin(&mut self, path: &Path, document: &OperatorDocument) -> Option<Arc<Descriptor>> {
+        let path = path.key("plugin");
+        match (self.plugins)(&document.plugin) {
+            Ok(descriptor) => {
+                if !document.unstable && !descriptor.unstable.is_empty() {
+                    let what = descriptor.unstable.join(", ");
+                    let message = format!("the plugin uses unstable parts of the contract: {what}");
+                    self.wrong(&path, &message, Some("allow them with `unstable: true`"));
+                }
+                Some(descriptor)
+            }
+            Err(message) => {
+                self.wrong(&path, &message, None);
+                None
+            }
+        }
+    }
+
+    /// The streams of an operator, each with the number of the input it feeds; none if one is unknown.
+    fn inputs(
+        &mut self,
+        path: &Path,
+        document: &OperatorDocument,
+        descriptor: Option<&Descriptor>,
+    ) -> Option<Vec<(usize, StreamId)>> {
+        let path = path.key("input");
+        let names = match &document.input {
+            InputDocument::Named(map) => return self.named_inputs(&path, map, descriptor),
+            InputDocument::One(name) => vec![name.as_str()],
+            InputDocument::Union(names) => names.iter().map(String::as_str).collect(),
+        };
+        let wanted = names.len();
+        let found = self.find_all(&path, names.into_iter());
+        if let Some(descriptor) = descriptor.filter(|descriptor| descriptor.inputs.len() > 1) {
+            let inputs: Vec<&str> = descriptor.inputs.iter().map(|i| i.name.as_str()).collect();
+            let message = format!("the plugin has {} inputs", inputs.len());
+            let remedy = format!(
+                "write a mapping from {} to streams",
+                spelling::list(&inputs)
+            );
+            self.wrong(&path, &message, Some(&remedy));
+            return None;
+        }
+        (found.len() == wanted && wanted > 0).then(|| found.into_iter().map(|id| (0, id)).collect())
+    }
+
+    fn named_inputs(
+        &mut self,
+        path: &Path,
+        map: &std::collections::BTreeMap<String, String>,
+        descriptor: Option<&Descriptor>,
+    ) -> Option<Vec<(usize, StreamId)>> {
+        let mut bound = Vec::new();
+        for (input, stream) in map {
+            let at = path.key(input);
+            let found = self.find(&at, stream);
+            let inputs = &descriptor?.inputs;
+            let Some(number) = inputs.iter().position(|known| known.name == *input) else {
+                let names = inputs.iter().map(|known| known.name.as_str());
+                let hint = spelling::hint(input, names);
+                let message = format!("the plugin has no input `{input}`");
+                self.wrong(&at, &message, hint.as_deref());
+                continue;
+            };
+            bound.push((number, found?));
+        }
+        for input in &descriptor?.inputs {
+            if !map.contains_key(&input.name) {
+                let message = format!("the plugin's input `{}` has no stream", input.name);
+                self.wrong(path, &message, Some("add it to the mapping"));
+            }
+        }
+        bound.sort_unstable();
+        (bound.len() == map.len()).then_some(bound)
+    }
+}
+
+/// An operator whose plugin and streams are known.
+struct Binding<'a, 'b> {
+    builder: &'a mut Builder<'b>,
+    path: Path,
+    document: &'a OperatorDocument,
+    descriptor: &'a Descriptor,
+}
+
+impl Binding<'_, '_> {
+    fn order(&mut self, streams: &[(usize, StreamId)]) -> OrderWord {
+        let order = self.document.order.unwrap_or(self.descriptor.order);
+        if order == OrderWord::EventTime {
+            let path = self.path.key("order");
+            if !self.have_time(streams) {
+                let remedy = "declare `event-time` at the source, or use `order: arrival`";
+                let message = "event-time order needs rows with event time";
+                self.builder.wrong(&path, message, Some(remedy));
+            }
+            if self.document.key_by.is_empty() {
+                let message = "event-time order is the order of a key's rows, and there is no key";
+                self.builder.wrong(&path, message, Some("add `key-by`"));
+            }
+        }
+        order
+    }
+
+    fn have_time(&self, streams: &[(usize, StreamId)]) -> bool {
+        streams
+            .iter()
+            .all(|(_, stream)| self.builder.streams[stream.0].has_time)
+    }
+
+    /// The features of the pipeline and of the plugin; a name in both means the pipeline's.
+    fn features(&mut self, streams: &[(usize, StreamId)]) -> Vec<Feature> {
+        let own = self
+            .document
+            .features
+            .iter()
+            .map(|(name, spec)| (name.as_str(), spec, true));
+        let brought = self.descriptor.features.iter();
+        let brought = brought
+            .filter(|(name, _)| !self.document.features.contains_key(name))
+            .map(|(name, spec)| (name.as_str(), spec, false));
+        let specs: Vec<(&str, &FeatureSpec, bool)> = own.chain(brought).collect();
+        if !specs.is_empty() && self.document.key_by.is_empty() {
+            let message = "features are computed for each key, and there is no key";
+            self.builder
+                .wrong(&self.path.key("features"), message, Some("add `key-by`"));
+        }
+        let mut features = Vec::new();
+        for (name, spec, is_own) in specs {
+            let path = if is_own {
+                self.path.key("features").key(name)
+            } else {
+                self.path.clone()
+            };
+            features.extend(self.feature(&path, (name, spec), streams));
+        }
+        features
+    }
+
+    fn feature(
+        &mut self,
+        path: &Path,
+        (name, spec): (&str, &FeatureSpec),
+        streams: &[(usize, StreamId)],
+    ) -> Option<Feature> {
+        let mut bound: Option<Feature> = None;
+        for (_, stream) in streams {
+            let stream = &self.builder.streams[stream.0];
+            if stream.schema.index_of(name).is_ok() {
+                let message = format!("the stream has a column `{name}` already");
+                self.builder
+                    .wrong(path, &message, Some("choose another name"));
+                return None;
+            }
+            let feature = match spec.bind(name, &stream.schema, stream.has_time) {
+                Ok(feature) => feature,
+                Err(error) => {
+                    let path = error.field.map_or(path.clone(), |field| path.key(field));
+                    let message = format!("feature `{name}`: {error}");
+                    self.builder.wrong(&path, &message, error.remedy.as_deref());
+                    return None;
+                }
+            };
+            if bound.as_ref().is_some_and(|other| *other != feature) {
+                let message = "the streams have the feature's column at another place or type";
+                let remedy = "give the streams of a union the same columns";
+                self.builder.wrong(path, message, Some(remedy));
+                return None;
+            }
+            bound = Some(feature);
+        }
+        bound
+    }
+
+    fn inputs(&mut self, streams: &[(usize, StreamId)], features: &[Feature]) -> Vec<InputBinding> {
+        let mut inputs = Vec::new();
+        for (input, stream) in streams {
+            let schema = self.builder.streams[stream.0].schema.clone();
+            let descriptor = self.descriptor;
+            let mut columns = Vec::new();
+            for field in descriptor.inputs[*input].schema.fields() {
+                columns.extend(self.bound(bind::column(field, &schema, features)));
+            }
+            let key_columns = self.key_columns(&schema);
+            let keys = self.keys(&schema);
+            inputs.push(InputBinding {
+                stream: *stream,
+                input: *input,
+                columns,
+                key_columns,
+                keys,
+            });
+        }
+        self.equal_keys(&inputs);
+        inputs
+    }
+
+    fn bound(&mut self, bound: Result<ColumnBinding, bind::Refusal>) -> Option<ColumnBinding> {
+        bound
+            .map_err(|(message, remedy)| {
+                self.builder.wrong(&self.path, &message, remedy.as_deref());
+            })
+            .ok()
+    }
+
+    fn key_columns(&mut self, schema: &arrow_schema::Schema) -> Vec<usize> {
+        let mut columns = Vec::new();
+        for (index, name) in self.document.key_by.iter().enumerate() {
+            let path = self.path.key("key-by").index(index);
+            match schema.index_of(name) {
+                Ok(column) if columns.contains(&column) => {
+                    self.builder
+                        .wrong(&path, &format!("`{name}` stands twice"), None);
+                }
+                Ok(column) if schema.field(column).data_type().is_nested() => {
+                    let message = format!("`{name}` is a list or a struct, which is no key");
+                    self.builder
+                        .wrong(&path, &message, Some("use a plain column"));
+                }
+                Ok(column) => columns.push(column),
+                Err(_) => {
+                    let names = schema.fields().iter().map(|field| field.name().as_str());
+                    let hint = spelling::hint(name, names);
+                    let message = format!("there is no column `{name}`");
+                    self.builder.wrong(&path, &message, hint.as_deref());
+                }
+            }
+        }
+        columns
+    }
+
+    /// The key columns that the guest wants to see must be part of the key.
+    fn keys(&mut self, schema: &arrow_schema::Schema) -> Vec<ColumnBinding> {
+        let mut bound = Vec::new();
+        for key in &self.descriptor.keys {
+            if self.document.key_by.contains(key.name()) {
+                let binding = self.bound(bind::column(key, schema, &[]));
+                bound.extend(binding.filter(|binding| binding.origin != ColumnOrigin::Null));
+            } else if !self.document.key_by.is_empty() {
+                let path = self.path.key("key-by");
+                let message = format!("the plugin wants `{}` in the key", key.name());
+                self.builder
+                    .wrong(&path, &message, Some("add it to `key-by`"));
+            }
+        }
+        bound
+    }
+
+    /// The keys of several streams meet only if they have the same types.
+    fn equal_keys(&mut self, inputs: &[InputBinding]) {
+        let types = |input: &InputBinding, builder: &Builder<'_>| {
+            let schema = builder.streams[input.stream.0].schema.clone();
+            let of = |column: &usize| {
+                let field = schema.field(*column);
+                (field.data_type().clone(), field.is_nullable())
+            };
+            input.key_columns.iter().map(of).collect::<Vec<_>>()
+        };
+        let Some((first, others)) = inputs.split_first() else {
+            return;
+        };
+        let wanted = types(first, self.builder);
+        if others
+            .iter()
+            .any(|other| types(other, self.builder) != wanted)
+        {
+            let message = "the key columns of the streams have different types";
+            let remedy = "declare them alike, null included";
+            self.builder
+                .wrong(&self.path.key("key-by"), message, Some(remedy));
+        }
+    }
+
+    fn config(&mut self) -> serde_json::Value {
+        let empty = serde_json::Value::Object(serde_json::Map::new());
+        let path = self.path.key("config");
+        let written = self
+            .builder
+            .tree
+            .at(&path)
+            .filter(|_| self.document.config.is_some());
+        let node = written.cloned().unwrap_or_else(|| Node {
+            position: self.builder.tree.locate(&self.path),
+            ..Node::from_json(&empty)
+        });
+        for mistake in self.descriptor.config.check(&node) {
+            let mut at = path.clone();
+            at.0.extend(mistake.path.0);
+            let mut error = self
+                .builder
+                .at(&at, &mistake.message, mistake.remedy.as_deref());
+            error.position = mistake.position;
+            self.builder.errors.push(error);
+        }
+        self.descriptor.config.with_defaults(&node.to_json())
+    }
+
+    /// What the plugin needs of its surroundings.
+    fn needs(&mut self, streams: &[(usize, StreamId)]) {
+        if self.descriptor.keyed && self.document.key_by.is_empty() {
+            let message = "the plugin keeps state for each key, and there is no key";
+            self.builder
+                .wrong(&self.path, message, Some("add `key-by: [COLUMN]`"));
+        }
+        let remedy = "declare `event-time` at the source";
+        let reads_time = streams.iter().any(|(input, stream)| {
+            self.descriptor.inputs[*input].time && !self.builder.streams[stream.0].has_time
+        });
+        if reads_time {
+            let message = "the plugin reads event time, and the stream has none";
+            self.builder
+                .wrong(&self.path.key("input"), message, Some(remedy));
+        } else if self.descriptor.uses_time(TimeDomain::Event) && !self.have_time(streams) {
+            let message =
+                "the plugin's timers or states follow event time, and the stream has none";
+            self.builder
+                .wrong(&self.path.key("input"), message, Some(remedy));
+        }
+    }
+
+    /// Adds the streams that the operator produces.
+    fn outputs(
+        &mut self,
+        id: OperatorId,
+        name: &str,
+        inputs: &[StreamId],
+        order: OrderWord,
+    ) -> (Vec<StreamId>, Option<StreamId>) {
+        let has_time = inputs.iter().all(|id| self.builder.streams[id.0].has_time);
+        let mut outputs = Vec::new();
+        for (index, output) in self.descriptor.outputs.iter().enumerate() {
+            let side = format!("{name}.{}", output.name);
+            outputs.push(self.builder.stream(Stream {
+                name: if index == 0 { name.into() } else { side },
+                schema: output.schema.clone(),
+                has_time,
+                producer: Producer::Output(id, index),
+            }));
+        }
+        if order == OrderWord::Arrival {
+            return (outputs, None);
+        }
+        let late_name = format!("{name}.late");
+        if self.builder.by_name.contains_key(&late_name) {
+            let message = "the plugin has an output `late`, which is the name of the late rows";
+            self.builder.wrong(
+                &self.path.key("order"),
+                message,
+                Some("use `order: arrival`"),
+            );
+            return (outputs, None);
+        }
+        let first = &self.builder.streams[inputs[0].0];
+        let alike = |id: &StreamId| self.builder.streams[id.0].schema == first.schema;
+        if !inputs.iter().all(alike) {
+            return (outputs, None);
+        }
+        let late = Stream {
+            name: late_name,
+            schema: first.schema.clone(),
+            has_time: true,
+            producer: Producer::OperatorLate(id),
+        };
+        let late = self.builder.stream(late);
+        (outputs, Some(late))
+    }
+}

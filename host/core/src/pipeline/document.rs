@@ -1,0 +1,313 @@
+//! The pipeline document as it is written; `wasmill schema` prints its JSON Schema from these types, and the same schema
+//! checks every document, so the two cannot differ.
+
+mod format;
+mod generator;
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::byte_size::ByteSize;
+use crate::duration::DurationText;
+use crate::feature::FeatureSpec;
+
+pub use format::{
+    ColumnDocument, ColumnText, Csv, DecodeFormat, DuplicateFields, EncodeCsv, EncodeFormat,
+    EncodeJson, EncodeOptions, FieldPath, FormatWord, NumberStyle, TimestampStyle, UnknownFields,
+};
+pub use generator::{
+    GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,
+};
+
+/// A pipeline: sources, operators and sinks, joined by the names of streams.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Document {
+    /// The pipeline's name: `[a-z][a-z0-9_-]{0,62}`.
+    #[schemars(extend("format" = "wasmill-name"))]
+    pub name: String,
+    /// How many subtasks a task has; the number of processor cores if not given.
+    #[schemars(range(min = 1, max = 128))]
+    pub parallelism: Option<u32>,
+    /// Reserved for checkpoints: accepted, and without effect in this version.
+    pub checkpoint: Option<Checkpoint>,
+    /// Where rows come from. A source's name is the name of its stream.
+    pub sources: IndexMap<String, SourceDocument>,
+    /// What is done with rows. An operator's name is the name of its first output's stream.
+    #[serde(default)]
+    pub operators: IndexMap<String, OperatorDocument>,
+    /// Where rows go.
+    #[serde(default)]
+    pub sinks: IndexMap<String, SinkDocument>,
+}
+
+/// How often a consistent snapshot is taken.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Checkpoint {
+    /// Time between two checkpoints.
+    pub interval: Option<DurationText>,
+}
+
+/// A source: one of `file`, `stdin` and `generator`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SourceDocument {
+    /// Reads files, each a split.
+    pub file: Option<FileSource>,
+    /// Reads standard input, one split.
+    pub stdin: Option<StdinSource>,
+    /// Computes rows, for benchmarks and tests.
+    pub generator: Option<GeneratorDocument>,
+    /// How bytes become rows. Without it each line is a row of one column, `value: bytes`.
+    pub format: Option<DecodeFormat>,
+    /// Which column is the event time, and how far out of order it may be.
+    pub event_time: Option<EventTimeDocument>,
+    /// What happens to a row that does not fit the columns; `fail` if not given.
+    pub on_error: Option<OnError>,
+}
+
+/// Files to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FileSource {
+    /// A path or a pattern such as `in/*.jsonl`, or a list of them, relative to the document's folder.
+    pub path: OneOrMore,
+    /// How the files are compressed; `auto` judges by the name's end.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Waits for more rows at the end of a file, and for more files, until the job is stopped.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// By the name's end: `.gz` is gzip, `.zst` and `.zstd` are Zstandard.
+    #[default]
+    Auto,
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+/// Standard input has no options.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StdinSource {}
+
+/// One text or a list of texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    /// One.
+    One(String),
+    /// Several, in this order.
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let (one, more) = match self {
+            Self::One(one) => (Some(one), &[][..]),
+            Self::More(more) => (None, more.as_slice()),
+        };
+        one.into_iter().chain(more).map(String::as_str)
+    }
+}
+
+/// The event time of a source's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EventTimeDocument {
+    /// A column of type `timestamp` that is never null.
+    pub column: String,
+    /// How much older than the newest row of its split a row may be without being late; `0s` if not given.
+    pub out_of_orderness: Option<DurationText>,
+    /// A split that stays silent for so long (by the clock on the wall) no longer holds the others back; never if not
+    /// given.
+    pub idle_after: Option<DurationText>,
+}
+
+/// What happens to a row that fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// The job fails.
+    Fail,
+    /// The row is left out and counted.
+    Skip,
+    /// The row goes to this sink, which has no `input`.
+    DeadLetter(String),
+}
+
+/// An operator: a plugin, or only features, over a stream.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OperatorDocument {
+    /// The stream it reads, a list of streams (their union), or a mapping from the plugin's input names to
+    /// streams.
+    pub input: InputDocument,
+    /// Columns that rows are grouped by.
+    #[serde(default)]
+    pub key_by: Vec<String>,
+    /// Rolling aggregates of each key, computed by the engine, as columns that the plugin reads.
+    #[serde(default)]
+    pub features: IndexMap<String, FeatureSpec>,
+    /// The plugin: the path of a `.wasm` file, relative to the document's folder.
+    pub plugin: String,
+    /// The plugin's configuration; the plugin says what it may contain.
+    #[serde(default)]
+    pub config: Option<serde_json::Value>,
+    /// In which order a key's rows are processed; what the plugin says if not given.
+    pub order: Option<OrderWord>,
+    /// What happens to a row on which the plugin fails; `fail` if not given.
+    pub on_error: Option<OnError>,
+    /// How many rows may fail before the job does; unlimited if not given.
+    pub error_budget: Option<ErrorBudget>,
+    /// What one instance of the plugin may use.
+    pub limits: Option<LimitsDocument>,
+    /// How many rows the plugin is called with.
+    pub batch: Option<BatchDocument>,
+    /// Loads plugins that use unstable parts of the contract.
+    #[serde(default)]
+    pub unstable: bool,
+}
+
+/// The streams that something reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum InputDocument {
+    /// One stream.
+    One(String),
+    /// The union of several streams.
+    Union(Vec<String>),
+    /// A stream for each input of the plugin.
+    Named(BTreeMap<String, String>),
+}
+
+/// The order of a key's rows.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderWord {
+    /// As they come, at once.
+    Arrival,
+    /// By event time: rows wait for the watermark.
+    EventTime,
+}
+
+/// How many rows may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ErrorBudget {
+    /// The job fails with the next failed row after so many.
+    pub rows: u64,
+    /// Counted among so many rows of a subtask; over the whole run if not given.
+    #[schemars(range(min = 1))]
+    pub of: Option<u64>,
+}
+
+/// What one instance of a plugin may use; each has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LimitsDocument {
+    /// Linear memory of an instance, `256MiB`.
+    pub memory: Option<ByteSize>,
+    /// CPU time of one call, `1s`.
+    pub cpu_per_batch: Option<DurationText>,
+    /// Rows that one call may emit, 1,000,000.
+    pub output_rows: Option<u64>,
+    /// Bytes that one call may return, `64MiB`.
+    pub output_bytes: Option<ByteSize>,
+    /// Log lines of one call, 100.
+    pub log_lines: Option<u64>,
+}
+
+/// How many rows a plugin is called with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BatchDocument {
+    /// At most so many rows a call, 4,096.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub rows_max: Option<u32>,
+    /// How long a lone row waits for company, `0s`.
+    pub linger: Option<DurationText>,
+}
+
+/// A sink: one of `file`, `stdout`, `sqlite` and `discard`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SinkDocument {
+    /// A stream or a list of streams with equal columns. A sink without `input` takes dead letters.
+    pub input: Option<OneOrMore>,
+    /// Writes a file.
+    pub file: Option<FileSink>,
+    /// Writes to standard output.
+    pub stdout: Option<StdoutSink>,
+    /// Writes to a table of an SQLite database.
+    pub sqlite: Option<SqliteSink>,
+    /// Drops the rows and counts them.
+    pub discard: Option<DiscardSink>,
+    /// How rows become text, for `file` and `stdout`; `json` if not given.
+    pub format: Option<EncodeFormat>,
+    /// Columns of the engine to add: from a new column's name to what it holds.
+    #[serde(default)]
+    pub include: IndexMap<String, EngineColumn>,
+}
+
+/// A file to write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FileSink {
+    /// The path, relative to the folder in which wasmill runs. The file is replaced.
+    pub path: String,
+}
+
+/// Standard output has no options.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StdoutSink {}
+
+/// A table of an SQLite database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SqliteSink {
+    /// The database's file, relative to the folder in which wasmill runs; made if it is not there.
+    pub path: String,
+    /// The table; made if it is not there.
+    pub table: String,
+}
+
+/// Discard has no options.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscardSink {}
+
+/// What the engine knows about a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineColumn {
+    /// SHA-256 of the plugin that emitted the row, `string?`.
+    Plugin,
+    /// The name of the source split that the row goes back to, `string?`.
+    Split,
+    /// The offset in that split, `u64?`.
+    Offset,
+    /// The row's id, the same in every run, `string`.
+    RowId,
+    /// The event time, `timestamp?`.
+    EventTime,
+    /// The operator that emitted the row, `string?`.
+    Operator,
+}

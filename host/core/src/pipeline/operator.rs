@@ -1,0 +1,161 @@
+//! Operators: a plugin bound to the streams it reads.
+
+use std::sync::Arc;
+
+use arrow_schema::Field;
+
+use super::document::{BatchDocument, LimitsDocument, OrderWord};
+use super::{Policy, StreamId};
+use crate::descriptor::Descriptor;
+use crate::feature::Feature;
+
+/// An operator that is known to be sound.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// Its name: the uid of its states, and the name of its first output's stream.
+    pub name: String,
+    /// The streams it reads and how their columns become the plugin's; at least one.
+    pub inputs: Vec<InputBinding>,
+    /// The key columns, by name; empty if it has no key.
+    pub key_by: Vec<String>,
+    /// The features that the engine computes for it: those of the pipeline and those that the plugin brings.
+    pub features: Vec<Feature>,
+    /// The plugin as the document names it.
+    pub plugin: String,
+    /// What the plugin says about itself.
+    pub descriptor: Arc<Descriptor>,
+    /// Its configuration, with defaults.
+    pub config: serde_json::Value,
+    /// The order of a key's rows.
+    pub order: OrderWord,
+    /// What happens to rows that fail.
+    pub policy: OperatorPolicy,
+    /// What one instance may use.
+    pub limits: Limits,
+    /// How many rows it is called with.
+    pub batch: Batching,
+    /// A stream for each output of the descriptor.
+    pub outputs: Vec<StreamId>,
+    /// Rows left out because they were late; with `order: event-time` only.
+    pub late: Option<StreamId>,
+}
+
+/// What happens to rows that fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperatorPolicy {
+    /// To the row.
+    pub on_error: Policy,
+    /// How many rows may fail before the job does, and among how many rows of a subtask (none: over the whole run).
+    pub budget: Option<(u64, Option<u64>)>,
+}
+
+/// What one instance of a plugin may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory.
+    pub memory_bytes_max: u64,
+    /// CPU time of one call, in microseconds.
+    pub cpu_us_max: u64,
+    /// Rows that one call may emit.
+    pub output_rows_max: u64,
+    /// Bytes that one call may return.
+    pub output_bytes_max: u64,
+    /// Log lines of one call.
+    pub log_lines_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 256 << 20,
+            cpu_us_max: 1_000_000,
+            output_rows_max: 1_000_000,
+            output_bytes_max: 64 << 20,
+            log_lines_max: 100,
+        }
+    }
+}
+
+impl From<&LimitsDocument> for Limits {
+    fn from(document: &LimitsDocument) -> Self {
+        let usual = Self::default();
+        let cpu = document.cpu_per_batch.map(|cpu| cpu.as_us().unsigned_abs());
+        Self {
+            memory_bytes_max: document
+                .memory
+                .map_or(usual.memory_bytes_max, |size| size.0),
+            cpu_us_max: cpu.unwrap_or(usual.cpu_us_max),
+            output_rows_max: document.output_rows.unwrap_or(usual.output_rows_max),
+            output_bytes_max: document
+                .output_bytes
+                .map_or(usual.output_bytes_max, |size| size.0),
+            log_lines_max: document.log_lines.unwrap_or(usual.log_lines_max),
+        }
+    }
+}
+
+/// How many rows a plugin is called with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batching {
+    /// At most so many rows a call.
+    pub rows_max: u32,
+    /// How long a lone row waits for company, in microseconds.
+    pub linger_us: u64,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self {
+            rows_max: 4096,
+            linger_us: 0,
+        }
+    }
+}
+
+impl From<&BatchDocument> for Batching {
+    fn from(document: &BatchDocument) -> Self {
+        let linger = document.linger.map(|linger| linger.as_us().unsigned_abs());
+        let usual = Self::default();
+        Self {
+            rows_max: document.rows_max.unwrap_or(usual.rows_max),
+            linger_us: linger.unwrap_or(usual.linger_us),
+        }
+    }
+}
+
+/// How the columns of a stream become those of an input.
+#[derive(Debug, Clone)]
+pub struct InputBinding {
+    /// The stream.
+    pub stream: StreamId,
+    /// The input's position in the descriptor.
+    pub input: usize,
+    /// A binding for each column of the descriptor's input, in its order.
+    pub columns: Vec<ColumnBinding>,
+    /// The key columns of this stream, in the order of `key-by`.
+    pub key_columns: Vec<usize>,
+    /// A binding for each of the descriptor's `keys`, in its order; their origins are columns of the stream.
+    pub keys: Vec<ColumnBinding>,
+}
+
+/// Where a column that the plugin reads comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnBinding {
+    /// Where its values are.
+    pub origin: ColumnOrigin,
+    /// The name and type that the plugin declares; the values are widened to it where the origin is narrower.
+    pub to: Field,
+    /// Whether the origin has another type.
+    pub widened: bool,
+}
+
+/// Where a column's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnOrigin {
+    /// In this column of the stream.
+    Stream(usize),
+    /// In this feature of the operator.
+    Feature(usize),
+    /// Nowhere: they are null.
+    Null,
+}

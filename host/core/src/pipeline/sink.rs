@@ -1,0 +1,184 @@
+//! Sinks: where rows go.
+
+use std::collections::HashSet;
+
+use super::StreamId;
+use super::build::Builder;
+use super::document::{
+    DiscardSink, EncodeCsv, EncodeFormat, EncodeJson, EngineColumn, FileSink, FormatWord,
+    SinkDocument, SqliteSink,
+};
+use crate::data_type;
+use crate::dead_letter;
+use crate::tree::Path;
+
+/// A sink that is known to be sound.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    /// Its name.
+    pub name: String,
+    /// What it writes to.
+    pub kind: SinkKind,
+    /// The streams it takes, all with the same columns; one dead-letter stream if the document gives no `input`.
+    pub inputs: Vec<StreamId>,
+    /// Columns of the engine that are added, by name.
+    pub include: Vec<(String, EngineColumn)>,
+}
+
+/// What a sink writes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkKind {
+    /// A file.
+    File(FileSink, EncodeSpec),
+    /// Standard output.
+    Stdout(EncodeSpec),
+    /// A table of an SQLite database.
+    Sqlite(SqliteSink),
+    /// Nothing: rows are counted and dropped.
+    Discard,
+}
+
+/// How rows become text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EncodeSpec {
+    /// One JSON object a line.
+    Json(EncodeJson),
+    /// Comma-separated values.
+    Csv(EncodeCsv),
+}
+
+impl Builder<'_> {
+    /// Checks a sink whose inputs are known.
+    pub(super) fn sink(
+        &mut self,
+        name: &str,
+        document: &SinkDocument,
+        inputs: Vec<StreamId>,
+    ) -> Option<Sink> {
+        let path = Path::keys(&["sinks", name]);
+        let kinds = [
+            ("file", document.file.is_some()),
+            ("stdout", document.stdout.is_some()),
+            ("sqlite", document.sqlite.is_some()),
+            ("discard", document.discard.is_some()),
+        ];
+        let which = self.exactly_one(&path, "a sink", &kinds)?;
+        if document.format.is_some() && matches!(which, "sqlite" | "discard") {
+            let message = format!("`{which}` writes no text");
+            self.wrong(&path.key("format"), &message, Some("remove `format`"));
+        }
+        let format = self.encode(&path.key("format"), document.format.as_ref())?;
+        let kind = match (&document.file, &document.sqlite, &document.discard) {
+            (Some(file), _, _) => SinkKind::File(file.clone(), format),
+            (_, Some(sqlite), _) => SinkKind::Sqlite(sqlite.clone()),
+            (_, _, Some(DiscardSink {})) => SinkKind::Discard,
+            _ => SinkKind::Stdout(format),
+        };
+        self.equal_columns(&path.key("input"), &inputs);
+        self.included(&path.key("include"), document, &inputs);
+        Some(Sink {
+            name: name.into(),
+            kind,
+            inputs,
+            include: document
+                .include
+                .iter()
+                .map(|(name, column)| (name.clone(), *column))
+                .collect(),
+        })
+    }
+
+    fn encode(&mut self, path: &Path, document: Option<&EncodeFormat>) -> Option<EncodeSpec> {
+        let options = match document {
+            None | Some(EncodeFormat::Word(FormatWord::Json)) => {
+                return Some(EncodeSpec::Json(EncodeJson::default()));
+            }
+            Some(EncodeFormat::Word(FormatWord::Csv)) => {
+                return Some(EncodeSpec::Csv(EncodeCsv::default()));
+            }
+            Some(EncodeFormat::Options(options)) => options,
+        };
+        let kinds = [
+            ("json", options.json.is_some()),
+            ("csv", options.csv.is_some()),
+        ];
+        self.exactly_one(path, "a format", &kinds)?;
+        match (&options.json, &options.csv) {
+            (Some(json), _) => Some(EncodeSpec::Json(json.clone())),
+            (None, csv) => csv.clone().map(EncodeSpec::Csv),
+        }
+    }
+
+    fn equal_columns(&mut self, path: &Path, inputs: &[StreamId]) {
+        let Some((first, others)) = inputs.split_first() else {
+            return;
+        };
+        for (index, other) in others.iter().enumerate() {
+            let (a, b) = (&self.streams[first.0], &self.streams[other.0]);
+            if a.schema.fields() == b.schema.fields() {
+                continue;
+            }
+            let columns = |stream: &super::Stream| {
+                let print = |field: &std::sync::Arc<arrow_schema::Field>| {
+                    let of = data_type::print(field.data_type(), field.is_nullable());
+                    format!("{}: {of}", field.name())
+                };
+                stream
+                    .schema
+                    .fields()
+                    .iter()
+                    .map(print)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let message = format!(
+                "`{}` has the columns ({}), and `{}` has ({})",
+                a.name,
+                columns(a),
+                b.name,
+                columns(b)
+            );
+            let remedy = "streams of one sink have equal columns; use a sink for each";
+            self.wrong(&path.index(index + 1), &message, Some(remedy));
+        }
+    }
+
+    fn included(&mut self, path: &Path, document: &SinkDocument, inputs: &[StreamId]) {
+        let schema = match inputs.first() {
+            Some(stream) => self.streams[stream.0].schema.clone(),
+            None => dead_letter::schema(),
+        };
+        let names: HashSet<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        for name in document.include.keys() {
+            if names.contains(name.as_str()) {
+                let message = format!("the rows have a column `{name}` already");
+                self.wrong(&path.key(name), &message, Some("choose another name"));
+            }
+        }
+        if inputs.is_empty() && !document.include.is_empty() {
+            let remedy = "remove `include`: dead letters say where their rows come from";
+            self.wrong(path, "a dead letter has no further columns", Some(remedy));
+        }
+    }
+
+    /// Two sinks that write to one place would write over each other.
+    pub(super) fn distinct_places(&mut self, sinks: &[Sink]) {
+        let mut places = HashSet::new();
+        for sink in sinks {
+            let path = Path::keys(&["sinks", &sink.name]);
+            let place = match &sink.kind {
+                SinkKind::File(file, _) => format!("the file `{}`", file.path),
+                SinkKind::Sqlite(sqlite) => {
+                    format!("the table `{}` of `{}`", sqlite.table, sqlite.path)
+                }
+                SinkKind::Stdout(_) => "standard output".into(),
+                SinkKind::Discard => continue,
+            };
+            if !places.insert(place.clone()) {
+                let message = format!("another sink writes to {place}");
+                let remedy = "give one sink a list of streams, or another place";
+                self.wrong(&path, &message, Some(remedy));
+            }
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! Sources: where rows come from, and how bytes become rows.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+
+use super::build::Builder;
+use super::document::{
+    ColumnText, Csv, DecodeFormat, DuplicateFields, EventTimeDocument, FieldPath, FileSource,
+    GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, SourceDocument,
+    TimestampStyle, UnknownFields,
+};
+use super::{Policy, StreamId};
+use crate::data_type;
+use crate::spelling;
+use crate::tree::Path;
+
+/// A source that is known to be sound.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name, and its stream's.
+    pub name: String,
+    /// What it reads.
+    pub kind: SourceKind,
+    /// The columns of its stream.
+    pub schema: SchemaRef,
+    /// The event time of its rows.
+    pub event_time: Option<EventTime>,
+    /// What happens to rows that do not fit the columns.
+    pub on_error: Policy,
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its late rows, if it has event time.
+    pub late: Option<StreamId>,
+}
+
+/// What a source reads.
+#[derive(Debug, Clone)]
+pub enum SourceKind {
+    /// Files.
+    File(FileSource, Format),
+    /// Standard input.
+    Stdin(Format),
+    /// Nothing: rows are computed.
+    Generator(Generator),
+}
+
+/// How bytes become rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Format {
+    /// Which format.
+    pub kind: FormatKind,
+    /// The columns, in the stream's order.
+    pub columns: Vec<ColumnSpec>,
+    /// How timestamps are written, where a column does not say.
+    pub timestamp: TimestampStyle,
+    /// The time zone of timestamps that name none; UTC if none.
+    pub zone: Option<String>,
+    /// What fields that are no columns mean (JSON).
+    pub unknown_fields: UnknownFields,
+    /// Which of several fields of one name counts (JSON).
+    pub duplicate_fields: DuplicateFields,
+    /// Whether decimals with too many places are rounded.
+    pub round_decimals: bool,
+    /// Options of CSV.
+    pub csv: Csv,
+}
+
+/// The formats that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatKind {
+    /// One JSON object a line.
+    Json,
+    /// Comma-separated values.
+    Csv,
+    /// Each line as it is.
+    Raw,
+}
+
+/// A column that is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnSpec {
+    /// Its name and type in the stream.
+    pub field: Field,
+    /// The names of the fields that lead to the value; one for a plain field.
+    pub path: Vec<String>,
+    /// How a timestamp is written, if not as the format says.
+    pub timestamp: Option<TimestampStyle>,
+    /// The value where the field is absent.
+    pub default: Option<serde_json::Value>,
+}
+
+/// The event time of a source's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTime {
+    /// The position of a column of type `timestamp` without nulls.
+    pub column: usize,
+    /// How much older than the newest row of its split a row may be without being late, in microseconds.
+    pub out_of_orderness_us: i64,
+    /// A split that is silent for so long no longer holds the others back, in microseconds.
+    pub idle_after_us: Option<i64>,
+}
+
+/// Rows that are computed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generator {
+    /// How many rows in all; without end if none.
+    pub records: Option<u64>,
+    /// Rows a second over all splits.
+    pub rate: Option<u64>,
+    /// The number of splits; split `s` computes the rows `i` with `i mod splits = s`.
+    pub splits: u32,
+    /// Added to `i` before hashing.
+    pub seed: u64,
+    /// The columns.
+    pub columns: Vec<GeneratorColumn>,
+}
+
+/// A computed column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratorColumn {
+    /// Its name and type.
+    pub field: Field,
+    /// How its values are computed.
+    pub value: GeneratorValue,
+}
+
+/// How a column's values are computed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GeneratorValue {
+    /// A number: the counter, for `f64` times the scale, for a decimal in its smallest unit, for a timestamp in
+    /// microseconds; integers wrap.
+    Number(Counter, f64),
+    /// The same value in every row, as the column's type reads it.
+    Constant(serde_json::Value),
+    /// Text.
+    Text(Vec<TextPart>),
+    /// `start + i * step`, both in microseconds.
+    Time {
+        /// Of row 0.
+        start_us: i64,
+        /// Between two rows.
+        step_us: i64,
+    },
+}
+
+/// A number that a row's number gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// `i`.
+    Sequence,
+    /// `i mod n`; n is not zero.
+    Mod(u64),
+    /// `((i + seed) * 0x9E3779B97F4A7C15 mod 2^64) mod n`; n is not zero.
+    HashMod(u64),
+}
+
+impl Counter {
+    /// The number of row `i`.
+    pub fn at(self, i: u64, seed: u64) -> u64 {
+        match self {
+            Self::Sequence => i,
+            Self::Mod(n) => i % n,
+            Self::HashMod(n) => i.wrapping_add(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) % n,
+        }
+    }
+}
+
+/// A piece of generated text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextPart {
+    /// Text as it stands.
+    Literal(String),
+    /// A number in decimal.
+    Number(Counter),
+}
+
+impl Builder<'_> {
+    /// Checks a source; its streams are the caller's to add.
+    pub(super) fn source(&mut self, name: &str, document: &SourceDocument) -> Option<Source> {
+        let path = Path::keys(&["sources", name]);
+        let kind = self.source_kind(&path, document)?;
+        let fields: Vec<Field> = match &kind {
+            SourceKind::File(_, format) | SourceKind::Stdin(format) => format
+                .columns
+                .iter()
+                .map(|column| column.field.clone())
+                .collect(),
+            SourceKind::Generator(generator) => generator
+                .columns
+                .iter()
+                .map(|column| column.field.clone())
+                .collect(),
+        };
+        let schema = Arc::new(Schema::new(fields));
+        let event_time = match &document.event_time {
+            None => None,
+            Some(time) => Some(self.event_time(&path.key("event-time"), time, &schema)?),
+        };
+        Some(Source {
+            name: name.into(),
+            kind,
+            schema,
+            event_time,
+            on_error: Policy::Fail,
+            stream: StreamId(0),
+            late: None,
+        })
+    }
+
+    fn source_kind(&mut self, path: &Path, document: &SourceDocument) -> Option<SourceKind> {
+        let kinds = [
+            ("file", document.file.is_some()),
+            ("stdin", document.stdin.is_some()),
+            ("generator", document.generator.is_some()),
+        ];
+        self.exactly_one(path, "a source", &kinds)?;
+        if let Some(generator) = &document.generator {
+            if document.format.is_some() {
+                let remedy = "remove `format`: the generator's columns have types of their own";
+                self.wrong(
+                    &path.key("format"),
+                    "a generator has no format",
+                    Some(remedy),
+                );
+            }
+            let generator = self.generator(&path.key("generator"), generator)?;
+            return Some(SourceKind::Generator(generator));
+        }
+        let format = self.format(&path.key("format"), document.format.as_ref())?;
+        Some(match &document.file {
+            Some(file) => SourceKind::File(file.clone(), format),
+            None => SourceKind::Stdin(format),
+        })
+    }
+
+    fn format(&mut self, path: &Path, document: Option<&DecodeFormat>) -> Option<Format> {
+        let Some(document) = document else {
+            return Some(raw());
+        };
+        let kinds = [
+            ("json", document.json.is_some()),
+            ("csv", document.csv.is_some()),
+            ("raw", document.raw.is_some()),
+        ];
+        let name = self.exactly_one(path, "a format", &kinds)?;
+        let kind = match name {
+            "json" => FormatKind::Json,
+            "csv" => FormatKind::Csv,
+            _ => FormatKind::Raw,
+        };
+        let columns = document
+            .json
+            .as_ref()
+            .or(document.csv.as_ref())
+            .or(document.raw.as_ref());
+        let path = path.key(name);
+        let mut specs = Vec::new();
+        for (name, column) in columns.into_iter().flatten() {
+            specs.push(self.column(&path.key(name), name, column)?);
+        }
+        if kind == FormatKind::Raw {
+            let plain = |column: &ColumnSpec| {
+                matches!(column.field.data_type(), DataType::Binary | DataType::Utf8)
+                    && !column.field.is_nullable()
+            };
+            match specs.as_slice() {
+                [] => return Some(raw()),
+                [only] if plain(only) => {}
+                _ => {
+                    let remedy = "write `raw: { value: bytes }` or `raw: { value: string }`";
+                    self.wrong(&path, "raw has one column, of bytes or text", Some(remedy));
+                    return None;
+                }
+            }
+        }
+        if specs.is_empty() {
+            self.wrong(
+                &path,
+                "there are no columns",
+                Some("add `NAME: TYPE` for each"),
+            );
+            return None;
+        }
+        Some(Format {
+            kind,
+            columns: specs,
+            timestamp: document.timestamp.unwrap_or_default(),
+            zone: document.zone.clone(),
+            unknown_fields: document.unknown_fields,
+            duplicate_fields: document.duplicate_fields,
+            round_decimals: document.round_decimals,
+            csv: document.options.clone().unwrap_or_default(),
+        })
+    }
+
+    fn column(&mut self, path: &Path, name: &str, column: &ColumnText) -> Option<ColumnSpec> {
+        let (text, full) = match column {
+            ColumnText::Type(text) => (text, None),
+            ColumnText::Full(full) => (&full.data_type, Some(full)),
+        };
+        let field = self.field(path, name, text)?;
+        let from = full.and_then(|full| full.path.as_ref());
+        Some(ColumnSpec {
+            path: match from {
+                None => vec![name.into()],
+                Some(FieldPath::Dotted(text)) => text.split('.').map(str::to_owned).collect(),
+                Some(FieldPath::Names(names)) => names.clone(),
+            },
+            timestamp: full.and_then(|full| full.timestamp),
+            default: full.and_then(|full| full.default.clone()),
+            field,
+        })
+    }
+
+    fn field(&mut self, path: &Path, name: &str, text: &str) -> Option<Field> {
+        if name.is_empty() || name.len() > 255 {
+            self.wrong(path, "a column's name has 1 to 255 bytes", None);
+            return None;
+        }
+        let field = data_type::parse_field(name, text);
+        field
+            .map_err(|error| self.wrong(path, &error.to_string(), None))
+            .ok()
+    }
+
+    fn event_time(
+        &mut self,
+        path: &Path,
+        document: &EventTimeDocument,
+        schema: &Schema,
+    ) -> Option<EventTime> {
+        let path_column = path.key("column");
+        let Ok(column) = schema.index_of(&document.column) else {
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let hint = spelling::hint(&document.column, names);
+            let message = format!("there is no column `{}`", document.column);
+            self.wrong(&path_column, &message, hint.as_deref());
+            return None;
+        };
+        let field = schema.field(column);
+        if *field.data_type() != data_type::timestamp() || field.is_nullable() {
+            let found = data_type::print(field.data_type(), field.is_nullable());
+            let message = format!(
+                "event time is a `timestamp`, and `{}` is {found}",
+                field.name()
+            );
+            self.wrong(
+                &path_column,
+                &message,
+                Some("declare the column as `timestamp`"),
+            );
+            return None;
+        }
+        Some(EventTime {
+            column,
+            out_of_orderness_us: document.out_of_orderness.map_or(0, |d| d.as_us()),
+            idle_after_us: document.idle_after.map(|d| d.as_us()),
+        })
+    }
+
+    fn generator(&mut self, path: &Path, document: &GeneratorDocument) -> Option<Generator> {
+        let mut columns = Vec::new();
+        for (name, column) in &document.columns {
+            let path = path.key("columns").key(name);
+            let full = match column {
+                GeneratorColumnText::Word(_) => GeneratorColumnDocument {
+                    sequence: Some(true),
+                    ..GeneratorColumnDocument::default()
+                },
+                GeneratorColumnText::Full(full) => full.clone(),
+            };
+            columns.push(self.generator_column(&path, name, &full)?);
+        }
+        if columns.is_empty() {
+            let remedy = "add `NAME: sequence`";
+            self.wrong(&path.key("columns"), "there are no columns", Some(remedy));
+            return None;
+        }
+        Some(Generator {
+            records: document.records,
+            rate: document.rate,
+            splits: document.splits.unwrap_or(1).max(1),
+            seed: document.seed,
+            columns,
+        })
+    }
+
+    fn generator_column(
+        &mut self,
+        path: &Path,
+        name: &str,
+        column: &GeneratorColumnDocument,
+    ) -> Option<GeneratorColumn> {
+        let given = [
+            ("sequence", column.sequence == Some(true)),
+            ("mod", column.modulo.is_some()),
+            ("hash-mod", column.hash_mod.is_some()),
+            ("constant", column.constant.is_some()),
+            ("text", column.text.is_some()),
+            ("time", column.time.is_some()),
+        ];
+        let which = self.exactly_one(path, "a generated column", &given)?;
+        let (value, usual) = match (column.modulo, column.hash_mod, which) {
+            (Some(n), _, _) => (number(Counter::Mod(n.max(1)), column), "u64"),
+            (_, Some(n), _) => (number(Counter::HashMod(n.max(1)), column), "u64"),
+            (_, _, "sequence") => (number(Counter::Sequence, column), "u64"),
+            _ => self.other_value(path, column)?,
+        };
+        let text = column.data_type.as_deref().unwrap_or(usual);
+        let field = self.field(&path.key("type"), name, text)?;
+        let of = field.data_type();
+        let fits = match &value {
+            GeneratorValue::Number(..) => of.is_numeric() || matches!(of, DataType::Timestamp(..)),
+            GeneratorValue::Text(_) => *of == DataType::Utf8,
+            GeneratorValue::Time { .. } => *of == data_type::timestamp(),
+            GeneratorValue::Constant(_) => !of.is_nested(),
+        };
+        if !fits {
+            let message = format!("`{which}` does not give values of type {text}");
+            self.wrong(&path.key("type"), &message, Some(&format!("use `{usual}`")));
+            return None;
+        }
+        Some(GeneratorColumn { field, value })
+    }
+
+    fn other_value(
+        &mut self,
+        path: &Path,
+        column: &GeneratorColumnDocument,
+    ) -> Option<(GeneratorValue, &'static str)> {
+        if let Some(time) = column.time {
+            let value = GeneratorValue::Time {
+                start_us: time.start,
+                step_us: time.step.as_us(),
+            };
+            return Some((value, "timestamp"));
+        }
+        if let Some(text) = &column.text {
+            return match text_parts(text) {
+                Ok(parts) => Some((GeneratorValue::Text(parts), "string")),
+                Err(message) => {
+                    let remedy = "write `{sequence}`, `{mod N}` or `{hash-mod N}`";
+                    self.wrong(&path.key("text"), &message, Some(remedy));
+                    None
+                }
+            };
+        }
+        let constant = column.constant.clone().unwrap_or_default();
+        let usual = match &constant {
+            serde_json::Value::Bool(_) => "bool",
+            serde_json::Value::Number(number) if number.is_u64() => "u64",
+            serde_json::Value::Number(number) if number.is_i64() => "i64",
+            serde_json::Value::Number(_) => "f64",
+            _ => "string",
+        };
+        Some((GeneratorValue::Constant(constant), usual))
+    }
+}
+
+fn number(counter: Counter, column: &GeneratorColumnDocument) -> GeneratorValue {
+    GeneratorValue::Number(counter, column.scale.unwrap_or(1.0))
+}
+
+/// Cuts `m{mod 5000}` into pieces.
+fn text_parts(text: &str) -> Result<Vec<TextPart>, String> {
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some((literal, tail)) = rest.split_once('{') {
+        if !literal.is_empty() {
+            parts.push(TextPart::Literal(literal.into()));
+        }
+        let Some((expression, tail)) = tail.split_once('}') else {
+            return Err("a `}` is missing".into());
+        };
+        let mut words = expression.split_whitespace();
+        let name = words.next();
+        let n = words.next().map(|n| n.parse().unwrap_or(0));
+        let counter = match (name, n, words.next()) {
+            (Some("sequence"), None, None) => Counter::Sequence,
+            (Some("mod"), Some(n), None) if n > 0 => Counter::Mod(n),
+            (Some("hash-mod"), Some(n), None) if n > 0 => Counter::HashMod(n),
+            _ => return Err(format!("`{{{expression}}}` is not understood")),
+        };
+        parts.push(TextPart::Number(counter));
+        rest = tail;
+    }
+    if !rest.is_empty() {
+        parts.push(TextPart::Literal(rest.into()));
+    }
+    Ok(parts)
+}
+
+/// Lines as they are.
+fn raw() -> Format {
+    let field = Field::new("value", DataType::Binary, false);
+    Format {
+        kind: FormatKind::Raw,
+        columns: vec![ColumnSpec {
+            path: vec!["value".into()],
+            field,
+            timestamp: None,
+            default: None,
+        }],
+        timestamp: TimestampStyle::default(),
+        zone: None,
+        unknown_fields: UnknownFields::default(),
+        duplicate_fields: DuplicateFields::default(),
+        round_decimals: false,
+        csv: Csv::default(),
+    }
+}
