@@ -15,7 +15,6 @@ pub(crate) mod kind {
 /// The groups that sections belong to.
 pub(crate) mod group {
     pub(crate) const INPUT: u32 = 1;
-    pub(crate) const ORDER: u32 = 2;
     pub(crate) const KEYS: u32 = 3;
     pub(crate) const STATE: u32 = 4;
     pub(crate) const TIMERS: u32 = 5;
@@ -185,7 +184,7 @@ impl<'a> Section<'a> {
 
 /// Where each row of a column of variable width begins and ends.
 #[derive(Clone, Copy)]
-pub struct Offsets<'a>(&'a [[u8; 4]]);
+pub(crate) struct Offsets<'a>(&'a [[u8; 4]]);
 
 impl Offsets<'_> {
     /// The offset with that number; negative ones read as huge and are refused when bound.

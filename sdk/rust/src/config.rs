@@ -10,7 +10,7 @@ use std::time::Duration;
 ///
 /// A key is named like its field, with hyphens (`max-per-minute`). Doc comments become the
 /// descriptions in the schema. `#[config(default)]` or `#[config(default = …)]` makes a key
-/// optional, as does an `Option`. Unknown keys are refused, with the nearest known one.
+/// optional, as does an `Option`; the default is written as in the configuration (`"30s"`). Unknown keys are refused, with the nearest known one.
 /// ```
 /// use std::time::Duration;
 /// use wasmill_sdk::prelude::*;
@@ -295,13 +295,13 @@ pub fn key<T: Setting>(
     object: &Map<String, Json>,
     place: &str,
     key: &str,
-    default: impl FnOnce() -> Option<T>,
+    default: impl FnOnce() -> Option<Result<T, Fault>>,
 ) -> Result<T, Fault> {
     match object.get(key) {
         Some(value) => T::read(value, &format!("{place}.{key}")),
         None => default()
-            .or_else(T::absent)
-            .ok_or_else(|| Fault::new(format!("{place} needs `{key}`"))),
+            .or_else(|| T::absent().map(Ok))
+            .unwrap_or_else(|| Err(Fault::new(format!("{place} needs `{key}`")))),
     }
 }
 

@@ -376,3 +376,24 @@ impl<T: State> State for Option<T> {
         }
     }
 }
+
+/// Several key columns, one after the other.
+macro_rules! tuple {
+    ($($name:ident $index:tt),*) => {
+        impl<$($name: Encode),*> Encode for ($($name,)*) {
+            fn encode(&self, sink: &mut impl Sink) {
+                $(self.$index.encode(sink);)*
+            }
+        }
+    };
+}
+
+tuple!(A 0, B 1);
+tuple!(A 0, B 1, C 2);
+
+impl<T: Encode + ?Sized> Encode for &T {
+    #[inline]
+    fn encode(&self, sink: &mut impl Sink) {
+        (**self).encode(sink);
+    }
+}

@@ -21,6 +21,7 @@ thread_local! {
 }
 
 /// The row in hand, if there is one.
+#[cfg(target_arch = "wasm32")]
 pub(crate) fn current_row() -> Option<u32> {
     Some(ROW.get()).filter(|row| *row != NO_ROW)
 }

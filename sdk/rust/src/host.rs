@@ -7,6 +7,7 @@ use crate::{Level, Malformed};
 pub type Buffers = (Vec<u32>, Vec<u64>);
 
 /// Stands in for the host where the operator runs natively.
+#[cfg(not(target_arch = "wasm32"))]
 pub trait Imports {
     /// Takes a line of the plugin's log.
     fn log(&mut self, level: Level, line: &str) {
@@ -125,5 +126,4 @@ mod imports {
     }
 }
 
-#[allow(unused_imports, reason = "the map states use the last of them")]
 pub(crate) use imports::*;

@@ -43,7 +43,7 @@ pub use error::{Fault, Malformed, Reject, reject};
 pub use field::{Field, Items};
 pub use operator::{BatchRows, Operator, Order, Plugin, Start};
 pub use row::{Input, Outputs, Row};
-pub use state::Value;
+pub use state::{List, Map, Value};
 pub use states::{Key, States};
 pub use time::{Date, EventTime, Timestamp};
 pub use timer::Timers;
@@ -52,8 +52,9 @@ pub use wasmill_sdk_macros::{Config, Outputs, Row, State, States, Timers};
 /// What an operator's file needs: `use wasmill_sdk::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        BatchRows, Config, Context, Date, Decimal, EventTime, Fault, Items, Level, Operator,
-        Order, Outputs, Plugin, Reject, Row, Start, State, States, Timers, Timestamp, Value, plugin, reject,
+        BatchRows, Config, Context, Date, Decimal, EventTime, Fault, Items, Level, List, Map,
+        Operator, Order, Outputs, Plugin, Reject, Row, Start, State, States, Timers, Timestamp,
+        Value, plugin, reject,
     };
 }
 
@@ -64,9 +65,9 @@ pub mod private {
     pub use crate::buffer::{Batch, Binder};
     pub use crate::config::{annotate, choice, key, object, object_schema};
     pub use crate::encode::{Sink, width_sum};
-    pub use crate::row::{append_output, describe_output, output_shapes, type_of};
+    pub use crate::row::{append_output, describe_output, output_shapes, read_output, type_of};
     pub use crate::rows::{Rows, Shape};
-    pub use crate::states::{Handle, HandleOptions};
+    pub use crate::states::{Handle, HandleOptions, Widths};
     pub use crate::timer::TimerSpec;
     pub use serde_json::{Map, Value as Json, json};
 }

@@ -2,7 +2,9 @@
 //! For benchmarks that measure what the sandbox costs, and for the test harness.
 
 use crate::engine::Engine;
-use crate::host::{self, Buffers, Imports};
+pub use crate::host::{Buffers, Imports};
+
+use crate::host;
 use crate::{Fault, Operator, descriptor};
 
 /// A native instance of an operator.

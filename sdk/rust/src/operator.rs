@@ -154,7 +154,9 @@ impl<'a, Op: Operator> Iterator for BatchRows<'_, 'a, Op> {
 
     #[inline]
     fn next(&mut self) -> Option<Op::Input<'a>> {
-        self.rows.next().map(|row| Op::Input::read(self.columns, row))
+        self.rows
+            .next()
+            .map(|row| Op::Input::read(self.columns, row))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -1,6 +1,6 @@
 //! Rows: structs whose fields are columns.
 
-use crate::buffer::{Batch, Binder, group};
+use crate::buffer::{Batch, Binder, engine, group};
 use crate::rows::{Rows, Shape};
 use crate::{Field, Malformed};
 use serde_json::{Value as Json, json};
@@ -86,6 +86,13 @@ pub trait Input<'a>: Sized {
 
     #[doc(hidden)]
     fn read(columns: &Self::Columns, row: usize) -> Self;
+
+    /// The shapes of its columns.
+    #[doc(hidden)]
+    fn shapes() -> Vec<Shape>;
+
+    #[doc(hidden)]
+    fn append(&self, rows: &mut Rows);
 }
 
 impl<'a, R: Row<'a>> Input<'a> for R {
@@ -108,6 +115,14 @@ impl<'a, R: Row<'a>> Input<'a> for R {
     fn read(columns: &Self::Columns, row: usize) -> Self {
         R::read(columns, row)
     }
+
+    fn shapes() -> Vec<Shape> {
+        output_shapes::<R>()
+    }
+
+    fn append(&self, rows: &mut Rows) {
+        append_output(self, rows, 0);
+    }
 }
 
 /// What an operator emits: a struct that derives [`Row`], an enum that derives
@@ -122,6 +137,10 @@ pub trait Outputs<'a>: Sized {
 
     #[doc(hidden)]
     fn append(&self, outputs: &mut [Rows], cause: u32);
+
+    /// The rows of an answer, output by output, with their causes.
+    #[doc(hidden)]
+    fn read_all(batch: &Batch<'a>) -> Result<Vec<(Self, u32)>, Malformed>;
 }
 
 impl<'a, R: Row<'a>> Outputs<'a> for R {
@@ -137,6 +156,10 @@ impl<'a, R: Row<'a>> Outputs<'a> for R {
     fn append(&self, outputs: &mut [Rows], cause: u32) {
         append_output(self, &mut outputs[0], cause);
     }
+
+    fn read_all(batch: &Batch<'a>) -> Result<Vec<(Self, u32)>, Malformed> {
+        read_output(batch, 0)
+    }
 }
 
 impl<'a> Outputs<'a> for () {
@@ -149,6 +172,10 @@ impl<'a> Outputs<'a> for () {
     }
 
     fn append(&self, _outputs: &mut [Rows], _cause: u32) {}
+
+    fn read_all(_batch: &Batch<'a>) -> Result<Vec<(Self, u32)>, Malformed> {
+        Ok(Vec::new())
+    }
 }
 
 /// An output of rows of this type, as the descriptor has it.
@@ -169,6 +196,20 @@ pub fn output_shapes<'a, R: Row<'a>>() -> Vec<Shape> {
 pub fn append_output<'a, R: Row<'a>>(row: &R, rows: &mut Rows, cause: u32) {
     row.append_row(rows, 0);
     rows.end_row(cause);
+}
+
+/// The rows of one output of an answer, with their causes.
+#[doc(hidden)]
+pub fn read_output<'a, R: Row<'a>>(
+    batch: &Batch<'a>,
+    ordinal: u32,
+) -> Result<Vec<(R, u32)>, Malformed> {
+    let section = batch.section(group::OUTPUT, ordinal)?;
+    let causes = section.fixed::<4>(engine::CAUSE, section.rows())?;
+    let columns = R::bind_row(&mut Binder::new(section))?;
+    let read =
+        |(row, cause): (usize, &[u8; 4])| (R::read(&columns, row), u32::from_le_bytes(*cause));
+    Ok(causes.iter().enumerate().map(read).collect())
 }
 
 /// The type of a state as text.

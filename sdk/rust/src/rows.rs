@@ -20,7 +20,7 @@ pub enum Shape {
 
 /// One column under construction.
 #[derive(Debug)]
-pub struct Column {
+pub(crate) struct Column {
     shape: Shape,
     rows: usize,
     nulls: usize,
@@ -92,6 +92,8 @@ fn cut_bits(bits: &mut Vec<u8>, rows: usize) {
 /// Rows of one output (or, in tests, of one input) under construction.
 #[derive(Debug, Default)]
 pub struct Rows {
+    /// The names of the columns of the first level, where somebody needs them.
+    pub(crate) names: Vec<String>,
     columns: Vec<Column>,
     rows: usize,
     causes: Vec<u32>,
@@ -270,15 +272,61 @@ impl Rows {
         }
     }
 
+    /// The columns of the first level.
+    pub(crate) fn top_level(&self) -> Vec<usize> {
+        let mut columns = Vec::new();
+        let mut next = 0;
+        while next < self.columns.len() {
+            columns.push(next);
+            next = self.behind(next);
+        }
+        columns
+    }
+
+    /// The shape of a column.
+    pub(crate) fn shape(&self, column: usize) -> Shape {
+        self.columns[column].shape
+    }
+
+    /// The bytes of one value of a column of plain values; none where it is null.
+    pub(crate) fn value(&self, column: usize, row: usize) -> Option<&[u8]> {
+        let column = &self.columns[column];
+        if column.nulls > 0 && !bit(&column.validity, row) {
+            return None;
+        }
+        match column.shape {
+            Shape::Fixed(width) => Some(&column.values[row * width..(row + 1) * width]),
+            Shape::Bits => Some(&[[0], [1]][usize::from(bit(&column.values, row))]),
+            Shape::Bytes => Some(&column.values[column.end(row)..column.end(row + 1)]),
+            Shape::List | Shape::Struct(_) => None,
+        }
+    }
+
+    /// Adds a value of plain bytes, or null.
+    pub(crate) fn push_value(&mut self, column: usize, value: Option<&[u8]>, nullable: bool) {
+        match (self.columns[column].shape, value) {
+            (_, None) => self.push_default(column),
+            (Shape::Bits, Some(value)) => self.push_bool(column, value == [1]),
+            (Shape::Bytes, Some(value)) => self.push_bytes(column, value),
+            (_, Some(value)) => self.push_fixed(column, value),
+        }
+        if nullable {
+            self.mark(column, value.is_some());
+        }
+    }
+
+    /// The event times that the rows brought.
+    pub(crate) fn times(&self) -> &[i64] {
+        &self.times
+    }
+
     /// Lays the rows out as one section; `caused` says whether causes cross, too.
     pub(crate) fn put(&self, group: u32, ordinal: u32, caused: bool, put: &mut impl Put) {
         if self.rows == 0 {
             return;
         }
         put.section(group, ordinal, self.rows);
-        for (number, column) in self.columns.iter().enumerate() {
-            column.put(number as u32, put);
-        }
+        self.put_columns(put);
         if caused {
             put.copy(
                 engine::CAUSE,
@@ -295,6 +343,13 @@ impl Rows {
         }
         if !self.ops.is_empty() {
             put.copy(engine::OP, kind::VALUES, &self.ops);
+        }
+    }
+
+    /// Lays out the columns alone.
+    pub(crate) fn put_columns(&self, put: &mut impl Put) {
+        for (number, column) in self.columns.iter().enumerate() {
+            column.put(number as u32, put);
         }
     }
 }

@@ -1,5 +1,11 @@
 //! The kinds of state.
 
+pub(crate) mod column;
+mod list;
+mod map;
+mod map_index;
 mod value;
 
+pub use list::List;
+pub use map::Map;
 pub use value::Value;

@@ -49,6 +49,10 @@ pub trait States: Sized + 'static {
     #[doc(hidden)]
     fn describe() -> Vec<Json>;
 
+    /// For each state the widths of map key and value, where they are fixed.
+    #[doc(hidden)]
+    fn widths() -> Vec<Widths>;
+
     #[doc(hidden)]
     fn create() -> Self;
 
@@ -78,6 +82,10 @@ impl States for () {
     const COUNT: usize = 0;
 
     fn describe() -> Vec<Json> {
+        Vec::new()
+    }
+
+    fn widths() -> Vec<Widths> {
         Vec::new()
     }
 
@@ -151,6 +159,16 @@ impl<'a, R: Row<'a>> Key<'a> for R {
     }
 }
 
+/// The widths of a state's map key and value, where they are fixed.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Widths {
+    /// The width of a map key.
+    pub map_key: Option<usize>,
+    /// The width of a value or item.
+    pub value: Option<usize>,
+}
+
 /// One kind of state, as a field of the struct.
 #[doc(hidden)]
 pub trait Handle: Sized {
@@ -158,6 +176,8 @@ pub trait Handle: Sized {
 
     /// The state as the descriptor has it, but for its options.
     fn describe(name: &str, options: Json) -> Json;
+
+    fn widths() -> Widths;
 
     fn create(options: &HandleOptions) -> Self;
 

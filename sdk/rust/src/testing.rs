@@ -1,19 +1,370 @@
-//! Testing operators natively, in milliseconds.
+//! Testing operators natively, in milliseconds: no sandbox, but the same bytes at the boundary.
 
-use crate::{Config, Fault, Malformed, State};
+mod batch;
+mod store;
+
+use crate::buffer::{Batch, CAUSE_TIMER, group, kind};
+use crate::engine::Engine;
+use crate::host::{self, Buffers, Imports};
+use crate::{
+    Config, Encode, Fault, Input, Level, Malformed, Operator, Outputs, State, States, Timestamp,
+    descriptor,
+};
+use serde_json::{Value as Json, json};
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use store::Store;
 
 /// The bytes of a value in the state encoding.
+/// ```
+/// assert_eq!(wasmill_sdk::testing::encode(&7u16), [7, 0]);
+/// ```
 pub fn encode<T: State>(value: &T) -> Vec<u8> {
     crate::encode::encode(value)
 }
 
 /// The value of bytes in the state encoding.
+/// ```
+/// assert_eq!(wasmill_sdk::testing::decode::<u16>(&[7, 0]), Ok(7));
+/// ```
 pub fn decode<T: State>(bytes: &[u8]) -> Result<T, Malformed> {
     crate::encode::decode(bytes)
 }
 
 /// Reads a configuration from JSON text, as the host's context document carries it.
+/// ```
+/// let error = wasmill_sdk::testing::config::<()>(r#"{ "max": 1 }"#).unwrap_err();
+/// assert_eq!(error.message, "config has no `max`");
+/// ```
 pub fn config<C: Config>(json: &str) -> Result<C, Fault> {
     let value = serde_json::from_str(json).map_err(|error| Fault::new(error.to_string()))?;
     crate::config::read(&value)
+}
+
+/// An operator under test, with a host in miniature that keeps its state and its timers between
+/// batches.
+/// ```
+/// use wasmill_sdk::prelude::*;
+/// use wasmill_sdk::testing::Harness;
+///
+/// #[derive(Row, Clone)]
+/// struct Visit<'a> {
+///     page: &'a str,
+/// }
+///
+/// #[derive(Row, Debug, PartialEq)]
+/// struct Visits {
+///     count: u64,
+/// }
+///
+/// #[derive(States)]
+/// struct Memory {
+///     count: Value<u64>,
+/// }
+///
+/// struct Counter;
+///
+/// impl Operator for Counter {
+///     const PLUGIN: Plugin = plugin!("counter");
+///     type Config = ();
+///     type Input<'a> = Visit<'a>;
+///     type Output<'a> = Visits;
+///     type State = Memory;
+///
+///     fn open(_config: (), _start: &Start) -> Result<Self, Fault> {
+///         Ok(Self)
+///     }
+///
+///     fn process(&mut self, row: Visit<'_>, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+///         let count = cx.state.count.update(|count| *count += 1);
+///         if row.page.is_empty() {
+///             return reject("no page");
+///         }
+///         cx.emit(Visits { count });
+///         Ok(())
+///     }
+/// }
+///
+/// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["page"]);
+/// let visit = |page| Visit { page };
+/// let effects = counter.push(&[visit("/a"), visit("/b"), visit("/a"), visit("")]);
+/// let counts: Vec<u64> = effects.rows().iter().map(|row| row.count).collect();
+/// assert_eq!(counts, [1, 1, 2]);
+/// assert_eq!(effects.rejected(), [(3, "no page".to_string())]);
+/// assert_eq!(counter.value::<u64>("count", "/a"), Some(2));
+/// assert_eq!(counter.value::<u64>("count", ""), None, "a refused row leaves no effects");
+/// ```
+pub struct Harness<Op: Operator> {
+    engine: Engine<Op>,
+    store: Rc<RefCell<Store>>,
+    key_by: Vec<String>,
+    clock: i64,
+    now: i64,
+    last: Option<Exchange>,
+}
+
+/// One call as it crossed the boundary.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub rows: u32,
+    pub batch: Buffers,
+    pub answer: Buffers,
+}
+
+impl<Op: Operator> Harness<Op> {
+    /// Opens the operator with a configuration, JSON text. Panics if the operator refuses it.
+    pub fn new(config: &str) -> Self {
+        match Self::open(config) {
+            Ok(harness) => harness,
+            Err(fault) => panic!("the operator does not open: {fault}"),
+        }
+    }
+
+    /// Opens the operator with a configuration, JSON text.
+    /// ```
+    /// # use wasmill_sdk::{prelude::*, testing::Harness};
+    /// # #[derive(Row)] struct Visit { user: u64 }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = ();
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, _: Visit, _: &mut Context<'_, Self>) -> Result<(), Reject> { Ok(()) }
+    /// # }
+    /// let fault = Harness::<Sample>::open(r#"{ "max": 1 }"#).err().unwrap();
+    /// assert_eq!(fault.message, "config has no `max`");
+    /// ```
+    pub fn open(config: &str) -> Result<Self, Fault> {
+        let config: Json = serde_json::from_str(config)
+            .map_err(|error| Fault::new(format!("the configuration is not JSON: {error}")))?;
+        let context = json!({
+            "context": 1, "operator": Op::PLUGIN.name, "subtask": 0, "subtasks": 1,
+            "config": config,
+        });
+        Ok(Self {
+            engine: Engine::open(&context.to_string())?,
+            store: Rc::new(RefCell::new(Store::new::<Op>())),
+            key_by: Vec::new(),
+            clock: i64::MIN,
+            now: 0,
+            last: None,
+        })
+    }
+
+    /// Names the columns that the rows are keyed by; without them all rows have the same key.
+    pub fn keyed_by(mut self, columns: &[&str]) -> Self {
+        self.key_by = columns.iter().map(|column| (*column).to_owned()).collect();
+        self
+    }
+
+    /// The operator's descriptor.
+    pub fn descriptor(&self) -> Json {
+        descriptor::descriptor::<Op>()
+    }
+
+    /// Sends these rows as one batch. The event-time clock of a row is the latest event time so far.
+    /// Panics if the batch faults.
+    pub fn push(&mut self, rows: &[Op::Input<'_>]) -> Effects<Op> {
+        match self.try_push(rows) {
+            Ok(effects) => effects,
+            Err(fault) => panic!("the batch faults: {fault}"),
+        }
+    }
+
+    /// Sends these rows as one batch.
+    pub fn try_push(&mut self, rows: &[Op::Input<'_>]) -> Result<Effects<Op>, Fault> {
+        let shapes = <Op::Input<'static> as Input<'static>>::shapes();
+        let mut columns = crate::rows::Rows::new(&shapes);
+        let described = &<Op::Input<'static> as Input<'static>>::describe()[0]["columns"];
+        let names = described.as_array().into_iter().flatten();
+        let name = |column: &Json| column["name"].as_str().unwrap_or_default().to_owned();
+        columns.names = names.map(name).collect();
+        for row in rows {
+            row.append(&mut columns);
+        }
+        self.send(&columns)
+    }
+
+    /// Moves the event-time clock on, and fires the timers whose time is over then.
+    pub fn advance_to(&mut self, clock: Timestamp) -> Effects<Op> {
+        self.clock = self.clock.max(clock.as_micros());
+        self.push(&[])
+    }
+
+    /// Moves the machine's clock on, and fires the processing timers whose time is over then.
+    pub fn advance_processing_time_to(&mut self, now: Timestamp) -> Effects<Op> {
+        self.now = now.as_micros();
+        self.push(&[])
+    }
+
+    /// The value of a value state for a key: the value of its key column (a tuple, if there are
+    /// several).
+    pub fn value<T: State>(&self, state: &str, key: &(impl Encode + ?Sized)) -> Option<T> {
+        let store = self.store.borrow();
+        let bytes = store.value(state, &crate::encode::encode(key))?;
+        Some(decode(bytes).expect("the operator has encoded it as this type"))
+    }
+
+    /// The items of a list state for a key.
+    pub fn list<T: State>(&self, state: &str, key: &(impl Encode + ?Sized)) -> Vec<T> {
+        let store = self.store.borrow();
+        let items = store.list(state, &crate::encode::encode(key));
+        let decoded = items.iter().map(|item| decode(item));
+        decoded
+            .collect::<Result<_, _>>()
+            .expect("the operator has encoded them as this type")
+    }
+
+    /// The entries of a map state for a key, ordered by their encoded map keys.
+    pub fn map<K: State, V: State>(
+        &self,
+        state: &str,
+        key: &(impl Encode + ?Sized),
+    ) -> Vec<(K, V)> {
+        let store = self.store.borrow();
+        let entries = store.map(state, &crate::encode::encode(key));
+        let decoded = entries
+            .iter()
+            .map(|(key, value)| Ok((decode(key)?, decode(value)?)));
+        let decoded: Result<_, Malformed> = decoded.collect();
+        decoded.expect("the operator has encoded them as these types")
+    }
+
+    /// The times of a key's pending timers, with their names.
+    pub fn timers(&self, key: &(impl Encode + ?Sized)) -> Vec<(Timestamp, &'static str)> {
+        self.store.borrow().timers(&crate::encode::encode(key))
+    }
+
+    /// The lines that the operator has logged.
+    pub fn log(&self) -> Vec<String> {
+        self.store.borrow().log.clone()
+    }
+
+    /// How often the operator has called the host for map entries.
+    pub fn host_calls(&self) -> usize {
+        self.store.borrow().calls
+    }
+
+    /// The last call as it crossed the boundary.
+    #[doc(hidden)]
+    pub fn last_exchange(&self) -> Option<&Exchange> {
+        self.last.as_ref()
+    }
+
+    fn send(&mut self, rows: &crate::rows::Rows) -> Result<Effects<Op>, Fault> {
+        let batch = self.batch::<Op>(rows);
+        let imports = Box::new(MiniHost(Rc::clone(&self.store)));
+        let outer = host::swap(Some(imports));
+        let answer = self.engine.process(rows.len() as u32, &batch.0, &batch.1);
+        host::swap(outer);
+        let answer = answer?;
+        self.store.borrow_mut().apply(&answer)?;
+        self.last = Some(Exchange {
+            rows: rows.len() as u32,
+            batch,
+            answer: answer.clone(),
+        });
+        Ok(Effects {
+            answer,
+            of: PhantomData,
+        })
+    }
+}
+
+/// What a batch did.
+pub struct Effects<Op> {
+    answer: Buffers,
+    of: PhantomData<fn() -> Op>,
+}
+
+impl<Op: Operator> Effects<Op> {
+    fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.answer.0, &self.answer.1).expect("the engine lays out what it can read")
+    }
+
+    /// The rows that were emitted, output by output.
+    pub fn rows(&self) -> Vec<Op::Output<'_>> {
+        let rows = Op::Output::read_all(&self.batch());
+        let rows = rows.expect("the engine lays out what it can read");
+        rows.into_iter().map(|(row, _)| row).collect()
+    }
+
+    /// For each of the emitted rows, the row of the batch that caused it; none for a timer.
+    pub fn causes(&self) -> Vec<Option<usize>> {
+        let rows = <Op::Output<'_> as Outputs<'_>>::read_all(&self.batch());
+        let rows = rows.expect("the engine lays out what it can read");
+        let cause = |cause: u32| (cause & CAUSE_TIMER == 0).then_some(cause as usize);
+        rows.into_iter().map(|(_, by)| cause(by)).collect()
+    }
+
+    /// The rows that were refused: their positions in the batch and the reasons.
+    pub fn rejected(&self) -> Vec<(usize, String)> {
+        self.read_rejected()
+            .expect("the engine lays out what it can read")
+    }
+
+    fn read_rejected(&self) -> Result<Vec<(usize, String)>, Malformed> {
+        let section = self.batch().section(group::REJECTS, 0)?;
+        let rows = section.fixed::<4>(crate::buffer::engine::CAUSE, section.rows())?;
+        let data = section.bytes_of(0, kind::DATA)?;
+        let ends = section.offsets(0, section.rows(), Some(data.len()))?;
+        let reason = |row| String::from_utf8_lossy(&data[ends.at(row)..ends.at(row + 1)]);
+        let rejected = rows.iter().enumerate();
+        Ok(rejected
+            .map(|(index, row)| {
+                (
+                    u32::from_le_bytes(*row) as usize,
+                    reason(index).into_owned(),
+                )
+            })
+            .collect())
+    }
+}
+
+/// The host of the operator under test.
+struct MiniHost(Rc<RefCell<Store>>);
+
+impl Imports for MiniHost {
+    fn log(&mut self, level: Level, line: &str) {
+        let _ = level;
+        self.0.borrow_mut().log.push(line.to_owned());
+    }
+
+    fn get_many(
+        &mut self,
+        state: u32,
+        all: bool,
+        _rows: u32,
+        question: Buffers,
+    ) -> Result<Buffers, Malformed> {
+        self.0.borrow_mut().answer(state, all, &question)
+    }
+}
+
+impl<Op: Operator> Harness<Op> {
+    /// Lays out a batch of these rows, with everything that rides with them.
+    fn batch<O: Operator>(&mut self, rows: &crate::rows::Rows) -> Buffers {
+        let inputs = <O::Input<'static> as Input<'static>>::describe();
+        let mut clocks = Vec::with_capacity(rows.len());
+        for row in 0..rows.len() {
+            let time = rows.times().get(row).copied().unwrap_or(i64::MIN);
+            self.clock = self.clock.max(time);
+            clocks.push(self.clock);
+        }
+        let mut store = self.store.borrow_mut();
+        let keys = store.take_in(rows, &inputs[0]["columns"], &self.key_by);
+        store.wake(self.clock, self.now);
+        let layout = batch::InputBatch {
+            rows,
+            keys: &keys,
+            clocks: &clocks,
+            clock: self.clock,
+            now: self.now,
+            store: &store,
+            keyed: O::State::COUNT > 0 || store.has_timers() || store.has_key_columns(),
+        };
+        crate::arena::Layout::lay_out(&layout)
+    }
 }

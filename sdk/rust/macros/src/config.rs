@@ -36,11 +36,21 @@ fn expand_struct(input: &DeriveInput) -> Result<TokenStream> {
         _ => quote!(::core::option::Option::None),
     });
     let is_optional = defaults.iter().map(|default| default.is_some());
-    let fallbacks = defaults.iter().map(|default| match default {
-        Some(Some(value)) => quote!(|| ::core::option::Option::Some((#value).into())),
-        Some(None) => quote!(|| ::core::option::Option::Some(::core::default::Default::default())),
-        None => quote!(|| ::core::option::Option::None),
-    });
+    let fallbacks = defaults
+        .iter()
+        .zip(&keys)
+        .map(|(default, key)| match default {
+            Some(Some(value)) => {
+                let place = format!("the default of {key}");
+                quote!(|| ::core::option::Option::Some(::wasmill_sdk::Setting::read(
+                    &::wasmill_sdk::private::json!(#value), #place,
+                )))
+            }
+            Some(None) => quote!(|| ::core::option::Option::Some(::core::result::Result::Ok(
+                ::core::default::Default::default()
+            ))),
+            None => quote!(|| ::core::option::Option::None),
+        });
     Ok(quote! {
         #[automatically_derived]
         impl ::wasmill_sdk::Config for #name {}

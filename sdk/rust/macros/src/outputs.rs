@@ -75,6 +75,21 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                     })*
                 }
             }
+
+            fn read_all(
+                batch: &::wasmill_sdk::private::Batch<#lifetime>,
+            ) -> ::core::result::Result<
+                ::std::vec::Vec<(Self, u32)>, ::wasmill_sdk::Malformed,
+            > {
+                let mut all = ::std::vec::Vec::new();
+                #(
+                    let rows = ::wasmill_sdk::private::read_output::<#rows>(
+                        batch, #ordinals as u32,
+                    )?;
+                    all.extend(rows.into_iter().map(|(row, cause)| (Self::#idents(row), cause)));
+                )*
+                ::core::result::Result::Ok(all)
+            }
         }
         #(#conversions)*
     })

@@ -52,6 +52,10 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 )),*]
             }
 
+            fn widths() -> ::std::vec::Vec<::wasmill_sdk::private::Widths> {
+                ::std::vec![#(<#kinds as #handle>::widths()),*]
+            }
+
             fn create() -> Self {
                 Self { #(#idents: #handle::create(&::wasmill_sdk::private::HandleOptions {
                     ordinal: #ordinals,

@@ -1,18 +1,14 @@
 //! One value a key.
 
+use super::column::{self, CHANGED, PRESENT, Span, slice};
 use crate::arena::Put;
-use crate::buffer::{Batch, bit, group, kind};
+use crate::buffer::{Batch, group, kind};
 use crate::encode::{Place, decode};
 use crate::row::type_of_state;
-use crate::states::{Handle, HandleOptions, describe_state};
+use crate::states::{Handle, HandleOptions, Widths, describe_state};
 use crate::{Malformed, State};
 use serde_json::Value as Json;
 use std::marker::PhantomData;
-
-/// The key has a value.
-const PRESENT: u8 = 1;
-/// The value is not what the host sent.
-const CHANGED: u8 = 2;
 
 /// One value for each key.
 ///
@@ -39,7 +35,7 @@ pub struct Value<T> {
     /// are added behind.
     bytes: Vec<u8>,
     /// Where each key's value lies, if widths vary.
-    spans: Vec<(u32, u32)>,
+    spans: Vec<Span>,
     key: usize,
     before: Before,
     of: PhantomData<fn() -> T>,
@@ -50,7 +46,7 @@ pub struct Value<T> {
 struct Before {
     kept: bool,
     flags: u8,
-    span: (u32, u32),
+    span: Span,
     bytes: Vec<u8>,
 }
 
@@ -69,10 +65,7 @@ impl<T: State> Value<T> {
         }
         let bytes = match T::WIDTH {
             Some(width) => &self.bytes[self.key * width..self.key * width + width],
-            None => {
-                let (start, end) = self.spans[self.key];
-                &self.bytes[start as usize..end as usize]
-            }
+            None => slice(&self.bytes, self.spans[self.key]),
         };
         match decode(bytes) {
             Ok(value) => Some(value),
@@ -131,8 +124,13 @@ impl<T: State> Value<T> {
         self.flags[self.key] = CHANGED;
     }
 
-    /// Changes the value of the current key, from the type's default if it has none, and returns
-    /// what `change` returns... see [`Value`] for an example.
+    /// Changes the value of the current key, from the type's default if it has none, and returns it.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// fn add(sum: &mut Value<f64>, amount: f64) -> f64 {
+    ///     sum.update(|sum| *sum += amount)
+    /// }
+    /// ```
     #[inline]
     pub fn update(&mut self, change: impl FnOnce(&mut T)) -> T
     where
@@ -170,12 +168,12 @@ impl<T: State> Value<T> {
     fn bytes_of(&self, key: usize) -> &[u8] {
         match T::WIDTH {
             Some(width) => &self.bytes[key * width..key * width + width],
-            None => &self.bytes[self.spans[key].0 as usize..self.spans[key].1 as usize],
+            None => slice(&self.bytes, self.spans[key]),
         }
     }
 
     /// The keys whose value changed.
-    fn changed(&self) -> impl Iterator<Item = usize> {
+    fn changed(&self) -> impl Iterator<Item = usize> + Clone {
         let flags = self.flags.iter().enumerate();
         flags
             .filter(|(_, flags)| **flags & CHANGED != 0)
@@ -186,6 +184,13 @@ impl<T: State> Value<T> {
 impl<T: State> Handle for Value<T> {
     fn describe(name: &str, options: Json) -> Json {
         describe_state(name, "value", &[("type", type_of_state::<T>())], options)
+    }
+
+    fn widths() -> Widths {
+        Widths {
+            map_key: None,
+            value: T::WIDTH,
+        }
     }
 
     fn create(options: &HandleOptions) -> Self {
@@ -220,27 +225,10 @@ impl<T: State> Handle for Value<T> {
         if section.rows() != keys {
             return Err(section.malformed(0, "a value for some of the keys only"));
         }
-        match section.bitmap(0, kind::VALIDITY, keys)? {
-            None => self.flags.resize(keys, PRESENT),
-            Some(bits) => self
-                .flags
-                .extend((0..keys).map(|key| u8::from(bit(bits, key)))),
-        }
-        match T::WIDTH {
-            Some(width) => {
-                let values = section.bytes_of(0, kind::VALUES)?;
-                if values.len() != keys * width {
-                    return Err(section.malformed(0, "values of another width"));
-                }
-                self.bytes.extend_from_slice(values);
-            }
-            None => {
-                let data = section.bytes_of(0, kind::DATA)?;
-                let offsets = section.offsets(0, keys, Some(data.len()))?;
-                self.bytes.extend_from_slice(data);
-                let span = |key| (offsets.at(key) as u32, offsets.at(key + 1) as u32);
-                self.spans.extend((0..keys).map(span));
-            }
+        column::load_flags(&section, 0, keys, &mut self.flags)?;
+        let span = column::load(&section, 0, keys, T::WIDTH, &mut self.bytes)?;
+        if T::WIDTH.is_none() {
+            self.spans.extend((0..keys).map(span));
         }
         Ok(())
     }
@@ -271,51 +259,13 @@ impl<T: State> Handle for Value<T> {
             return;
         }
         put.section(group::STATE_CHANGES, self.options.ordinal, count);
-        put.buffer(0, kind::VALUES, count * 4, |out| {
-            for (key, out) in self.changed().zip(out.as_chunks_mut::<4>().0) {
-                *out = (key as u32).to_le_bytes();
-            }
-        });
+        column::put_u32s(put, 0, kind::VALUES, self.changed().map(|key| key as u32));
         let is_present = |key: usize| self.flags[key] & PRESENT != 0;
-        if !self.changed().all(is_present) {
-            put.buffer(1, kind::VALIDITY, count.div_ceil(8), |out| {
-                for (index, key) in self.changed().enumerate() {
-                    out[index / 8] |= u8::from(is_present(key)) << (index % 8);
-                }
-            });
-        }
-        match T::WIDTH {
-            Some(width) => put.buffer(1, kind::VALUES, count * width, |out| {
-                for (key, out) in self.changed().zip(out.chunks_exact_mut(width)) {
-                    out.copy_from_slice(self.bytes_of(key));
-                }
-            }),
-            None => self.put_varying(count, put),
-        }
-    }
-}
-
-impl<T: State> Value<T> {
-    fn put_varying<P: Put>(&self, count: usize, put: &mut P) {
-        let present = |key: usize| match self.flags[key] & PRESENT {
-            0 => &[],
-            _ => self.bytes_of(key),
-        };
-        let mut end = 0;
-        put.buffer(1, kind::OFFSETS, (count + 1) * 4, |out| {
-            for (key, out) in self.changed().zip(out[4..].as_chunks_mut::<4>().0) {
-                end += present(key).len() as u32;
-                *out = end.to_le_bytes();
-            }
+        column::put_validity(put, 1, self.changed().map(is_present));
+        let values = self.changed().map(|key| match is_present(key) {
+            true => self.bytes_of(key),
+            false => &[],
         });
-        let total = self.changed().map(|key| present(key).len()).sum();
-        put.buffer(1, kind::DATA, total, |mut out| {
-            for key in self.changed() {
-                let bytes = present(key);
-                let (here, rest) = out.split_at_mut(bytes.len());
-                here.copy_from_slice(bytes);
-                out = rest;
-            }
-        });
+        column::put_values(put, 1, T::WIDTH, values);
     }
 }

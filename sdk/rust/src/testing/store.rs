@@ -1,0 +1,495 @@
+//! The state that a host keeps, in miniature.
+
+use crate::arena::{Layout, Put};
+use crate::buffer::{Batch, Section, group, kind};
+use crate::encode::encode;
+use crate::host::Buffers;
+use crate::rows::{Rows, Shape};
+use crate::state::column;
+use crate::states::Widths;
+use crate::timer::{TimerSpec, has_domain};
+use crate::{Key, Malformed, Operator, States, Timers, Timestamp};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that is kept between batches.
+pub(super) struct Store {
+    pub(super) specs: Vec<Spec>,
+    timer_specs: &'static [TimerSpec],
+    /// The names of the key columns that the operator sees.
+    key_columns: Vec<(&'static str, String)>,
+    /// All keys that were ever seen, by their bytes.
+    ids: BTreeMap<Vec<u8>, usize>,
+    pub(super) keys: Vec<KeyState>,
+    /// The keys of the batch in hand.
+    pub(super) batch_keys: Vec<usize>,
+    pub(super) log: Vec<String>,
+    pub(super) calls: usize,
+}
+
+/// A declared state.
+pub(super) struct Spec {
+    name: String,
+    pub(super) kind: Kind,
+    pub(super) widths: Widths,
+    /// The input column that a map's key is read from.
+    column: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Value,
+    List,
+    Map,
+}
+
+/// What is kept for one key; the vectors have a place for each state.
+#[derive(Default)]
+pub(super) struct KeyState {
+    /// The key columns that the operator sees: their shapes and values.
+    columns: Vec<(Shape, bool, Option<Vec<u8>>)>,
+    pub(super) values: Vec<Option<Vec<u8>>>,
+    pub(super) lists: Vec<Vec<Vec<u8>>>,
+    maps: Vec<BTreeMap<Vec<u8>, Vec<u8>>>,
+    timers: BTreeSet<(i64, u32)>,
+}
+
+impl Store {
+    pub(super) fn new<Op: Operator>() -> Self {
+        let described = Op::State::describe();
+        let specs = described.iter().zip(Op::State::widths());
+        Self {
+            specs: specs
+                .map(|(spec, widths)| Spec::new(spec, widths))
+                .collect(),
+            timer_specs: <Op::State as States>::Timer::SPECS,
+            key_columns: <Op::State as States>::Key::<'static>::describe(),
+            ids: BTreeMap::new(),
+            keys: Vec::new(),
+            batch_keys: Vec::new(),
+            log: Vec::new(),
+            calls: 0,
+        }
+    }
+
+    pub(super) fn has_timers(&self) -> bool {
+        !self.timer_specs.is_empty()
+    }
+
+    pub(super) fn has_key_columns(&self) -> bool {
+        !self.key_columns.is_empty()
+    }
+
+    /// Whether there are event timers, and whether there are processing timers.
+    pub(super) fn time_domains(&self) -> (bool, bool) {
+        (
+            has_domain(self.timer_specs, false),
+            has_domain(self.timer_specs, true),
+        )
+    }
+
+    /// Gives each row its key, and starts a batch with these keys.
+    pub(super) fn take_in(&mut self, rows: &Rows, columns: &Json, key_by: &[String]) -> Vec<u32> {
+        let find = |name: &str| {
+            let columns = columns.as_array().map(Vec::as_slice).unwrap_or_default();
+            let found = columns.iter().position(|column| column["name"] == name);
+            let position = found.unwrap_or_else(|| panic!("there is no input column `{name}`"));
+            let kind = columns[position]["type"].as_str().unwrap_or_default();
+            (rows.top_level()[position], kind.to_owned())
+        };
+        let by: Vec<_> = key_by.iter().map(|name| find(name)).collect();
+        let seen: Vec<_> = self
+            .key_columns
+            .iter()
+            .map(|(name, _)| find(name).0)
+            .collect();
+        self.batch_keys.clear();
+        let mut of_rows = Vec::with_capacity(rows.len());
+        for row in 0..rows.len() {
+            let mut bytes = Vec::new();
+            for (column, kind) in &by {
+                key_bytes(
+                    rows.value(*column, row),
+                    rows.shape(*column),
+                    kind,
+                    &mut bytes,
+                );
+            }
+            let id = self.id(bytes);
+            let value = |(column, (_, kind)): (&usize, &(&str, String))| {
+                let value = rows.value(*column, row).map(<[u8]>::to_vec);
+                (rows.shape(*column), kind.ends_with('?'), value)
+            };
+            self.keys[id].columns = seen.iter().zip(&self.key_columns).map(value).collect();
+            of_rows.push(self.batch_key(id));
+        }
+        of_rows
+    }
+
+    fn id(&mut self, bytes: Vec<u8>) -> usize {
+        let (next, states) = (self.keys.len(), self.specs.len());
+        let id = *self.ids.entry(bytes).or_insert(next);
+        if id == next {
+            self.keys.push(KeyState {
+                values: vec![None; states],
+                lists: vec![Vec::new(); states],
+                maps: vec![BTreeMap::new(); states],
+                ..KeyState::default()
+            });
+        }
+        id
+    }
+
+    /// The position of a key in the batch.
+    fn batch_key(&mut self, id: usize) -> u32 {
+        let found = self.batch_keys.iter().position(|other| *other == id);
+        let position = found.unwrap_or_else(|| {
+            self.batch_keys.push(id);
+            self.batch_keys.len() - 1
+        });
+        position as u32
+    }
+
+    /// Adds the keys to the batch whose timers are due.
+    pub(super) fn wake(&mut self, clock: i64, now: i64) {
+        for id in 0..self.keys.len() {
+            let is_due = self.keys[id].timers.iter().any(|(at, timer)| {
+                let processing = self.timer_specs[*timer as usize].processing;
+                *at < if processing { now } else { clock } || clock == i64::MAX
+            });
+            if is_due {
+                self.batch_key(id);
+            }
+        }
+    }
+
+    pub(super) fn put_key_columns(&self, put: &mut impl Put) {
+        let Some(first) = self.batch_keys.first() else {
+            return;
+        };
+        let shapes: Vec<_> = self.keys[*first]
+            .columns
+            .iter()
+            .map(|column| column.0)
+            .collect();
+        let mut rows = Rows::new(&shapes);
+        for id in &self.batch_keys {
+            for (column, (_, nullable, value)) in self.keys[*id].columns.iter().enumerate() {
+                rows.push_value(column, value.as_deref(), *nullable);
+            }
+        }
+        rows.put_columns(put);
+    }
+
+    /// The entries of the bound maps that the rows name: per state, an entry number a row.
+    pub(super) fn bound_entries(&self, rows: &Rows, keys: &[u32]) -> Vec<(u32, Vec<u32>)> {
+        let bound = self
+            .specs
+            .iter()
+            .enumerate()
+            .filter(|(_, spec)| spec.column.is_some());
+        let numbers = bound.map(|(state, _)| {
+            let entries = self.asked_entries(rows, keys, state);
+            let number = |row: usize| match self.map_key(rows, state, row) {
+                None => u32::MAX,
+                Some(map_key) => {
+                    let wanted = (keys[row], map_key);
+                    let found = entries.iter().position(|entry| *entry == wanted);
+                    found.map_or(u32::MAX, |entry| entry as u32)
+                }
+            };
+            (state as u32, (0..rows.len()).map(number).collect())
+        });
+        numbers.collect()
+    }
+
+    /// The distinct entries of a bound map that the rows name.
+    pub(super) fn asked_entries(
+        &self,
+        rows: &Rows,
+        keys: &[u32],
+        state: usize,
+    ) -> Vec<(u32, Vec<u8>)> {
+        let mut entries: Vec<(u32, Vec<u8>)> = Vec::new();
+        for (row, key) in keys.iter().enumerate() {
+            if let Some(map_key) = self.map_key(rows, state, row) {
+                let entry = (*key, map_key);
+                if !entries.contains(&entry) {
+                    entries.push(entry);
+                }
+            }
+        }
+        entries
+    }
+
+    /// The encoded map key that a row names, unless its column is null.
+    fn map_key(&self, rows: &Rows, state: usize, row: usize) -> Option<Vec<u8>> {
+        let name = self.specs[state].column.as_ref()?;
+        let position = rows.names.iter().position(|column| column == name)?;
+        let column = rows.top_level()[position];
+        let value = rows.value(column, row)?;
+        let mut bytes = Vec::new();
+        key_bytes(Some(value), rows.shape(column), "", &mut bytes);
+        Some(bytes)
+    }
+
+    pub(super) fn put_entries(&self, state: usize, entries: &[(u32, Vec<u8>)], put: &mut impl Put) {
+        let widths = self.specs[state].widths;
+        put.section(group::STATE, state as u32, entries.len());
+        column::put_u32s(put, 0, kind::VALUES, entries.iter().map(|(key, _)| *key));
+        let map_keys = entries.iter().map(|(_, map_key)| map_key.as_slice());
+        column::put_values(put, 1, widths.map_key, map_keys);
+        let value = |(key, map_key): &(u32, Vec<u8>)| {
+            let id = self.batch_keys[*key as usize];
+            self.keys[id].maps[state].get(map_key).map(Vec::as_slice)
+        };
+        column::put_validity(put, 2, entries.iter().map(|entry| value(entry).is_some()));
+        let values = entries.iter().map(|entry| value(entry).unwrap_or_default());
+        column::put_values(put, 2, widths.value, values);
+    }
+
+    pub(super) fn put_timers(&self, put: &mut impl Put) {
+        let mut pending = Vec::new();
+        for (key, id) in self.batch_keys.iter().enumerate() {
+            let timers = self.keys[*id].timers.iter();
+            pending.extend(timers.map(|(at, timer)| (key as u32, *timer, *at)));
+        }
+        if pending.is_empty() {
+            return;
+        }
+        put.section(group::TIMERS, 0, pending.len());
+        column::put_u32s(put, 0, kind::VALUES, pending.iter().map(|(key, _, _)| *key));
+        column::put_u32s(
+            put,
+            1,
+            kind::VALUES,
+            pending.iter().map(|(_, timer, _)| *timer),
+        );
+        let times: Vec<i64> = pending.iter().map(|(_, _, at)| *at).collect();
+        put.copy(2, kind::VALUES, bytemuck::cast_slice(&times));
+    }
+
+    /// Answers a question for map entries.
+    pub(super) fn answer(
+        &mut self,
+        state: u32,
+        all: bool,
+        question: &Buffers,
+    ) -> Result<Buffers, Malformed> {
+        self.calls += 1;
+        let batch = Batch::new(&question.0, &question.1)?;
+        let section = batch.section(group::STATE, state)?;
+        let keys = read_u32s(&section, 0)?;
+        let entries: Vec<_> = match all {
+            true => {
+                let entries_of = |key: u32| {
+                    let id = self.batch_keys[key as usize];
+                    let map_keys = self.keys[id].maps[state as usize].keys();
+                    map_keys.map(move |map_key| (key, map_key.clone()))
+                };
+                keys.into_iter().flat_map(entries_of).collect()
+            }
+            false => {
+                let width = self.specs[state as usize].widths.map_key;
+                let map_keys = read_values(&section, 1, section.rows(), width)?;
+                keys.into_iter().zip(map_keys).collect()
+            }
+        };
+        let answer = Answer {
+            store: self,
+            state: state as usize,
+            entries,
+        };
+        Ok(answer.lay_out())
+    }
+
+    /// Applies what the guest changed.
+    pub(super) fn apply(&mut self, answer: &Buffers) -> Result<(), Malformed> {
+        let batch = Batch::new(&answer.0, &answer.1)?;
+        for state in 0..self.specs.len() {
+            for key in read_u32s(&batch.section(group::MAP_CLEARS, state as u32)?, 0)? {
+                let id = self.batch_keys[key as usize];
+                self.keys[id].maps[state].clear();
+            }
+            let section = batch.section(group::STATE_CHANGES, state as u32)?;
+            let keys = read_u32s(&section, 0)?;
+            let ids: Vec<_> = keys
+                .iter()
+                .map(|key| self.batch_keys[*key as usize])
+                .collect();
+            self.apply_state(state, &section, &ids)?;
+        }
+        self.apply_timers(&batch.section(group::TIMER_CHANGES, 0)?)
+    }
+
+    fn apply_state(
+        &mut self,
+        state: usize,
+        section: &Section<'_>,
+        ids: &[usize],
+    ) -> Result<(), Malformed> {
+        let (rows, widths) = (section.rows(), self.specs[state].widths);
+        match self.specs[state].kind {
+            Kind::Value => {
+                let values = read_optional(section, 1, rows, widths.value)?;
+                for (id, value) in ids.iter().zip(values) {
+                    self.keys[*id].values[state] = value;
+                }
+            }
+            Kind::List => {
+                let dropped = read_u32s(section, 1)?;
+                let offsets = section.offsets(2, rows, None)?;
+                let items = read_values(section, 3, offsets.at(rows), widths.value)?;
+                for (row, id) in ids.iter().enumerate() {
+                    let list = &mut self.keys[*id].lists[state];
+                    list.drain(..dropped[row] as usize);
+                    list.extend_from_slice(&items[offsets.at(row)..offsets.at(row + 1)]);
+                }
+            }
+            Kind::Map => {
+                let map_keys = read_values(section, 1, rows, widths.map_key)?;
+                let values = read_optional(section, 2, rows, widths.value)?;
+                for (id, (map_key, value)) in ids.iter().zip(map_keys.into_iter().zip(values)) {
+                    let map = &mut self.keys[*id].maps[state];
+                    match value {
+                        Some(value) => map.insert(map_key, value),
+                        None => map.remove(&map_key),
+                    };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_timers(&mut self, section: &Section<'_>) -> Result<(), Malformed> {
+        let (keys, timers) = (read_u32s(section, 0)?, read_u32s(section, 1)?);
+        let times = section.fixed::<8>(2, section.rows())?;
+        let actions = section.fixed::<1>(3, section.rows())?;
+        for (row, [action]) in actions.iter().enumerate() {
+            let id = self.batch_keys[keys[row] as usize];
+            let pending = &mut self.keys[id].timers;
+            let timer = (i64::from_le_bytes(times[row]), timers[row]);
+            let was_pending = match action {
+                0 => !pending.insert(timer),
+                _ => pending.remove(&timer),
+            };
+            assert!(
+                was_pending || *action != 2,
+                "a timer fired that was not pending"
+            );
+        }
+        Ok(())
+    }
+
+    fn find(&self, state: &str, key: &[u8]) -> (usize, Option<&KeyState>) {
+        let position = self.specs.iter().position(|spec| spec.name == state);
+        let position = position.unwrap_or_else(|| panic!("there is no state `{state}`"));
+        (position, self.ids.get(key).map(|id| &self.keys[*id]))
+    }
+
+    pub(super) fn value(&self, state: &str, key: &[u8]) -> Option<&[u8]> {
+        let (state, key) = self.find(state, key);
+        key?.values[state].as_deref()
+    }
+
+    pub(super) fn list(&self, state: &str, key: &[u8]) -> &[Vec<u8>] {
+        let (state, key) = self.find(state, key);
+        key.map_or(&[], |key| &key.lists[state])
+    }
+
+    pub(super) fn map(&self, state: &str, key: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let (state, key) = self.find(state, key);
+        key.map(|key| key.maps[state].clone()).unwrap_or_default()
+    }
+
+    pub(super) fn timers(&self, key: &[u8]) -> Vec<(Timestamp, &'static str)> {
+        let timers = self.ids.get(key).map(|id| &self.keys[*id].timers);
+        let name = |timer: u32| self.timer_specs[timer as usize].name;
+        let timers = timers.into_iter().flatten();
+        timers
+            .map(|(at, timer)| (Timestamp::from_micros(*at), name(*timer)))
+            .collect()
+    }
+}
+
+impl Spec {
+    fn new(described: &Json, widths: Widths) -> Self {
+        Self {
+            name: described["name"].as_str().unwrap_or_default().to_owned(),
+            kind: match described["kind"].as_str() {
+                Some("list") => Kind::List,
+                Some("map") => Kind::Map,
+                _ => Kind::Value,
+            },
+            widths,
+            column: described["column"].as_str().map(str::to_owned),
+        }
+    }
+}
+
+/// The answer to a question for map entries.
+struct Answer<'s> {
+    store: &'s Store,
+    state: usize,
+    entries: Vec<(u32, Vec<u8>)>,
+}
+
+impl Layout for Answer<'_> {
+    fn put(&self, put: &mut impl Put) {
+        self.store.put_entries(self.state, &self.entries, put);
+    }
+}
+
+/// The canonical bytes of a key column's value.
+fn key_bytes(value: Option<&[u8]>, shape: Shape, kind: &str, bytes: &mut Vec<u8>) {
+    if kind.ends_with('?') {
+        bytes.push(u8::from(value.is_some()));
+    }
+    let Some(value) = value else {
+        return;
+    };
+    let float = |value: &[u8]| value.try_into().map(f64::from_le_bytes).unwrap_or_default();
+    match (shape, kind.trim_end_matches('?')) {
+        (Shape::Bytes, _) => bytes.extend(encode(value)),
+        // Adding zero makes +0.0 of -0.0.
+        (_, "f64") => bytes.extend(encode(&(float(value) + 0.0))),
+        _ => bytes.extend_from_slice(value),
+    }
+}
+
+fn read_u32s(section: &Section<'_>, column: u32) -> Result<Vec<u32>, Malformed> {
+    let values = section.fixed::<4>(column, section.rows())?;
+    Ok(values
+        .iter()
+        .map(|value| u32::from_le_bytes(*value))
+        .collect())
+}
+
+fn read_values(
+    section: &Section<'_>,
+    column: u32,
+    rows: usize,
+    width: Option<usize>,
+) -> Result<Vec<Vec<u8>>, Malformed> {
+    let mut bytes = Vec::new();
+    let span = column::load(section, column, rows, width, &mut bytes)?;
+    Ok((0..rows)
+        .map(|row| column::slice(&bytes, span(row)).to_vec())
+        .collect())
+}
+
+fn read_optional(
+    section: &Section<'_>,
+    column: u32,
+    rows: usize,
+    width: Option<usize>,
+) -> Result<Vec<Option<Vec<u8>>>, Malformed> {
+    let mut flags = Vec::new();
+    column::load_flags(section, column, rows, &mut flags)?;
+    let values = read_values(section, column, rows, width)?
+        .into_iter()
+        .zip(flags);
+    Ok(values
+        .map(|(value, flag)| (flag == column::PRESENT).then_some(value))
+        .collect())
+}
