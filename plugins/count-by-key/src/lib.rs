@@ -1,4 +1,8 @@
-//! Counts and sums the amounts of each key.
+//! Counts the payments of each account and sums their amounts.
+//!
+//! * Configuration: none.
+//! * State: `tally`, one value of 16 bytes a key.
+//! * Guarantees: a row is emitted for each row, with count and sum as of it.
 
 use wasmill_sdk::prelude::*;
 
@@ -9,7 +13,7 @@ pub struct Payment {
     amount: f64,
 }
 
-/// What is emitted for each row.
+/// What is emitted.
 #[derive(Row, Debug, PartialEq)]
 pub struct Total {
     account: u64,
@@ -17,7 +21,7 @@ pub struct Total {
     sum: f64,
 }
 
-/// What is kept for each key.
+/// What is kept for each account.
 #[derive(State, Clone, Default)]
 pub struct Tally {
     count: u64,
@@ -60,3 +64,31 @@ impl Operator for CountByKey {
 }
 
 wasmill_sdk::export!(CountByKey);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmill_sdk::testing::Harness;
+
+    #[test]
+    fn each_account_has_its_own_count() {
+        let mut counter = Harness::<CountByKey>::new("{}").keyed_by(&["account"]);
+        let payment = |account, amount| Payment { account, amount };
+        let total = |account, count, sum| Total {
+            account,
+            count,
+            sum,
+        };
+        let effects = counter.push(&[payment(1, 5.0), payment(2, 7.0), payment(1, 1.5)]);
+        assert_eq!(
+            effects.rows(),
+            [total(1, 1, 5.0), total(2, 1, 7.0), total(1, 2, 6.5)]
+        );
+        let effects = counter.push(&[payment(2, 1.0)]);
+        assert_eq!(
+            effects.rows(),
+            [total(2, 2, 8.0)],
+            "the count outlasts the batch"
+        );
+    }
+}

@@ -1,4 +1,8 @@
-//! Passes the rows whose amount is at least the configured one.
+//! Passes the payments whose amount is at least the configured one.
+//!
+//! * Configuration: `min-amount`, a number.
+//! * State: none.
+//! * Guarantees: rows that pass are unchanged and keep their order.
 
 use wasmill_sdk::prelude::*;
 
@@ -13,7 +17,7 @@ pub struct Payment<'a> {
 /// The configuration.
 #[derive(Config)]
 pub struct Limits {
-    /// Rows with a smaller amount are dropped.
+    /// Payments of a smaller amount are dropped.
     min_amount: f64,
 }
 
@@ -43,3 +47,33 @@ impl Operator for Filter {
 }
 
 wasmill_sdk::export!(Filter);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmill_sdk::testing::Harness;
+
+    #[test]
+    fn small_amounts_are_dropped() {
+        let mut filter = Harness::<Filter>::new(r#"{ "min-amount": 10 }"#);
+        let payment = |amount, merchant| Payment {
+            account: 1,
+            amount,
+            merchant,
+        };
+        let rows = [
+            payment(9.99, None),
+            payment(10.0, Some("kiosk")),
+            payment(11.0, None),
+        ];
+        assert_eq!(filter.push(&rows).rows(), rows[1..]);
+    }
+
+    #[test]
+    fn the_configuration_is_checked() {
+        let fault = Harness::<Filter>::open("{}")
+            .err()
+            .expect("the limit is missing");
+        assert_eq!(fault.message, "config needs `min-amount`");
+    }
+}

@@ -65,10 +65,10 @@ struct Memory {
     numbers: Map<i64, String>,
 }
 
-struct Actor;
+struct Follower;
 
-impl Operator for Actor {
-    const PLUGIN: Plugin = plugin!("actor");
+impl Operator for Follower {
+    const PLUGIN: Plugin = plugin!("follower");
     type Config = ();
     type Input<'a> = Step<'a>;
     type Output<'a> = Out<'a>;
@@ -162,11 +162,11 @@ fn step<'a>(user: &'a str, act: &'a str, number: i64, at: i64) -> Step<'a> {
     }
 }
 
-fn actor() -> Harness<Actor> {
+fn follower() -> Harness<Follower> {
     Harness::new("{}").keyed_by(&["user"])
 }
 
-fn lines(effects: &wasmill_sdk::testing::Effects<Actor>) -> Vec<String> {
+fn lines(effects: &wasmill_sdk::testing::Effects<Follower>) -> Vec<String> {
     let lines = effects.rows().into_iter().filter_map(|row| match row {
         Out::Lines(line) => Some(line.text.to_owned()),
         Out::Numbers(_) => None,
@@ -176,19 +176,22 @@ fn lines(effects: &wasmill_sdk::testing::Effects<Actor>) -> Vec<String> {
 
 #[test]
 fn state_lasts_from_batch_to_batch_and_is_each_keys_own() {
-    let mut actor = actor();
-    actor.push(&[step("ann", "add", 100, 1), step("bob", "add", 200, 1)]);
-    actor.push(&[step("ann", "add", 300, 1)]);
+    let mut follower = follower();
+    follower.push(&[step("ann", "add", 100, 1), step("bob", "add", 200, 1)]);
+    follower.push(&[step("ann", "add", 300, 1)]);
     let fixed = |count, odd, sum| Some(Fixed { count, odd, sum });
-    assert_eq!(actor.value("fixed", "ann"), fixed(2, false, 400));
-    assert_eq!(actor.value("fixed", "bob"), fixed(1, true, 200));
-    assert_eq!(actor.value::<String>("text", "ann"), Some("xx".to_owned()));
-    assert_eq!(actor.list::<String>("words", "ann"), ["w100", "w300"]);
-    actor.push(&[step("ann", "clear", 0, 1)]);
-    assert_eq!(actor.value::<Fixed>("fixed", "ann"), None);
-    assert!(actor.list::<i64>("last", "ann").is_empty());
+    assert_eq!(follower.value("fixed", "ann"), fixed(2, false, 400));
+    assert_eq!(follower.value("fixed", "bob"), fixed(1, true, 200));
     assert_eq!(
-        actor.value("fixed", "bob"),
+        follower.value::<String>("text", "ann"),
+        Some("xx".to_owned())
+    );
+    assert_eq!(follower.list::<String>("words", "ann"), ["w100", "w300"]);
+    follower.push(&[step("ann", "clear", 0, 1)]);
+    assert_eq!(follower.value::<Fixed>("fixed", "ann"), None);
+    assert!(follower.list::<i64>("last", "ann").is_empty());
+    assert_eq!(
+        follower.value("fixed", "bob"),
         fixed(1, true, 200),
         "bob's state is not ann's"
     );
@@ -219,24 +222,24 @@ fn results_do_not_depend_on_where_batches_end() {
         })
         .collect();
     let run = |size: usize| {
-        let mut actor = actor();
+        let mut follower = follower();
         let mut seen: Vec<String> = Vec::new();
         for batch in steps.chunks(size) {
-            seen.extend(lines(&actor.push(batch)));
+            seen.extend(lines(&follower.push(batch)));
         }
-        seen.extend(lines(&actor.advance_to(Timestamp::MAX)));
+        seen.extend(lines(&follower.advance_to(Timestamp::MAX)));
         seen.sort();
         let users = ["ann", "bob", "cem"];
         let kept = users.map(|user| {
-            let fixed = actor.value::<Fixed>("fixed", user);
-            let last = actor.list::<i64>("last", user);
-            let pages = actor.map::<String, u64>("pages", user);
+            let fixed = follower.value::<Fixed>("fixed", user);
+            let last = follower.list::<i64>("last", user);
+            let pages = follower.map::<String, u64>("pages", user);
             (
                 fixed,
                 last,
                 pages,
-                actor.map::<i64, String>("numbers", user),
-                actor.timers(user),
+                follower.map::<i64, String>("numbers", user),
+                follower.timers(user),
             )
         });
         (seen, kept)
@@ -249,9 +252,9 @@ fn results_do_not_depend_on_where_batches_end() {
 
 #[test]
 fn a_refused_row_leaves_no_effects() {
-    let mut actor = actor();
+    let mut follower = follower();
     let page = Some("/a");
-    let effects = actor.push(&[
+    let effects = follower.push(&[
         Step {
             page,
             ..step("ann", "add", 5, 1)
@@ -282,63 +285,63 @@ fn a_refused_row_leaves_no_effects() {
         odd: false,
         sum: 13,
     };
-    assert_eq!(actor.value("fixed", "ann"), Some(fixed));
-    assert_eq!(actor.value::<Fixed>("fixed", "bob"), None);
-    assert_eq!(actor.list::<i64>("last", "ann"), [5, 8]);
-    assert_eq!(actor.list::<String>("words", "ann"), ["w5", "w8"]);
-    assert_eq!(actor.map("pages", "ann"), [("/a".to_owned(), 2u64)]);
+    assert_eq!(follower.value("fixed", "ann"), Some(fixed));
+    assert_eq!(follower.value::<Fixed>("fixed", "bob"), None);
+    assert_eq!(follower.list::<i64>("last", "ann"), [5, 8]);
+    assert_eq!(follower.list::<String>("words", "ann"), ["w5", "w8"]);
+    assert_eq!(follower.map("pages", "ann"), [("/a".to_owned(), 2u64)]);
     let timers = [5, 8].map(|at| (Timestamp::from_micros(at), "second"));
-    assert_eq!(actor.timers("ann"), timers);
-    assert!(actor.timers("bob").is_empty());
+    assert_eq!(follower.timers("ann"), timers);
+    assert!(follower.timers("bob").is_empty());
 }
 
 #[test]
 fn a_list_keeps_its_last_items() {
-    let mut actor = actor();
+    let mut follower = follower();
     let add = |number| step("ann", "add", number, 1);
-    actor.push(&[add(1), add(2), add(3), add(4)]);
-    assert_eq!(actor.list::<i64>("last", "ann"), [2, 3, 4]);
-    actor.push(&[add(5), step("ann", "drop", 1, 1), add(6), add(7)]);
-    assert_eq!(actor.list::<i64>("last", "ann"), [5, 6, 7]);
-    actor.push(&[step("ann", "drop", 9, 1), add(8)]);
-    assert_eq!(actor.list::<i64>("last", "ann"), [8]);
+    follower.push(&[add(1), add(2), add(3), add(4)]);
+    assert_eq!(follower.list::<i64>("last", "ann"), [2, 3, 4]);
+    follower.push(&[add(5), step("ann", "drop", 1, 1), add(6), add(7)]);
+    assert_eq!(follower.list::<i64>("last", "ann"), [5, 6, 7]);
+    follower.push(&[step("ann", "drop", 9, 1), add(8)]);
+    assert_eq!(follower.list::<i64>("last", "ann"), [8]);
 }
 
 #[test]
 fn prefetched_entries_cost_one_call_a_batch() {
-    let mut actor = actor();
+    let mut follower = follower();
     let number = |act, number| step("ann", act, number, 1);
     let batch = [
         number("number", 1),
         number("number", 2),
         number("number", 1),
     ];
-    let effects = actor.push(&batch);
+    let effects = follower.push(&batch);
     assert_eq!(lines(&effects), ["", "", "-"]);
-    assert_eq!(actor.host_calls(), 1);
-    actor.push(&batch);
-    assert_eq!(actor.host_calls(), 2);
+    assert_eq!(follower.host_calls(), 1);
+    follower.push(&batch);
+    assert_eq!(follower.host_calls(), 2);
     let stored = [(1i64, "-".to_owned()), (2, "-".to_owned())];
-    assert_eq!(actor.map("numbers", "ann"), stored);
-    actor.push(&[number("refuse-number", 5)]);
+    assert_eq!(follower.map("numbers", "ann"), stored);
+    follower.push(&[number("refuse-number", 5)]);
     assert_eq!(
-        actor.host_calls(),
+        follower.host_calls(),
         3,
         "an entry that was not announced costs a call"
     );
     assert_eq!(
-        actor.map("numbers", "ann"),
+        follower.map("numbers", "ann"),
         stored,
         "and a refused row changes none"
     );
-    actor.push(&[number("clear", 0), number("number", 9)]);
-    assert_eq!(actor.map("numbers", "ann"), [(9i64, "-".to_owned())]);
+    follower.push(&[number("clear", 0), number("number", 9)]);
+    assert_eq!(follower.map("numbers", "ann"), [(9i64, "-".to_owned())]);
 }
 
 #[test]
 fn a_timer_fires_after_the_rows_up_to_its_time_and_before_later_ones() {
-    let mut actor = actor();
-    let effects = actor.push(&[
+    let mut follower = follower();
+    let effects = follower.push(&[
         step("ann", "set", 5, 1),
         step("bob", "bob's row", 0, 9),
         step("ann", "up to", 0, 9),
@@ -352,10 +355,13 @@ fn a_timer_fires_after_the_rows_up_to_its_time_and_before_later_ones() {
     ];
     assert_eq!(lines(&effects), expected);
     // The clock stands at 9: a timer for 9 waits for rows that also have clock 9.
-    let effects = actor.push(&[step("ann", "set", 9, 9), step("ann", "same", 0, 9)]);
+    let effects = follower.push(&[step("ann", "set", 9, 9), step("ann", "same", 0, 9)]);
     assert_eq!(lines(&effects), ["same"]);
-    assert_eq!(actor.timers("ann"), [(Timestamp::from_micros(9), "first")]);
-    let effects = actor.push(&[step("bob", "other", 0, 10)]);
+    assert_eq!(
+        follower.timers("ann"),
+        [(Timestamp::from_micros(9), "first")]
+    );
+    let effects = follower.push(&[step("bob", "other", 0, 10)]);
     assert_eq!(
         lines(&effects),
         ["other", "first 9 of ann at count 0"],
@@ -366,35 +372,35 @@ fn a_timer_fires_after_the_rows_up_to_its_time_and_before_later_ones() {
 
 #[test]
 fn timers_fire_in_time_order_and_may_set_timers() {
-    let mut actor = actor();
+    let mut follower = follower();
     let set = |number| step("ann", "set", number, 1);
-    actor.push(&[set(9), set(7), set(8), set(7), step("ann", "delete", 9, 1)]);
-    let effects = actor.advance_to(Timestamp::from_micros(8));
+    follower.push(&[set(9), set(7), set(8), set(7), step("ann", "delete", 9, 1)]);
+    let effects = follower.advance_to(Timestamp::from_micros(8));
     assert_eq!(
         lines(&effects),
         ["first 7 of ann at count 0"],
         "8 was set already, and is not due"
     );
-    let effects = actor.advance_to(Timestamp::MAX);
+    let effects = follower.advance_to(Timestamp::MAX);
     assert_eq!(lines(&effects), ["first 8 of ann at count 0"]);
-    assert!(actor.timers("ann").is_empty());
+    assert!(follower.timers("ann").is_empty());
 }
 
 #[test]
 fn processing_timers_follow_the_machines_clock() {
-    let mut actor = actor();
-    actor.push(&[step("ann", "wall", 50, 1_000)]);
-    assert!(lines(&actor.advance_processing_time_to(Timestamp::from_micros(50))).is_empty());
-    let effects = actor.advance_processing_time_to(Timestamp::from_micros(51));
+    let mut follower = follower();
+    follower.push(&[step("ann", "wall", 50, 1_000)]);
+    assert!(lines(&follower.advance_processing_time_to(Timestamp::from_micros(50))).is_empty());
+    let effects = follower.advance_processing_time_to(Timestamp::from_micros(51));
     assert_eq!(lines(&effects), ["wall 50 of ann at count 0"]);
 }
 
 #[test]
 fn the_descriptor_follows_from_the_types() {
-    let descriptor = actor().descriptor();
+    let descriptor = follower().descriptor();
     let expected = serde_json::json!({
         "descriptor": 1,
-        "name": "actor",
+        "name": "follower",
         "version": env!("CARGO_PKG_VERSION"),
         "doc": env!("CARGO_PKG_DESCRIPTION"),
         "inputs": [{ "name": "step", "time": true, "columns": [
