@@ -17,6 +17,7 @@ pub mod json_schema;
 pub mod key;
 pub mod lineage;
 pub mod pipeline;
+pub mod plan;
 pub mod spelling;
 pub mod timer;
 pub mod tree;
