@@ -1,9 +1,11 @@
 //! What the host lends to an operator: the imports of the contract in a component, a stand-in in
 //! native tests.
 
+#[cfg(not(target_arch = "wasm32"))]
 use crate::{Level, Malformed};
 
 /// A directory and an arena, as they cross the boundary.
+#[allow(unreachable_pub, reason = "public where the operator runs natively")]
 pub type Buffers = (Vec<u32>, Vec<u64>);
 
 /// Stands in for the host where the operator runs natively.

@@ -177,10 +177,6 @@ impl<Op: Operator> Harness<Op> {
     pub fn try_push(&mut self, rows: &[Op::Input<'_>]) -> Result<Effects<Op>, Fault> {
         let shapes = <Op::Input<'static> as Input<'static>>::shapes();
         let mut columns = crate::rows::Rows::new(&shapes);
-        let described = &<Op::Input<'static> as Input<'static>>::describe()[0]["columns"];
-        let names = described.as_array().into_iter().flatten();
-        let name = |column: &Json| column["name"].as_str().unwrap_or_default().to_owned();
-        columns.names = names.map(name).collect();
         for row in rows {
             row.append(&mut columns);
         }
@@ -254,7 +250,7 @@ impl<Op: Operator> Harness<Op> {
     }
 
     fn send(&mut self, rows: &crate::rows::Rows) -> Result<Effects<Op>, Fault> {
-        let batch = self.batch::<Op>(rows);
+        let batch = self.batch(rows);
         let imports = Box::new(MiniHost(Rc::clone(&self.store)));
         let outer = host::swap(Some(imports));
         let answer = self.engine.process(rows.len() as u32, &batch.0, &batch.1);
@@ -345,8 +341,7 @@ impl Imports for MiniHost {
 
 impl<Op: Operator> Harness<Op> {
     /// Lays out a batch of these rows, with everything that rides with them.
-    fn batch<O: Operator>(&mut self, rows: &crate::rows::Rows) -> Buffers {
-        let inputs = <O::Input<'static> as Input<'static>>::describe();
+    fn batch(&mut self, rows: &crate::rows::Rows) -> Buffers {
         let mut clocks = Vec::with_capacity(rows.len());
         for row in 0..rows.len() {
             let time = rows.times().get(row).copied().unwrap_or(i64::MIN);
@@ -354,7 +349,7 @@ impl<Op: Operator> Harness<Op> {
             clocks.push(self.clock);
         }
         let mut store = self.store.borrow_mut();
-        let keys = store.take_in(rows, &inputs[0]["columns"], &self.key_by);
+        let keys = store.take_in(rows, &self.key_by);
         store.wake(self.clock, self.now);
         let layout = batch::InputBatch {
             rows,
@@ -363,7 +358,7 @@ impl<Op: Operator> Harness<Op> {
             clock: self.clock,
             now: self.now,
             store: &store,
-            keyed: O::State::COUNT > 0 || store.has_timers() || store.has_key_columns(),
+            keyed: Op::State::COUNT > 0 || store.has_timers() || store.has_key_columns(),
         };
         crate::arena::Layout::lay_out(&layout)
     }

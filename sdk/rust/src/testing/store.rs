@@ -8,7 +8,7 @@ use crate::rows::{Rows, Shape};
 use crate::state::column;
 use crate::states::Widths;
 use crate::timer::{TimerSpec, has_domain};
-use crate::{Key, Malformed, Operator, States, Timers, Timestamp};
+use crate::{Input, Key, Malformed, Operator, States, Timers, Timestamp};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Store {
     pub(super) specs: Vec<Spec>,
     timer_specs: &'static [TimerSpec],
-    /// The names of the key columns that the operator sees.
+    /// Names and types of the input's columns.
+    columns: Vec<(String, String)>,
+    /// Names and types of the key columns that the operator sees.
     key_columns: Vec<(&'static str, String)>,
     /// All keys that were ever seen, by their bytes.
     ids: BTreeMap<Vec<u8>, usize>,
@@ -63,6 +65,7 @@ impl Store {
                 .map(|(spec, widths)| Spec::new(spec, widths))
                 .collect(),
             timer_specs: <Op::State as States>::Timer::SPECS,
+            columns: input_columns::<Op>(),
             key_columns: <Op::State as States>::Key::<'static>::describe(),
             ids: BTreeMap::new(),
             keys: Vec::new(),
@@ -89,13 +92,11 @@ impl Store {
     }
 
     /// Gives each row its key, and starts a batch with these keys.
-    pub(super) fn take_in(&mut self, rows: &Rows, columns: &Json, key_by: &[String]) -> Vec<u32> {
+    pub(super) fn take_in(&mut self, rows: &Rows, key_by: &[String]) -> Vec<u32> {
         let find = |name: &str| {
-            let columns = columns.as_array().map(Vec::as_slice).unwrap_or_default();
-            let found = columns.iter().position(|column| column["name"] == name);
+            let found = self.columns.iter().position(|(column, _)| column == name);
             let position = found.unwrap_or_else(|| panic!("there is no input column `{name}`"));
-            let kind = columns[position]["type"].as_str().unwrap_or_default();
-            (rows.top_level()[position], kind.to_owned())
+            (rows.top_level()[position], self.columns[position].1.clone())
         };
         let by: Vec<_> = key_by.iter().map(|name| find(name)).collect();
         let seen: Vec<_> = self
@@ -225,7 +226,7 @@ impl Store {
     /// The encoded map key that a row names, unless its column is null.
     fn map_key(&self, rows: &Rows, state: usize, row: usize) -> Option<Vec<u8>> {
         let name = self.specs[state].column.as_ref()?;
-        let position = rows.names.iter().position(|column| column == name)?;
+        let position = self.columns.iter().position(|(column, _)| column == name)?;
         let column = rows.top_level()[position];
         let value = rows.value(column, row)?;
         let mut bytes = Vec::new();
@@ -425,6 +426,16 @@ impl Spec {
             column: described["column"].as_str().map(str::to_owned),
         }
     }
+}
+
+fn input_columns<Op: Operator>() -> Vec<(String, String)> {
+    let inputs = <Op::Input<'static> as Input<'static>>::describe();
+    let columns = inputs[0]["columns"].as_array().cloned().unwrap_or_default();
+    let text = |column: &Json, field: &str| column[field].as_str().unwrap_or_default().to_owned();
+    let columns = columns.iter();
+    columns
+        .map(|column| (text(column, "name"), text(column, "type")))
+        .collect()
 }
 
 /// The answer to a question for map entries.
