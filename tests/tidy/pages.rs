@@ -2,7 +2,7 @@
 //! code has its page, and the code is explained.
 
 use crate::Complaint;
-use crate::code::{is_test_file, tokens};
+use crate::code::{is_test_file, test_lines, tokens};
 use crate::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,10 +169,10 @@ pub(crate) fn check_comment_share(tree: &Tree) -> Vec<Complaint> {
         let files = files.filter(|(path, _)| path.starts_with(&format!("{folder}/")));
         let shipped = files.filter(|(path, _)| !is_test_file(path));
         let (mut comments, mut lines) = (0, 0);
-        for line in shipped.flat_map(|(_, text)| text.lines()).map(str::trim) {
-            // WIT's gates stand before each item and say nothing about it.
-            lines += usize::from(!line.is_empty() && !line.starts_with('@'));
-            comments += usize::from(line.starts_with("//"));
+        for (_, text) in shipped {
+            let (more_comments, more_lines) = count_comments(text);
+            comments += more_comments;
+            lines += more_lines;
         }
         if comments * 100 < lines * least {
             let share = comments * 100 / lines.max(1);
@@ -183,6 +183,20 @@ pub(crate) fn check_comment_share(tree: &Tree) -> Vec<Complaint> {
         }
     }
     complaints
+}
+
+/// Comment lines and all lines of a text, without its tests and without what says nothing: blank
+/// lines, lone brackets, and WIT's gates before each item.
+fn count_comments(text: &str) -> (usize, usize) {
+    let tests = test_lines(text);
+    let (mut comments, mut lines) = (0, 0);
+    for (at, line) in text.lines().map(str::trim).enumerate() {
+        let is_test = tests.iter().any(|lines| lines.contains(&(at + 1)));
+        let is_empty = line.starts_with('@') || !line.contains(char::is_alphanumeric);
+        lines += usize::from(!is_test && !is_empty);
+        comments += usize::from(!is_test && !is_empty && line.starts_with("//"));
+    }
+    (comments, lines)
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ const WORDS: &[(&str, &str)] = &[
     ("common", "the noun of what it does"),
     ("shard", "key group, split or partition"),
     ("topology", "pipeline or plan"),
-    ("actor", "task"),
     ("udf", "plugin"),
     ("backup", "checkpoint or savepoint"),
 ];

@@ -14,7 +14,8 @@ pub struct Batch {
     pub rows: RecordBatch,
     /// Event time of each row in microseconds; none where the stream has no event time.
     pub times: Option<ScalarBuffer<i64>>,
-    /// The split's watermark as of each row, the row itself included; a row is late iff its time lies before it.
+    /// The split's watermark as of each row, the row itself included; a row is late iff its time
+    /// lies before it.
     pub clocks: Option<ScalarBuffer<i64>>,
     /// Hash of each row's key, once a key-by has computed it.
     pub hashes: Option<ScalarBuffer<u64>>,
@@ -85,7 +86,8 @@ impl Batch {
         }
     }
 
-    /// The rows of several batches of one stream, one after the other. The first says which engine columns there are.
+    /// The rows of several batches of one stream, one after the other. The first says which engine
+    /// columns there are.
     pub fn concat(parts: &[Batch]) -> Result<Self, ArrowError> {
         let first = parts.first().ok_or_else(|| {
             ArrowError::InvalidArgumentError("there is nothing to concatenate".into())

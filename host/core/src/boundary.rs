@@ -1,7 +1,9 @@
-//! The buffers that cross the boundary between host and guest, as `docs/formats/buffers.md` specifies them.
+//! The buffers that cross the boundary between host and guest, as `docs/formats/buffers.md`
+//! specifies them.
 //!
-//! [`Encoder`] writes a batch into one reusable arena, [`Decoder`] reads what a guest gave back. A guest is
-//! hostile: the decoder panics on nothing, allocates no more than the arena's own size and names what is wrong.
+//! [`Encoder`] writes a batch into one reusable arena, [`Decoder`] reads what a guest gave back. A
+//! guest is hostile: the decoder panics on nothing, allocates no more than the arena's own size and
+//! names what is wrong.
 
 mod array;
 mod decode;

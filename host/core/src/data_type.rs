@@ -1,7 +1,7 @@
 //! The types of columns and states, as text and as Arrow types.
 //!
-//! The text form is specified in `docs/formats/state.md`; it is the same in descriptors, pipeline documents and
-//! messages.
+//! The text form is specified in `docs/formats/state.md`; it is the same in descriptors, pipeline
+//! documents and messages.
 
 use std::sync::Arc;
 

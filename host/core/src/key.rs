@@ -214,7 +214,7 @@ pub fn hash_word(word: u64) -> u64 {
 /// The key group of a hash: `(hash >> 32) * groups >> 32`, below `groups`.
 #[inline]
 pub fn key_group(hash: u64, groups: u16) -> u16 {
-    ((hash >> 32) * u64::from(groups) >> 32) as u16
+    (((hash >> 32) * u64::from(groups)) >> 32) as u16
 }
 
 /// The subtask that owns a key group, of `parallelism` subtasks and `groups` key groups.

@@ -1,7 +1,8 @@
-//! The decisions of wasmill, pure: what a pipeline means, how it is planned, what a batch is, how time moves.
+//! The decisions of wasmill, pure: what a pipeline means, how it is planned, what a batch is, how
+//! time moves.
 //!
-//! Nothing here does IO, reads a clock or starts a thread; so the tests build in seconds and a simulation can
-//! own time. `wasmill-host` does what this crate decides.
+//! Nothing here does IO, reads a clock or starts a thread; so the tests build in seconds and a
+//! simulation can own time. `wasmill-host` does what this crate decides.
 #![warn(missing_docs)]
 
 pub mod batch;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow_buffer::ScalarBuffer;
 use bytes::Bytes;
 
-/// A stretch of one split as its reader gave it: the unit of decoding, and what dead letters point into.
+/// A stretch of one split as its reader gave it: the unit of decoding, and what dead letters point
+/// into.
 #[derive(Debug, Default)]
 pub struct Chunk {
     /// The split's number, unique within its source for the life of the job.
@@ -176,7 +177,8 @@ impl Lineage {
         None
     }
 
-    /// The source row that a row goes back to, through any number of operators; none for rows of timers.
+    /// The source row that a row goes back to, through any number of operators; none for rows of
+    /// timers.
     pub fn source(&self, row: usize) -> Option<(&Arc<Chunk>, u32)> {
         match self.origin(row)? {
             (Ancestor::Chunk(chunk), position) => Some((chunk, position)),

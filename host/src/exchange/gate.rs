@@ -1,9 +1,9 @@
 //! A gate: the one input queue of a subtask, fed by many senders.
 //!
-//! Every sender has its own credits; it takes one for each message and gets it back when the receiver is done with
-//! that message. So the queue is bounded, a slow receiver holds back its senders, and no sender can starve another.
-//! The queue is first in, first out across all senders: rows of one split stay in order although several subtasks
-//! decode it. No lock is taken.
+//! Every sender has its own credits; it takes one for each message and gets it back when the
+//! receiver is done with that message. So the queue is bounded, a slow receiver holds back its
+//! senders, and no sender can starve another. The queue is first in, first out across all senders:
+//! rows of one split stay in order although several subtasks decode it. No lock is taken.
 
 use std::{
     sync::{

@@ -28,7 +28,8 @@ impl<T> Turns<T> {
         }
     }
 
-    /// Waits for turn `number`. The turn ends when the guard is dropped; every number must have its turn.
+    /// Waits for turn `number`. The turn ends when the guard is dropped; every number must have its
+    /// turn.
     pub async fn wait(&self, number: u64, subtask: usize) -> Turn<'_, T> {
         std::future::poll_fn(|context| {
             if self.next.load(Ordering::Acquire) == number {

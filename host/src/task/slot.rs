@@ -1,8 +1,8 @@
 //! Slots: the execution threads of the data plane, each multiplexing many tasks.
 //!
-//! A task is a future that never blocks. A slot runs the task with the least weighted virtual run time; one that
-//! wakes after a rest goes next, since its virtual time has stood still. Guests are interrupted at epoch ticks, where
-//! [`somebody_is_ready`] decides whether they yield.
+//! A task is a future that never blocks. A slot runs the task with the least weighted virtual run
+//! time; one that wakes after a rest goes next, since its virtual time has stood still. Guests are
+//! interrupted at epoch ticks, where [`somebody_is_ready`] decides whether they yield.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,6 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[expect(
+    clippy::disallowed_types,
+    reason = "each task stands in it once at most, so the tasks bound it"
+)]
 use crossbeam_queue::SegQueue;
 
 use crate::{clock, spawn};
@@ -69,6 +73,7 @@ impl TaskClock {
 #[derive(Default)]
 struct Inbox {
     /// Tasks that became ready; at most one entry a task, so the tasks bound it.
+    #[expect(clippy::disallowed_types, reason = "bounded, see above")]
     ready: SegQueue<Runnable>,
     parked: AtomicBool,
     stopping: AtomicBool,
@@ -122,7 +127,8 @@ impl Slots {
         false
     }
 
-    /// Runs a task on a slot (modulo their number) until it ends. Dropping the handle cancels the task.
+    /// Runs a task on a slot (modulo their number) until it ends. Dropping the handle cancels the
+    /// task.
     pub fn spawn<T: Send + 'static>(
         &self,
         slot: usize,
@@ -349,7 +355,8 @@ pub async fn sleep_until(due: Instant) {
         if due <= clock::monotonic() {
             return Poll::Ready(());
         }
-        // A waker may fire early or twice, so the alarm is set once and the time checked at every poll.
+        // A waker may fire early or twice, so the alarm is set once and the time checked at every
+        // poll.
         if !set {
             set = true;
             let waker = context.waker().clone();
@@ -441,6 +448,6 @@ mod tests {
             }
         });
         block_on(feed);
-        assert_eq!(block_on(sum), (0..20_000).sum());
+        assert_eq!(block_on(sum), (0..20_000).sum::<u32>());
     }
 }

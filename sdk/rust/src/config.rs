@@ -10,7 +10,8 @@ use std::time::Duration;
 ///
 /// A key is named like its field, with hyphens (`max-per-minute`). Doc comments become the
 /// descriptions in the schema. `#[config(default)]` or `#[config(default = …)]` makes a key
-/// optional, as does an `Option`; the default is written as in the configuration (`"30s"`). Unknown keys are refused, with the nearest known one.
+/// optional, as does an `Option`; the default is written as in the configuration (`"30s"`). Unknown
+/// keys are refused, with the nearest known one.
 /// ```
 /// use std::time::Duration;
 /// use wasmill_sdk::prelude::*;

@@ -139,8 +139,8 @@ pub enum Level {
     Error,
 }
 
-/// Random numbers from a seed (SplitMix64, Steele, Lea and Flood 2014): the same seed gives the same
-/// numbers. Not for secrets.
+/// Random numbers from a seed (SplitMix64, Steele, Lea and Flood 2014): the same seed gives the
+/// same numbers. Not for secrets.
 /// ```
 /// # use wasmill_sdk::prelude::*;
 /// # #[derive(Row)] struct Visit { user: u64 }

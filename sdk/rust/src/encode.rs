@@ -39,8 +39,9 @@ pub trait Encode {
 /// A value that wasmill can keep: derive it for structs of such values.
 ///
 /// Numbers, `bool`, [`Decimal`], [`Date`], [`Timestamp`], `[u8; N]` and structs of them are of
-/// fixed width: reading and writing one is a few loads and stores. `String`, `Vec<T>` and `Option<T>`
-/// vary in width. The encoding is the same in every language, so that state outlives a rewrite.
+/// fixed width: reading and writing one is a few loads and stores. `String`, `Vec<T>` and
+/// `Option<T>` vary in width. The encoding is the same in every language, so that state outlives a
+/// rewrite.
 /// ```
 /// use wasmill_sdk::prelude::*;
 ///

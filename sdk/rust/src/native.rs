@@ -1,5 +1,5 @@
-//! An operator without a sandbox: the same code and the same bytes at its boundary, called directly.
-//! For benchmarks that measure what the sandbox costs, and for the test harness.
+//! An operator without a sandbox: the same code and the same bytes at its boundary, called
+//! directly. For benchmarks that measure what the sandbox costs, and for the test harness.
 
 use crate::engine::Engine;
 pub use crate::host::{Buffers, Imports};
@@ -50,8 +50,8 @@ impl<Op: Operator> Native<Op> {
         })
     }
 
-    /// The same instance with a stand-in for the host: without one, logs go nowhere and maps that no
-    /// column binds cannot be read.
+    /// The same instance with a stand-in for the host: without one, logs go nowhere and maps that
+    /// no column binds cannot be read.
     pub fn with_imports(mut self, imports: impl Imports + 'static) -> Self {
         self.imports = Some(Box::new(imports));
         self

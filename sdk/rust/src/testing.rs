@@ -164,8 +164,8 @@ impl<Op: Operator> Harness<Op> {
         descriptor::descriptor::<Op>()
     }
 
-    /// Sends these rows as one batch. The event-time clock of a row is the latest event time so far.
-    /// Panics if the batch faults.
+    /// Sends these rows as one batch. The event-time clock of a row is the latest event time so
+    /// far. Panics if the batch faults.
     pub fn push(&mut self, rows: &[Op::Input<'_>]) -> Effects<Op> {
         match self.try_push(rows) {
             Ok(effects) => effects,

@@ -157,7 +157,8 @@ impl fmt::Display for Date {
 }
 
 /// Writes a day of the proleptic Gregorian calendar, counting from 1 March of year 0, so that the
-/// leap day is the last of its year (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// leap day is the last of its year (Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms").
 fn write_date(f: &mut fmt::Formatter<'_>, day: i64) -> fmt::Result {
     let shifted = day + 719_468;
     let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));

@@ -8,8 +8,8 @@ use serde_json::{Value as Json, json};
 /// The timers of an operator: derive it for an enum with a variant for each.
 ///
 /// A timer belongs to a key. One at T fires after the key's rows up to T and before any later one,
-/// by the key's clock: event time (its watermark) or, for `#[timer(processing)]`, the machine's time.
-/// Firing ends it. The same timer may be set for several times at once.
+/// by the key's clock: event time (its watermark) or, for `#[timer(processing)]`, the machine's
+/// time. Firing ends it. The same timer may be set for several times at once.
 /// ```
 /// use wasmill_sdk::prelude::*;
 ///

@@ -56,6 +56,6 @@ fn the_demo_finds_what_its_readme_says() {
 fn lines<T: serde::Serialize>(items: &[T]) -> String {
     items
         .iter()
-        .map(|item| serde_json::to_string(item).unwrap() + "\n")
+        .map(|item| serde_json::to_string(item).expect("plain fields") + "\n")
         .collect()
 }

@@ -1,4 +1,5 @@
-//! Arrow arrays out of an arena: checked first, then copied, so that a queued output does not keep its arena.
+//! Arrow arrays out of an arena: checked first, then copied, so that a queued output does not keep
+//! its arena.
 
 use std::sync::Arc;
 

@@ -92,7 +92,8 @@ impl Decoder {
         Ok(effects)
     }
 
-    /// Reads the question of `state.get-many` (or, without `entries`, of `state.get-all`) about a map state.
+    /// Reads the question of `state.get-many` (or, without `entries`, of `state.get-all`) about a
+    /// map state.
     ///
     /// Gives the key index and the encoded map key of each entry asked for.
     ///

@@ -337,7 +337,8 @@ impl<'a> Cursor<'_, 'a> {
     /// A column of fixed-width numbers, one for each row.
     pub(super) fn typed<T: bytemuck::Pod>(&mut self, column: u32) -> Result<&'a [T], DecodeError> {
         let bytes = self.exact(column, Kind::Values, self.rows.checked_mul(size_of::<T>()))?;
-        // The arena is 8-aligned and so is every offset: this cannot fail for numbers of up to 8 bytes.
+        // The arena is 8-aligned and so is every offset: this cannot fail for numbers of up to 8
+        // bytes.
         bytemuck::try_cast_slice(bytes)
             .map_err(|_| self.wrong(column, "the values are not aligned".into()))
     }

@@ -23,7 +23,8 @@ pub struct OutputRows {
     pub output: usize,
     /// The rows, in the order in which they were emitted.
     pub rows: RecordBatch,
-    /// What caused each row: a row index, or [`super::CAUSE_TIMER`] and a position in [`Effects::timers`].
+    /// What caused each row: a row index, or [`super::CAUSE_TIMER`] and a position in
+    /// [`Effects::timers`].
     pub causes: ScalarBuffer<u32>,
     /// Event times in microseconds where the guest gave them.
     pub times: Option<ScalarBuffer<i64>>,

@@ -12,7 +12,8 @@ pub(super) fn decimal_max(precision: u8) -> u128 {
     10u128.saturating_pow(u32::from(precision)) - 1
 }
 
-/// Checks text row by row; `offsets` were checked against `data` before. The error is the row that is wrong.
+/// Checks text row by row; `offsets` were checked against `data` before. The error is the row that
+/// is wrong.
 pub(super) fn utf8(offsets: &[i32], data: &[u8]) -> Result<(), usize> {
     // One pass over all of it is fast; ASCII needs no look at the borders between rows.
     if data.is_ascii() {

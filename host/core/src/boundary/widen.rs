@@ -11,9 +11,11 @@ use arrow_array::{
 use arrow_schema::DataType;
 use std::sync::Arc;
 
-/// Whether a column of type `from` can stand for a declared one of type `to` without losing anything.
+/// Whether a column of type `from` can stand for a declared one of type `to` without losing
+/// anything.
 ///
-/// Integers and floats widen, an integer becomes a float that holds it exactly, a decimal gains digits in front.
+/// Integers and floats widen, an integer becomes a float that holds it exactly, a decimal gains
+/// digits in front.
 pub fn can_widen(from: &DataType, to: &DataType) -> bool {
     use DataType::{
         Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, List, Struct, UInt8, UInt16,

@@ -101,7 +101,8 @@ pub(crate) fn put_validity(
     });
 }
 
-/// Lays out a column of encoded values; an absent value of fixed width is empty here and zero there.
+/// Lays out a column of encoded values; an absent value of fixed width is empty here and zero
+/// there.
 pub(crate) fn put_values<'v>(
     put: &mut impl Put,
     column: u32,

@@ -124,7 +124,8 @@ impl<T: State> Value<T> {
         self.flags[self.key] = CHANGED;
     }
 
-    /// Changes the value of the current key, from the type's default if it has none, and returns it.
+    /// Changes the value of the current key, from the type's default if it has none, and returns
+    /// it.
     /// ```
     /// # use wasmill_sdk::prelude::*;
     /// fn add(sum: &mut Value<f64>, amount: f64) -> f64 {

@@ -21,7 +21,7 @@ pub(super) fn next(seed: &mut u64) -> u64 {
 pub(super) fn array(field: &Field, rows: usize, seed: &mut u64) -> ArrayRef {
     let nulls = field
         .is_nullable()
-        .then(|| NullBuffer::from_iter((0..rows).map(|_| next(seed) % 3 != 0)));
+        .then(|| NullBuffer::from_iter((0..rows).map(|_| !next(seed).is_multiple_of(3))));
     let text = |seed: &mut u64| {
         "aß€😀"
             .chars()
@@ -30,7 +30,7 @@ pub(super) fn array(field: &Field, rows: usize, seed: &mut u64) -> ArrayRef {
     };
     match field.data_type() {
         DataType::Boolean => Arc::new(BooleanArray::new(
-            (0..rows).map(|_| next(seed) % 2 == 0).collect(),
+            (0..rows).map(|_| next(seed).is_multiple_of(2)).collect(),
             nulls,
         )),
         DataType::Utf8 => {

@@ -49,7 +49,7 @@ fn malformed_directories_are_refused() {
     );
     refuse(
         "outside",
-        &directory(&[count(1), [output, 7, 2, u32::MAX & !7, u32::MAX]]),
+        &directory(&[count(1), [output, 7, 2, !7, u32::MAX]]),
         &[0],
     );
     refuse(
