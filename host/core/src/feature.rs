@@ -123,6 +123,23 @@ pub enum Aggregate {
     Ewma,
 }
 
+impl Aggregate {
+    /// The name by which documents call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Sum => "sum",
+            Self::Mean => "mean",
+            Self::Deviation => "deviation",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Last { .. } => "last",
+            Self::Distinct => "distinct",
+            Self::Ewma => "ewma",
+        }
+    }
+}
+
 /// Which rows a feature covers; the row itself is always among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Window {

@@ -14,6 +14,7 @@ pub mod descriptor;
 pub mod duration;
 pub mod encoding;
 pub mod feature;
+pub mod graph;
 pub mod json_schema;
 pub mod key;
 pub mod lineage;

@@ -167,7 +167,7 @@ impl<const P: u8, const S: u8> Setting for Decimal<P, S> {
 
 impl Setting for Duration {
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[0-9]+(us|ms|s|m|h|d)$" })
+        json!({ "type": "string", "format": "wasmill-duration" })
     }
 
     fn read(value: &Json, place: &str) -> Result<Self, Fault> {

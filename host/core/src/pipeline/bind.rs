@@ -1,8 +1,9 @@
 //! Binds the columns of streams to those that a plugin reads.
 
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{Field, Schema};
 
 use super::operator::{ColumnBinding, ColumnOrigin};
+use crate::boundary::can_widen;
 use crate::data_type;
 use crate::feature::Feature;
 use crate::spelling;
@@ -31,7 +32,7 @@ pub(super) fn column(
         }
         (None, Err(_)) => return Err(missing(wanted, schema, features)),
     };
-    if !widens(found.data_type(), wanted.data_type()) {
+    if !can_widen(found.data_type(), wanted.data_type()) {
         let message = format!(
             "the plugin reads `{}` as {}, and the stream has {}",
             wanted.name(),
@@ -79,71 +80,11 @@ fn missing(wanted: &Field, schema: &Schema, features: &[Feature]) -> Refusal {
     (message, Some(remedy))
 }
 
-/// Whether every value of one type is a value of the other, without loss.
-pub(super) fn widens(from: &DataType, to: &DataType) -> bool {
-    if from == to {
-        return true;
-    }
-    match (from, to) {
-        (DataType::Float32, DataType::Float64) => true,
-        (DataType::Decimal128(p, s), DataType::Decimal128(wide_p, wide_s)) => {
-            let whole = i16::from(*p) - i16::from(*s);
-            let wide_whole = i16::from(*wide_p) - i16::from(*wide_s);
-            wide_s >= s && wide_whole >= whole
-        }
-        _ => match (integer(from), to) {
-            (Some((bits, _)), DataType::Float64) => bits <= 32,
-            (Some((bits, _)), DataType::Float32) => bits <= 16,
-            (Some((bits, signed)), _) => match integer(to) {
-                Some((wide, true)) => wide > bits || (wide == bits && signed),
-                Some((wide, false)) => wide >= bits && !signed,
-                None => false,
-            },
-            (None, _) => false,
-        },
-    }
-}
-
-/// Bits of an integer type, and whether it has a sign.
-fn integer(data_type: &DataType) -> Option<(u8, bool)> {
-    Some(match data_type {
-        DataType::Int8 => (8, true),
-        DataType::Int16 => (16, true),
-        DataType::Int32 => (32, true),
-        DataType::Int64 => (64, true),
-        DataType::UInt8 => (8, false),
-        DataType::UInt16 => (16, false),
-        DataType::UInt32 => (32, false),
-        DataType::UInt64 => (64, false),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use arrow_schema::DataType;
 
-    #[test]
-    fn types_widen_only_where_nothing_is_lost() {
-        let check = |from: &str, to: &str, wanted: bool| {
-            let of = |text: &str| data_type::parse(text).expect("a type").0;
-            assert_eq!(widens(&of(from), &of(to)), wanted, "{from} to {to}");
-        };
-        check("u8", "u8", true);
-        check("u8", "i16", true);
-        check("u8", "i8", false);
-        check("i8", "u64", false);
-        check("i32", "i64", true);
-        check("i64", "i32", false);
-        check("u32", "f64", true);
-        check("i64", "f64", false);
-        check("f32", "f64", true);
-        check("f64", "f32", false);
-        check("decimal(12,2)", "decimal(14,4)", true);
-        check("decimal(12,2)", "decimal(12,4)", false);
-        check("string", "bytes", false);
-        check("date", "timestamp", false);
-    }
+    use super::*;
 
     #[test]
     fn absent_columns_become_null_where_the_plugin_allows() {

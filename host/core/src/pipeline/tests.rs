@@ -72,6 +72,10 @@ pub(crate) fn pipeline(text: &str) -> Result<Pipeline, PipelineErrors> {
     parse(text)?.validate(&plugin)
 }
 
+fn pipeline_of(text: &str) -> Result<Pipeline, PipelineErrors> {
+    pipeline(text)
+}
+
 fn sound(text: &str) -> Pipeline {
     pipeline(text).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -349,9 +353,7 @@ sinks:
         0x9E37_79B9_7F4A_7C15 % 1000
     );
     let wrong = text.replace("{mod 50}", "{mood 50}");
-    let errors = super::tests::pipeline(&wrong)
-        .expect_err("mood")
-        .to_string();
+    let errors = pipeline_of(&wrong).expect_err("mood").to_string();
     assert!(errors.contains("`{mood 50}` is not understood"), "{errors}");
 }
 
