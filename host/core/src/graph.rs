@@ -85,13 +85,7 @@ fn node(pipeline: &Pipeline, task: &TaskPlan) -> Node {
     if let Root::Source(id) = &task.root {
         lines.push(source(pipeline, *id));
     }
-    lines.extend(task.features.iter().map(|plan| {
-        let feature = &plan.feature;
-        format!(
-            "feature {}: {:?} over {:?}",
-            feature.name, feature.aggregate, feature.window
-        )
-    }));
+    lines.extend(task.features.iter().map(|plan| feature(pipeline, plan)));
     let operators = task
         .operators
         .iter()
