@@ -6,6 +6,7 @@
 //! next one look usual.
 
 use crate::payment::{Payment, amount_text};
+use wasmill_sdk::State;
 
 /// Rows after which the past counts half, so that a history follows its owner's life.
 const COUNT_MAX: i64 = 64;
@@ -20,7 +21,7 @@ pub struct AmountHistory {
 }
 
 /// The earlier amounts of an account; the past fades by halves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(State, Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct History {
     /// Payments in the sum.
     pub count: i64,

@@ -1,47 +1,41 @@
 //! The thresholds of all rules, as the pipeline's `config` gives them.
 
-use serde::Deserialize;
+use std::time::Duration;
+
+use wasmill_sdk::{Config, Fault};
 
 use crate::amount_history::AmountHistory;
 use crate::impossible_travel::ImpossibleTravel;
 use crate::new_merchants::{NewMerchants, TIMES};
 use crate::velocity::Velocity;
 
-/// The `config` of the operator; what it leaves out has the defaults below.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Config {
+/// The `config` of the operator; what it leaves out has these defaults.
+#[derive(Config, Debug, Clone)]
+pub struct Thresholds {
     /// Most payments of one account within a minute.
-    pub max_per_minute: u64,
+    #[config(default = 5)]
+    pub max_per_minute: u32,
     /// Fastest believable journey between two payments in person, in km/h.
+    #[config(default = 1000.0)]
     pub max_km_per_hour: f64,
     /// Distances below are never judged, in km.
+    #[config(default = 600.0)]
     pub min_km: f64,
     /// How many times the account's own mean an amount may be.
-    pub max_times_mean: i64,
+    #[config(default = 8)]
+    pub max_times_mean: u32,
     /// Payments before an account's mean says anything.
-    pub min_payments: i64,
+    #[config(default = 8)]
+    pub min_payments: u32,
     /// Most merchants new to the account within the window, at most 7.
-    pub max_new_merchants: usize,
-    /// Length of that window, in minutes.
-    pub new_merchants_minutes: u32,
+    #[config(default = 4)]
+    pub max_new_merchants: u32,
+    /// Length of that window.
+    #[config(default = Duration::from_secs(20 * 60))]
+    pub new_merchants_within: Duration,
     /// Merchants that an account must know before a new one says anything.
+    #[config(default = 8)]
     pub min_known_merchants: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_per_minute: 5,
-            max_km_per_hour: 1_000.0,
-            min_km: 600.0,
-            max_times_mean: 8,
-            min_payments: 8,
-            max_new_merchants: 4,
-            new_merchants_minutes: 20,
-            min_known_merchants: 8,
-        }
-    }
 }
 
 /// The rules with their thresholds.
@@ -62,64 +56,62 @@ impl Rules {
     ///
     /// # Errors
     /// If a threshold makes no sense; the message names it and what it may be.
-    pub fn new(config: &Config) -> Result<Self, String> {
-        let most_new = TIMES - 1;
-        if config.max_new_merchants > most_new {
-            let found = config.max_new_merchants;
-            return Err(format!(
-                "max-new-merchants is {found}, it may be at most {most_new}"
-            ));
-        }
-        for (name, value) in [
-            ("max-km-per-hour", config.max_km_per_hour),
-            ("min-km", config.min_km),
-        ] {
-            if !value.is_finite() || value < 0.0 {
-                return Err(format!("{name} is {value}, it must be a number from 0 on"));
-            }
-        }
+    pub fn new(config: &Thresholds) -> Result<Self, Fault> {
         Ok(Self {
-            velocity: Velocity {
-                max_per_minute: config.max_per_minute,
-            },
+            velocity: Velocity { max_per_minute: config.max_per_minute.into() },
             impossible_travel: ImpossibleTravel {
-                max_km_per_hour: config.max_km_per_hour,
-                min_km: config.min_km,
+                max_km_per_hour: natural("max-km-per-hour", config.max_km_per_hour)?,
+                min_km: natural("min-km", config.min_km)?,
             },
             amount_history: AmountHistory {
-                max_times_mean: config.max_times_mean,
-                min_payments: config.min_payments,
+                max_times_mean: config.max_times_mean.into(),
+                min_payments: config.min_payments.into(),
             },
-            new_merchants: NewMerchants {
-                max_new: config.max_new_merchants,
-                window_us: i64::from(config.new_merchants_minutes) * 60_000_000,
-                min_known: config.min_known_merchants,
-            },
+            new_merchants: new_merchants(config)?,
         })
     }
+}
+
+fn natural(name: &str, value: f64) -> Result<f64, Fault> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(value);
+    }
+    Err(Fault::new(format!("{name} is {value}, it must be a number from 0 on")))
+}
+
+fn new_merchants(config: &Thresholds) -> Result<NewMerchants, Fault> {
+    let (max_new, most) = (config.max_new_merchants as usize, TIMES - 1);
+    if max_new > most {
+        let message = format!("max-new-merchants is {max_new}, it may be at most {most}");
+        return Err(Fault::new(message));
+    }
+    let window = config.new_merchants_within;
+    let window_us = i64::try_from(window.as_micros())
+        .map_err(|_| Fault::new("new-merchants-within is longer than time can be"))?;
+    Ok(NewMerchants { max_new, window_us, min_known: config.min_known_merchants })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmill_sdk::testing::config;
+
+    fn rules(json: &str) -> Result<Rules, String> {
+        Rules::new(&config(json).unwrap()).map_err(|fault| fault.message)
+    }
 
     #[test]
     fn senseless_thresholds_are_named() {
-        let config = Config {
-            max_new_merchants: 8,
-            ..Config::default()
-        };
-        let message = Rules::new(&config).unwrap_err();
+        let message = rules(r#"{"max-new-merchants": 8}"#).unwrap_err();
         assert_eq!(message, "max-new-merchants is 8, it may be at most 7");
-        let config = Config {
-            min_km: f64::NAN,
-            ..Config::default()
-        };
-        assert!(
-            Rules::new(&config)
-                .unwrap_err()
-                .starts_with("min-km is NaN")
-        );
-        assert!(Rules::new(&Config::default()).is_ok());
+        let message = rules(r#"{"min-km": -1}"#).unwrap_err();
+        assert_eq!(message, "min-km is -1, it must be a number from 0 on");
+    }
+
+    #[test]
+    fn no_configuration_means_the_defaults() {
+        let rules = rules("{}").unwrap();
+        assert_eq!(rules.velocity.max_per_minute, 5);
+        assert_eq!(rules.new_merchants.window_us, 1_200_000_000);
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::countries::{self, Country, chord_km};
 use crate::payment::Payment;
+use wasmill_sdk::State;
 
 /// Microseconds in an hour.
 const HOUR_US: f64 = 3.6e9;
@@ -22,7 +23,7 @@ pub struct ImpossibleTravel {
 }
 
 /// Where an account was last believed to be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(State, Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Place {
     /// The two letters of the country's code; zeros before the first payment in person.
     pub country: [u8; 2],

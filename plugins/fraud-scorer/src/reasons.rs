@@ -1,5 +1,6 @@
 //! Why a payment scored as it did: the values that the model saw, as people read them.
 
+use crate::amount::amount_text;
 use crate::inputs::Features;
 
 /// The values behind a score; all of them exact, so that every machine writes the same.
@@ -20,10 +21,4 @@ pub fn reasons(features: &Features<'_>) -> String {
          {merchants_1h} merchants, {countries_2h} countries within two hours, {sum_1h} spent \
          within an hour, {sum_1d} within a day, largest of the latest {rows_50} is {max}"
     )
-}
-
-fn amount_text(minor: i64) -> String {
-    let sign = if minor < 0 { "-" } else { "" };
-    let minor = minor.unsigned_abs();
-    format!("{sign}{}.{:02}", minor / 100, minor % 100)
 }

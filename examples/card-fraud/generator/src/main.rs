@@ -10,7 +10,6 @@ use card_fraud_data::evaluate::evaluate;
 use card_fraud_data::row::Row;
 use card_fraud_data::{Generator, Label, Options, Writer, oracle, training};
 use clap::{Parser, Subcommand};
-use plugin_fraud_rules::config::Config;
 
 /// The pipeline's threshold for a score.
 const SCORE_MIN: f64 = 0.7;
@@ -93,6 +92,9 @@ struct Oracle {
     /// Decide in the order of event time and not of arrival.
     #[arg(long)]
     event_time: bool,
+    /// The configuration of the rules, as JSON; what it leaves out has its default.
+    #[arg(long, default_value = "{}")]
+    config: String,
     /// Least score that is an alert.
     #[arg(long, default_value_t = SCORE_MIN)]
     score_min: f64,
@@ -177,7 +179,7 @@ fn train(options: &Training) -> Result<(), Box<dyn Error>> {
 }
 
 fn decide(options: &Oracle) -> Result<(), Box<dyn Error>> {
-    let mut oracle = oracle::Oracle::new(&Config::default(), options.score_min)?;
+    let mut oracle = oracle::Oracle::new(&options.config, options.score_min)?;
     let rows = open(&options.transactions)?
         .lines()
         .enumerate()

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use plugin_fraud_rules::amount_history::History;
-use plugin_fraud_rules::config::{Config, Rules};
+use plugin_fraud_rules::config::{Rules, Thresholds};
 use plugin_fraud_rules::impossible_travel::Place;
 use plugin_fraud_rules::new_merchants::TIMES;
 use plugin_fraud_rules::payment::Payment;
@@ -16,6 +16,7 @@ use plugin_fraud_scorer::model::{self, Scorer};
 use plugin_fraud_scorer::reasons::reasons;
 use serde::Serialize;
 use serde_json::Number;
+use wasmill_sdk::{Fault, testing};
 
 use crate::calendar;
 use crate::past::Past;
@@ -71,13 +72,13 @@ pub enum Error {
 }
 
 impl Oracle {
-    /// A job with these thresholds that has seen nothing yet.
+    /// A job that has seen nothing yet, with the rules' configuration as JSON.
     ///
     /// # Errors
     /// If a threshold makes no sense or the model does not load.
-    pub fn new(config: &Config, score_min: f64) -> Result<Self, Error> {
+    pub fn new(config: &str, score_min: f64) -> Result<Self, Error> {
         Ok(Self {
-            rules: Rules::new(config).map_err(Error::Config)?,
+            rules: rules(config).map_err(|fault| Error::Config(fault.message))?,
             score_min,
             accounts: HashMap::new(),
             past: Past::default(),
@@ -165,6 +166,10 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+fn rules(config: &str) -> Result<Rules, Fault> {
+    Rules::new(&testing::config::<Thresholds>(config)?)
 }
 
 fn alert(row: &Row, rule: &'static str, score: f64, reasons: String) -> Alert {

@@ -7,7 +7,6 @@ use card_fraud_data::evaluate::evaluate;
 use card_fraud_data::oracle::Oracle;
 use card_fraud_data::row::Row;
 use card_fraud_data::{Generator, Options, Writer};
-use plugin_fraud_rules::config::Config;
 
 const RECORDS: u64 = 1_000_000;
 const SEED: u64 = 7;
@@ -21,7 +20,7 @@ fn the_demo_finds_what_its_readme_says() {
         seed: SEED,
         accounts,
     });
-    let mut oracle = Oracle::new(&Config::default(), SCORE_MIN).unwrap();
+    let mut oracle = Oracle::new("{}", SCORE_MIN).unwrap();
     let (mut labels, mut line, mut calendar) = (Vec::new(), Vec::new(), Writer::default());
     for row in generator.by_ref() {
         line.clear();
