@@ -31,7 +31,7 @@ pub struct Thresholds {
     #[config(default = 4)]
     pub max_new_merchants: u32,
     /// Length of that window.
-    #[config(default = Duration::from_secs(20 * 60))]
+    #[config(default = "20m")]
     pub new_merchants_within: Duration,
     /// Merchants that an account must know before a new one says anything.
     #[config(default = 8)]
@@ -58,7 +58,9 @@ impl Rules {
     /// If a threshold makes no sense; the message names it and what it may be.
     pub fn new(config: &Thresholds) -> Result<Self, Fault> {
         Ok(Self {
-            velocity: Velocity { max_per_minute: config.max_per_minute.into() },
+            velocity: Velocity {
+                max_per_minute: config.max_per_minute.into(),
+            },
             impossible_travel: ImpossibleTravel {
                 max_km_per_hour: natural("max-km-per-hour", config.max_km_per_hour)?,
                 min_km: natural("min-km", config.min_km)?,
@@ -76,7 +78,9 @@ fn natural(name: &str, value: f64) -> Result<f64, Fault> {
     if value.is_finite() && value >= 0.0 {
         return Ok(value);
     }
-    Err(Fault::new(format!("{name} is {value}, it must be a number from 0 on")))
+    Err(Fault::new(format!(
+        "{name} is {value}, it must be a number from 0 on"
+    )))
 }
 
 fn new_merchants(config: &Thresholds) -> Result<NewMerchants, Fault> {
@@ -88,7 +92,11 @@ fn new_merchants(config: &Thresholds) -> Result<NewMerchants, Fault> {
     let window = config.new_merchants_within;
     let window_us = i64::try_from(window.as_micros())
         .map_err(|_| Fault::new("new-merchants-within is longer than time can be"))?;
-    Ok(NewMerchants { max_new, window_us, min_known: config.min_known_merchants })
+    Ok(NewMerchants {
+        max_new,
+        window_us,
+        min_known: config.min_known_merchants,
+    })
 }
 
 #[cfg(test)]

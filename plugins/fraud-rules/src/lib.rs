@@ -9,6 +9,7 @@ pub mod countries;
 pub mod impossible_travel;
 pub mod new_merchants;
 pub mod payment;
+mod rows;
 pub mod velocity;
 
 use wasmill_sdk::prelude::*;
@@ -17,34 +18,7 @@ use amount_history::History;
 use config::{Rules, Thresholds};
 use impossible_travel::Place;
 use payment::Payment;
-
-/// A row of the transactions, and what the engine counts as of it.
-#[derive(Row, Clone, Copy)]
-#[row(name = "transactions")]
-pub struct Transaction<'a> {
-    id: &'a str,
-    account: u64,
-    at: Timestamp,
-    amount: Decimal<12, 2>,
-    merchant: &'a str,
-    country: &'a str,
-    channel: &'a str,
-    #[row(feature(count = "rows", over = "1m"))]
-    count_1m: u64,
-}
-
-/// A payment that a rule takes for fraud.
-#[derive(Row)]
-#[row(name = "alerts")]
-pub struct Alert<'a> {
-    account: u64,
-    at: Timestamp,
-    transaction: &'a str,
-    rule: &'a str,
-    score: f64,
-    reasons: &'a str,
-    amount: Decimal<12, 2>,
-}
+pub use rows::{Alert, Transaction};
 
 /// What the rules keep of an account.
 #[derive(States)]
@@ -76,18 +50,31 @@ impl Operator for FraudRules {
     type State = Memory;
 
     fn open(config: Thresholds, _start: &Start) -> Result<Self, Fault> {
-        Ok(Self { rules: Rules::new(&config)? })
+        Ok(Self {
+            rules: Rules::new(&config)?,
+        })
     }
 
     fn process(&mut self, row: Transaction<'_>, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
         let payment = row.payment()?;
-        let Rules { velocity, impossible_travel, amount_history, .. } = self.rules;
+        let Rules {
+            velocity,
+            impossible_travel,
+            amount_history,
+            ..
+        } = self.rules;
         let mut place = cx.state.place.get_or_default();
         let mut history = cx.state.history.get_or_default();
         let found = [
             ("velocity", velocity.judge(row.count_1m)),
-            ("impossible_travel", impossible_travel.judge(&mut place, &payment)),
-            ("amount_history", amount_history.judge(&mut history, &payment)),
+            (
+                "impossible_travel",
+                impossible_travel.judge(&mut place, &payment),
+            ),
+            (
+                "amount_history",
+                amount_history.judge(&mut history, &payment),
+            ),
             ("new_merchants", self.new_merchant(&row, &payment, cx.state)),
         ];
         cx.state.place.set(place);
@@ -120,20 +107,7 @@ impl FraudRules {
     }
 }
 
-impl<'a> Transaction<'a> {
-    fn payment(&self) -> Result<Payment<'a>, Reject> {
-        let Self { at, amount, merchant, country, channel, .. } = *self;
-        let amount_minor = i64::try_from(amount.unscaled())?;
-        Ok(Payment { at_us: at.as_micros(), amount_minor, merchant, country, channel })
-    }
-
-    fn alert<'b>(&self, rule: &'b str, reasons: &'b str) -> Alert<'b>
-    where
-        'a: 'b,
-    {
-        let Self { account, at, id: transaction, amount, .. } = *self;
-        Alert { account, at, transaction, rule, score: 1.0, reasons, amount }
-    }
-}
-
 wasmill_sdk::export!(FraudRules);
+
+#[cfg(test)]
+mod tests;
