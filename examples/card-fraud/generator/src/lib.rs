@@ -6,6 +6,7 @@
 
 mod account;
 mod calendar;
+pub mod compare;
 pub mod evaluate;
 mod generator;
 mod honest;

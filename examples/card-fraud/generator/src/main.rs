@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use card_fraud_data::compare::compare;
 use card_fraud_data::evaluate::evaluate;
 use card_fraud_data::row::Row;
 use card_fraud_data::{Generator, Label, Options, Writer, oracle, training};
@@ -34,6 +35,8 @@ enum Command {
     Training(Training),
     /// Compute the job's alerts in plain Rust: what the pipeline must find.
     Oracle(Oracle),
+    /// Hold the job's alerts against the oracle's: equal to the byte, scores within 0.00001.
+    Compare(Compare),
 }
 
 #[derive(Debug, clap::Args)]
@@ -100,12 +103,23 @@ struct Oracle {
     score_min: f64,
 }
 
+#[derive(Debug, clap::Args)]
+struct Compare {
+    /// The job's alerts.
+    #[arg(long)]
+    found: PathBuf,
+    /// The oracle's alerts.
+    #[arg(long)]
+    expected: PathBuf,
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Generate(options) => generate(&options),
         Command::Evaluate(options) => judge(&options),
         Command::Training(options) => train(&options),
         Command::Oracle(options) => decide(&options),
+        Command::Compare(options) => hold(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -209,6 +223,13 @@ fn decide(options: &Oracle) -> Result<(), Box<dyn Error>> {
         stdout,
         "{count} alerts; the score nearest to the threshold is {nearest:.6} away"
     )?;
+    Ok(())
+}
+
+fn hold(options: &Compare) -> Result<(), Box<dyn Error>> {
+    let count = compare(open(&options.found)?, open(&options.expected)?)?
+        .map_err(|difference| difference.to_string())?;
+    writeln!(std::io::stdout(), "{count} alerts, all equal")?;
     Ok(())
 }
 
