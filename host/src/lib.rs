@@ -4,3 +4,4 @@ pub mod clock;
 pub mod exchange;
 pub mod spawn;
 pub mod task;
+pub mod wasm;

@@ -1,0 +1,33 @@
+//! Plugins: loading them, and calling into their sandbox. The only place that knows wasmtime.
+//!
+//! A guest is hostile. Its component passes a pre-pass before it is compiled, its instance runs under limits, its
+//! imports reach nothing outside, and what it returns is only bytes until `wasmill_core::boundary` has checked it.
+
+mod bindings;
+mod cache;
+mod call;
+mod capability;
+mod engine;
+mod error;
+mod guest;
+mod instance;
+mod limits;
+mod log;
+mod native;
+mod plugin;
+mod prepass;
+mod ticker;
+mod wasi;
+
+pub use bindings::Fault;
+pub use call::{CallContext, StateReader};
+pub use engine::{Compiler, Engine, EngineOptions, compile_child};
+pub use error::{CallError, PluginError, TrapKind};
+pub use instance::{Instance, InstanceOptions, RawOutput, World};
+pub use limits::{Limit, Limits};
+pub use log::{Level, LogLine};
+pub use native::NativeOperator;
+pub use plugin::Plugin;
+
+#[cfg(test)]
+mod tests;

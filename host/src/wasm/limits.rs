@@ -1,0 +1,164 @@
+//! What an instance may use, and what happens when it wants more.
+
+use std::{fmt, time::Duration};
+
+use wasmtime::ResourceLimiter;
+
+/// The limits of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory, all memories together, in bytes.
+    pub memory_bytes_max: usize,
+    /// Elements of one table.
+    pub table_elements_max: usize,
+    /// CPU time of one call.
+    pub cpu_max: Duration,
+    /// Bytes that one call may hand to the host.
+    pub output_bytes_max: usize,
+    /// Rows that one call may emit or refuse.
+    pub output_rows_max: u64,
+    /// Log lines of one call.
+    pub log_lines_max: u64,
+    /// Log bytes of one call.
+    pub log_bytes_max: u64,
+    /// Different counters of one call.
+    pub metrics_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 256 << 20,
+            table_elements_max: 100_000,
+            cpu_max: Duration::from_secs(1),
+            output_bytes_max: 64 << 20,
+            output_rows_max: 1_000_000,
+            log_lines_max: 10_000,
+            log_bytes_max: 1 << 20,
+            metrics_max: 100,
+        }
+    }
+}
+
+/// A limit's name, as messages and pipeline documents spell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Linear memory, in bytes.
+    Memory,
+    /// Elements of a table.
+    Table,
+    /// The call stack.
+    Stack,
+    /// CPU time of a call, in microseconds.
+    Cpu,
+    /// Bytes handed to the host in one call.
+    OutputBytes,
+    /// Rows emitted in one call.
+    OutputRows,
+    /// Log lines of a call.
+    LogLines,
+    /// Log bytes of a call.
+    LogBytes,
+    /// Different counters of a call.
+    Metrics,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Table => "table",
+            Self::Stack => "stack",
+            Self::Cpu => "cpu",
+            Self::OutputBytes => "output-bytes",
+            Self::OutputRows => "output-rows",
+            Self::LogLines => "log-lines",
+            Self::LogBytes => "log-bytes",
+            Self::Metrics => "metrics",
+        })
+    }
+}
+
+/// A limit that was hit: what was wanted or used, and what was allowed, in the limit's unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("limit `{limit}` exceeded: {used} of {budget}")]
+pub(super) struct Exceeded {
+    pub(super) limit: Limit,
+    pub(super) used: u64,
+    pub(super) budget: u64,
+}
+
+/// Says no to growth, and remembers that it did: the guest's trap that follows is then explained.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    memory_bytes_max: usize,
+    table_elements_max: usize,
+    /// Bytes of all memories.
+    memory_bytes: usize,
+    pub(super) refused: Option<Exceeded>,
+}
+
+impl Limiter {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_bytes_max: limits.memory_bytes_max,
+            table_elements_max: limits.table_elements_max,
+            memory_bytes: 0,
+            refused: None,
+        }
+    }
+}
+
+/// Core instances, memories and tables of one component: Python's has more than 32.
+const INSTANCES_MAX: usize = 200;
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let total = self.memory_bytes - current.min(self.memory_bytes) + desired;
+        if total > self.memory_bytes_max {
+            self.refused = Some(Exceeded {
+                limit: Limit::Memory,
+                used: total as u64,
+                budget: self.memory_bytes_max as u64,
+            });
+            return Ok(false);
+        }
+        self.memory_bytes = total;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > self.table_elements_max {
+            self.refused = Some(Exceeded {
+                limit: Limit::Table,
+                used: desired as u64,
+                budget: self.table_elements_max as u64,
+            });
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        INSTANCES_MAX
+    }
+}

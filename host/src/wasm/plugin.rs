@@ -1,0 +1,213 @@
+//! A plugin that was loaded: checked, compiled, described.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    fmt::Write as _,
+    hash::{Hash, Hasher},
+    io::{Read, Write},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+
+use super::{
+    bindings::{OPERATOR, RECORD_OPERATOR},
+    call::block_on,
+    capability,
+    engine::{Compiler, Engine, precompile},
+    error::{CallError, PluginError},
+    guest::GuestState,
+    instance::{self, Instance, InstanceOptions, World},
+    prepass, wasi,
+};
+
+/// The longest descriptor.
+const DESCRIPTOR_BYTES_MAX: usize = 256 << 10;
+
+/// A loaded plugin. Cheap to clone.
+#[derive(Clone)]
+pub struct Plugin(Arc<Loaded>);
+
+struct Loaded {
+    engine: Engine,
+    pre: InstancePre<GuestState>,
+    exports: Exports,
+    digest: String,
+    descriptor: String,
+}
+
+/// Where a component keeps what an operator exports.
+pub(super) struct Exports {
+    pub(super) world: World,
+    pub(super) describe: ComponentExportIndex,
+    pub(super) open: ComponentExportIndex,
+    pub(super) process: ComponentExportIndex,
+}
+
+impl Plugin {
+    /// The descriptor's JSON document, as the plugin gave it.
+    pub fn descriptor(&self) -> &str {
+        &self.0.descriptor
+    }
+
+    /// SHA-256 of the component, in lower-case hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    /// The world that the plugin exports.
+    pub fn world(&self) -> World {
+        self.0.exports.world
+    }
+
+    /// A new instance, not yet opened.
+    ///
+    /// # Errors
+    /// If the guest's own start fails or exceeds its limits.
+    pub async fn instantiate(&self, options: &InstanceOptions) -> Result<Instance, CallError> {
+        let loaded = &self.0;
+        instance::instantiate(&loaded.engine, &loaded.pre, &loaded.exports, options).await
+    }
+}
+
+pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Plugin, PluginError> {
+    prepass::check(bytes)?;
+    let digest = hex(&Sha256::digest(bytes));
+    let component = compile(engine, bytes, &digest)?;
+    let exports = exports(&component)?;
+    let pre = link(engine, &component)?;
+    let described = instance::describe(engine, &pre, &exports);
+    let descriptor = block_on(described).map_err(|error| PluginError::Describe(Box::new(error)))?;
+    if descriptor.len() > DESCRIPTOR_BYTES_MAX {
+        return Err(PluginError::DescriptorTooLong {
+            bytes: descriptor.len(),
+            bytes_max: DESCRIPTOR_BYTES_MAX,
+        });
+    }
+    Ok(Plugin(Arc::new(Loaded {
+        engine: engine.clone(),
+        pre,
+        exports,
+        digest,
+        descriptor,
+    })))
+}
+
+fn compile(engine: &Engine, bytes: &[u8], digest: &str) -> Result<Component, PluginError> {
+    let mut hasher = DefaultHasher::new();
+    engine
+        .wasmtime()
+        .precompile_compatibility_hash()
+        .hash(&mut hasher);
+    let name = format!("{digest}-{:016x}.code", hasher.finish());
+    let cached = engine.cache().and_then(|cache| cache.read(&name));
+    if let Some(component) = cached.and_then(|code| deserialize(engine, &code).ok()) {
+        return Ok(component);
+    }
+    let code = match engine.compiler() {
+        Compiler::InProcess => precompile(engine.wasmtime(), bytes)?,
+        Compiler::Child(program, arguments) => {
+            let mut command = Command::new(program);
+            compile_in_child(command.args(arguments), bytes)?
+        }
+    };
+    if let Some(cache) = engine.cache() {
+        cache.write(&name, &code);
+    }
+    deserialize(engine, &code)
+}
+
+/// Loads code that this process compiled, had compiled by its own child, or wrote to its own cache.
+#[expect(unsafe_code, reason = "compiled code can only be believed")]
+fn deserialize(engine: &Engine, code: &[u8]) -> Result<Component, PluginError> {
+    // SAFETY: the bytes come from our compiler, over a pipe from our own child or out of a file whose authentication
+    // code was just checked over these very bytes; wasmtime itself checks version and configuration.
+    unsafe { Component::deserialize(engine.wasmtime(), code) }.map_err(|error| {
+        PluginError::Compile {
+            reason: format!("{error:#}"),
+        }
+    })
+}
+
+/// Compiles in a process that may be killed by its limits.
+fn compile_in_child(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, PluginError> {
+    let failed = |reason: String| PluginError::Compile { reason };
+    let mut child = command
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(format!("the compiler does not start: {error}")))?;
+    // The child reads all of its input before it writes: no pipe can fill while the other one waits.
+    if let Some(mut stdin) = child.stdin.take() {
+        // A child that died early tells why by its status.
+        let _ = stdin.write_all(bytes);
+    }
+    let mut code = Vec::new();
+    if let Some(stdout) = child.stdout.as_mut() {
+        stdout
+            .read_to_end(&mut code)
+            .map_err(|error| failed(format!("the compiler's answer broke off: {error}")))?;
+    }
+    let ended = child
+        .wait_with_output()
+        .map_err(|error| failed(error.to_string()))?;
+    if ended.status.success() {
+        return Ok(code);
+    }
+    let said = String::from_utf8_lossy(&ended.stderr);
+    Err(failed(format!(
+        "the compiler ended with {}: {}",
+        ended.status,
+        super::log::escape(said.trim())
+    )))
+}
+
+fn exports(component: &Component) -> Result<Exports, PluginError> {
+    let found = [(World::Batch, OPERATOR), (World::Record, RECORD_OPERATOR)]
+        .into_iter()
+        .find_map(|(world, name)| {
+            let interface = component.get_export_index(None, name)?;
+            Some((world, name, interface))
+        });
+    let Some((world, name, interface)) = found else {
+        return Err(PluginError::WrongWorld {
+            found: "something else".into(),
+        });
+    };
+    let function = |function: &str| {
+        component
+            .get_export_index(Some(&interface), function)
+            .ok_or_else(|| PluginError::Contract {
+                reason: format!("`{name}` has no function `{function}`"),
+            })
+    };
+    Ok(Exports {
+        world,
+        describe: function("describe")?,
+        open: function("open")?,
+        process: function("process")?,
+    })
+}
+
+fn link(engine: &Engine, component: &Component) -> Result<InstancePre<GuestState>, PluginError> {
+    let mut linker = Linker::new(engine.wasmtime());
+    let differs = |error: wasmtime::Error| PluginError::Contract {
+        reason: format!("{error:#}"),
+    };
+    capability::add(&mut linker).map_err(differs)?;
+    wasi::add(&mut linker, engine.wasmtime(), component).map_err(differs)?;
+    linker.instantiate_pre(component).map_err(differs)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
