@@ -3,6 +3,8 @@
 //! Training calls this very function, natively; the sandbox calls it in Wasm. Its logarithms
 //! are `libm`'s on both sides, because the machines' own differ in their last bits.
 
+use std::sync::LazyLock;
+
 /// Numbers that the model takes for each payment.
 pub const INPUTS: usize = 16;
 
@@ -62,9 +64,16 @@ pub fn inputs(features: &Features<'_>) -> [f32; INPUTS] {
     numbers.map(|number| number as f32)
 }
 
+/// Natural logarithms of small counts: half of a payment's logarithms are of these.
+static LOGS: LazyLock<[f64; 256]> =
+    LazyLock::new(|| std::array::from_fn(|count| libm::log(count.max(1) as f64)));
+
 /// Natural logarithm; counts include the payment itself, so none is zero.
 fn log_of_count(count: u64) -> f64 {
-    libm::log(count.max(1) as f64)
+    let small = usize::try_from(count)
+        .ok()
+        .and_then(|count| LOGS.get(count));
+    small.copied().unwrap_or_else(|| libm::log(count as f64))
 }
 
 /// Natural logarithm; a refund or a zero counts as the smallest coin.
@@ -116,6 +125,14 @@ mod tests {
             countries_2h: u64::MAX,
         };
         assert!(inputs(&nothing).iter().all(|input| input.is_finite()));
+    }
+
+    #[test]
+    fn small_and_large_counts_have_their_logarithm() {
+        for count in [0, 1, 2, 255, 256, 257, 1 << 40] {
+            let expected = libm::log(count.max(1) as f64);
+            assert_eq!(log_of_count(count).to_bits(), expected.to_bits(), "{count}");
+        }
     }
 
     #[test]
