@@ -126,8 +126,11 @@ impl<Op: Operator> Engine<Op> {
         };
         if Self::KEYED {
             found.keys = input.fixed(engine::KEY, rows)?;
-            let is_there = |key: &[u8; 4]| (u32::from_le_bytes(*key) as usize) < key_count;
-            if !found.keys.iter().all(is_there) {
+            if found
+                .keys
+                .chunks(16)
+                .any(|keys| highest(keys) as usize >= key_count)
+            {
                 return Err(input.malformed(engine::KEY, "a key that does not exist"));
             }
         }
@@ -242,6 +245,14 @@ impl<Op: Operator> Engine<Op> {
             .extend_from_slice(reject.reason().as_bytes());
         rejects.ends.push(rejects.reasons.len() as u32);
     }
+}
+
+/// The highest of a few keys. In a sandbox each turn of a loop looks at the clock; this one is
+/// unrolled.
+#[inline]
+fn highest(keys: &[[u8; 4]]) -> u32 {
+    let keys = keys.iter().map(|key| u32::from_le_bytes(*key));
+    keys.fold(0, u32::max)
 }
 
 /// The key of a row.

@@ -36,18 +36,38 @@ pub struct Value<T> {
     bytes: Vec<u8>,
     /// Where each key's value lies, if widths vary.
     spans: Vec<Span>,
+    /// The keys whose value changed, in the order of their first change.
+    changed: Vec<u32>,
+    /// Whether any of them was cleared.
+    cleared: bool,
     key: usize,
     before: Before,
     of: PhantomData<fn() -> T>,
 }
 
 /// What the current row found, kept from its first change on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Before {
     kept: bool,
     flags: u8,
     span: Span,
-    bytes: Vec<u8>,
+    /// A value of at most that width; `long` holds others.
+    short: [u8; SHORT],
+    long: Vec<u8>,
+}
+
+/// Values up to this width are kept without a look through a pointer.
+const SHORT: usize = 64;
+
+impl Before {
+    /// The place of a value of that width.
+    #[inline]
+    fn place(&mut self, width: usize) -> &mut [u8] {
+        match width <= SHORT {
+            true => &mut self.short[..width],
+            false => &mut self.long[..width],
+        }
+    }
 }
 
 impl<T: State> Value<T> {
@@ -98,7 +118,7 @@ impl<T: State> Value<T> {
     #[inline]
     pub fn set(&mut self, value: T) {
         self.keep();
-        self.flags[self.key] = PRESENT | CHANGED;
+        self.mark(PRESENT | CHANGED);
         match T::WIDTH {
             Some(width) => {
                 let start = self.key * width;
@@ -121,7 +141,8 @@ impl<T: State> Value<T> {
     /// ```
     pub fn clear(&mut self) {
         self.keep();
-        self.flags[self.key] = CHANGED;
+        self.mark(CHANGED);
+        self.cleared = true;
     }
 
     /// Changes the value of the current key, from the type's default if it has none, and returns
@@ -154,7 +175,9 @@ impl<T: State> Value<T> {
         match T::WIDTH {
             Some(width) => {
                 let start = self.key * width;
-                self.before.bytes[..width].copy_from_slice(&self.bytes[start..start + width]);
+                self.before
+                    .place(width)
+                    .copy_from_slice(&self.bytes[start..start + width]);
             }
             None => self.before.span = self.spans[self.key],
         }
@@ -173,12 +196,12 @@ impl<T: State> Value<T> {
         }
     }
 
-    /// The keys whose value changed.
-    fn changed(&self) -> impl Iterator<Item = usize> + Clone {
-        let flags = self.flags.iter().enumerate();
-        flags
-            .filter(|(_, flags)| **flags & CHANGED != 0)
-            .map(|(key, _)| key)
+    /// Sets the flags of the current key, which changes by this.
+    #[inline]
+    fn mark(&mut self, flags: u8) {
+        if std::mem::replace(&mut self.flags[self.key], flags) & CHANGED == 0 {
+            self.changed.push(self.key as u32);
+        }
     }
 }
 
@@ -196,14 +219,19 @@ impl<T: State> Handle for Value<T> {
 
     fn create(options: &HandleOptions) -> Self {
         let before = Before {
-            bytes: vec![0; T::WIDTH.unwrap_or(0)],
-            ..Before::default()
+            kept: false,
+            flags: 0,
+            span: (0, 0),
+            short: [0; SHORT],
+            long: vec![0; T::WIDTH.filter(|width| *width > SHORT).unwrap_or(0)],
         };
         Self {
             options: *options,
             flags: Vec::new(),
             bytes: Vec::new(),
             spans: Vec::new(),
+            changed: Vec::new(),
+            cleared: false,
             key: 0,
             before,
             of: PhantomData,
@@ -215,6 +243,8 @@ impl<T: State> Handle for Value<T> {
         self.flags.clear();
         self.bytes.clear();
         self.spans.clear();
+        self.changed.clear();
+        self.cleared = false;
         if section.rows() == 0 {
             // A state that no key has need not be sent.
             self.flags.resize(keys, 0);
@@ -245,28 +275,77 @@ impl<T: State> Handle for Value<T> {
             return;
         }
         self.flags[self.key] = self.before.flags;
+        if self.before.flags & CHANGED == 0 {
+            // Only the current key can be the last that changed first.
+            self.changed.pop();
+        }
         match T::WIDTH {
             Some(width) => {
                 let start = self.key * width;
-                self.bytes[start..start + width].copy_from_slice(&self.before.bytes[..width]);
+                self.bytes[start..start + width].copy_from_slice(self.before.place(width));
             }
             None => self.spans[self.key] = self.before.span,
         }
     }
 
     fn put<P: Put>(&self, put: &mut P) {
-        let count = self.changed().count();
+        let count = self.changed.len();
         if count == 0 {
             return;
         }
         put.section(group::STATE_CHANGES, self.options.ordinal, count);
-        column::put_u32s(put, 0, kind::VALUES, self.changed().map(|key| key as u32));
-        let is_present = |key: usize| self.flags[key] & PRESENT != 0;
-        column::put_validity(put, 1, self.changed().map(is_present));
-        let values = self.changed().map(|key| match is_present(key) {
+        // Where every key has changed, which is common, they lie in order already.
+        let all = count == self.flags.len();
+        if all {
+            put.buffer(0, kind::VALUES, count * 4, |out| {
+                for (key, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                    *out = (key as u32).to_le_bytes();
+                }
+            });
+        } else {
+            put.copy(0, kind::VALUES, bytemuck::cast_slice(&self.changed));
+        }
+        match (T::WIDTH, all) {
+            (Some(_), true) => {
+                self.put_validity(0..count, put);
+                put.copy(1, kind::VALUES, &self.bytes);
+            }
+            (Some(width), false) => {
+                self.put_validity(self.keys(), put);
+                put.buffer(1, kind::VALUES, count * width, |out| {
+                    for (key, out) in self.keys().zip(out.chunks_exact_mut(width.max(1))) {
+                        out.copy_from_slice(self.bytes_of(key));
+                    }
+                });
+            }
+            (None, true) => self.put_varying(0..count, put),
+            (None, false) => self.put_varying(self.keys(), put),
+        }
+    }
+}
+
+impl<T: State> Value<T> {
+    /// The keys whose value changed.
+    fn keys(&self) -> impl Iterator<Item = usize> + Clone {
+        self.changed.iter().map(|key| *key as usize)
+    }
+
+    fn is_present(&self, key: usize) -> bool {
+        self.flags[key] & PRESENT != 0
+    }
+
+    fn put_validity<P: Put>(&self, keys: impl Iterator<Item = usize> + Clone, put: &mut P) {
+        if self.cleared {
+            column::put_validity(put, 1, keys.map(|key| self.is_present(key)));
+        }
+    }
+
+    fn put_varying<P: Put>(&self, keys: impl Iterator<Item = usize> + Clone, put: &mut P) {
+        self.put_validity(keys.clone(), put);
+        let values = keys.map(|key| match self.is_present(key) {
             true => self.bytes_of(key),
             false => &[],
         });
-        column::put_values(put, 1, T::WIDTH, values);
+        column::put_values(put, 1, None, values);
     }
 }
