@@ -1,7 +1,9 @@
 //! The wasmill runtime: it does what `wasmill-core` decides.
 
 pub mod clock;
+pub mod connector;
 pub mod exchange;
+pub mod format;
 pub mod spawn;
 pub mod task;
 pub mod wasm;

@@ -19,6 +19,10 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// Row `i` is `bytes[spans[i].0 .. spans[i].1]`.
     pub spans: Vec<(u32, u32)>,
+    /// The split's header row, where its format has one; it is not counted as a row.
+    pub header: Bytes,
+    /// Rows that are longer than their source allows, with their length in bytes: `bytes` holds only their start.
+    pub oversized: Vec<(u32, u64)>,
 }
 
 impl Chunk {

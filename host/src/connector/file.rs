@@ -1,0 +1,267 @@
+//! Files and standard input as splits: plain, gzip or zstd, listed or matched, finished or growing.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read, Seek},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use flate2::read::MultiGzDecoder;
+use wasmill_core::pipeline::document::{self, Compression};
+
+use super::{
+    ConnectorError, SplitReader, Waiter,
+    reader::{Input, RowReader},
+};
+
+pub use super::reader::RowOptions;
+
+/// The files of a source, found again and again: a file is one split.
+#[derive(Debug)]
+pub struct FileSource {
+    paths: Vec<String>,
+    compression: Compression,
+    follow: bool,
+    known: BTreeSet<PathBuf>,
+}
+
+/// A file to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSplit {
+    /// Its number within the source: files count from 0 as they are found.
+    pub split: u32,
+    /// Where it is; this is also the split's name.
+    pub path: PathBuf,
+}
+
+impl FileSource {
+    /// The files of paths, folders (each file in it whose name does not start with a dot) and globs such as
+    /// `in/*.jsonl.gz`; relative ones start at `folder`.
+    pub fn new(source: &document::FileSource, folder: &Path) -> Self {
+        let full = |path| folder.join(path).to_string_lossy().into_owned();
+        Self {
+            paths: source.path.iter().map(full).collect(),
+            compression: source.compression,
+            follow: source.follow,
+            known: BTreeSet::new(),
+        }
+    }
+
+    /// The files that are new since the last call: those of a glob or folder by name, lists in their order.
+    pub fn discover(&mut self) -> Result<Vec<FileSplit>, ConnectorError> {
+        let mut splits = Vec::new();
+        for path in &self.paths {
+            let found = find(path)?;
+            if found.is_empty() && !self.follow {
+                return Err(ConnectorError::NoMatch {
+                    pattern: path.clone(),
+                });
+            }
+            for path in found {
+                let split = self.known.len() as u32;
+                if self.known.insert(path.clone()) {
+                    splits.push(FileSplit { split, path });
+                }
+            }
+        }
+        Ok(splits)
+    }
+
+    /// Opens a file. With a waiter its reader waits for more rows at the end, until the waiter says to stop; packed
+    /// files are read once.
+    pub fn open(
+        &self,
+        split: &FileSplit,
+        options: RowOptions,
+        waiter: Option<Box<dyn Waiter>>,
+    ) -> Result<Box<dyn SplitReader>, ConnectorError> {
+        let path = split.path.clone();
+        let read_error = |source| ConnectorError::Read {
+            path: path.clone(),
+            source,
+        };
+        let file = File::open(&path).map_err(read_error)?;
+        let name: Arc<str> = path.to_string_lossy().into();
+        let input: Box<dyn Read + Send> = match self.packing(&path) {
+            Compression::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(
+                1 << 17,
+                file,
+            ))),
+            Compression::Zstd => Box::new(zstd::Decoder::new(file).map_err(read_error)?),
+            Compression::Auto | Compression::None => {
+                let input = PlainFile {
+                    file,
+                    path: path.clone(),
+                };
+                return Ok(Box::new(RowReader::new(
+                    input,
+                    options,
+                    split.split,
+                    name,
+                    waiter,
+                )));
+            }
+        };
+        let input = PackedFile { input, path };
+        Ok(Box::new(RowReader::new(
+            input,
+            options,
+            split.split,
+            name,
+            None,
+        )))
+    }
+
+    fn packing(&self, path: &Path) -> Compression {
+        let end = path.extension().and_then(|end| end.to_str());
+        match (self.compression, end) {
+            (Compression::Auto, Some("gz")) => Compression::Gzip,
+            (Compression::Auto, Some("zst" | "zstd")) => Compression::Zstd,
+            (declared, _) => declared,
+        }
+    }
+}
+
+/// Opens standard input as split 0.
+pub fn open_stdin(options: RowOptions) -> Box<dyn SplitReader> {
+    Box::new(RowReader::new(
+        Handle(io::stdin()),
+        options,
+        0,
+        "stdin".into(),
+        None,
+    ))
+}
+
+/// The files that a path, folder or glob means.
+fn find(path: &str) -> Result<Vec<PathBuf>, ConnectorError> {
+    let literal = Path::new(path);
+    if literal.is_dir() {
+        return folder(literal);
+    }
+    if literal.exists() {
+        return Ok(vec![literal.into()]);
+    }
+    let matches = glob::glob(path).map_err(|error| ConnectorError::Pattern {
+        pattern: path.into(),
+        reason: error.msg.into(),
+    })?;
+    let mut files = Vec::new();
+    for found in matches {
+        let found = found.map_err(|error| ConnectorError::Read {
+            path: error.path().into(),
+            source: error.into(),
+        })?;
+        if found.is_file() {
+            files.push(found);
+        }
+    }
+    Ok(files)
+}
+
+fn folder(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
+    let error = |source| ConnectorError::Read {
+        path: path.into(),
+        source,
+    };
+    let mut files = Vec::new();
+    for entry in path.read_dir().map_err(error)? {
+        let entry = entry.map_err(error)?;
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && entry.path().is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A file as it stands on the disk.
+struct PlainFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl Input for PlainFile {
+    fn read(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        read_once(&self.file, into, bytes_max)
+    }
+
+    fn check(&mut self) -> Result<(), ConnectorError> {
+        let at = self
+            .file
+            .stream_position()
+            .map_err(|error| self.error(error));
+        // A pipe has no position, and cannot shrink.
+        let Ok(at) = at else { return Ok(()) };
+        let metadata = self.file.metadata().map_err(|error| self.error(error))?;
+        if metadata.is_file() && metadata.len() < at {
+            return Err(ConnectorError::Shrunk {
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn error(&self, source: io::Error) -> ConnectorError {
+        ConnectorError::Read {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// A compressed file.
+struct PackedFile {
+    input: Box<dyn Read + Send>,
+    path: PathBuf,
+}
+
+impl Input for PackedFile {
+    fn read(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        self.input.by_ref().take(bytes_max as u64).read_to_end(into)
+    }
+
+    fn error(&self, source: io::Error) -> ConnectorError {
+        ConnectorError::Read {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// An open handle that gives what there is: standard input.
+struct Handle<F>(F);
+
+impl<F: AsFd + Send> Input for Handle<F> {
+    fn read(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        read_once(&self.0, into, bytes_max)
+    }
+
+    fn error(&self, source: io::Error) -> ConnectorError {
+        ConnectorError::Read {
+            path: "stdin".into(),
+            source,
+        }
+    }
+}
+
+/// One read into the vector's spare room, which need not be zeroed for it.
+fn read_once(from: impl AsFd, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+    debug_assert!(
+        into.capacity() - into.len() >= bytes_max,
+        "the reader has made room"
+    );
+    loop {
+        match rustix::io::read(&from, rustix::buffer::spare_capacity(into)) {
+            Err(rustix::io::Errno::INTR) => (),
+            other => return Ok(other?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

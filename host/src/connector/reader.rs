@@ -1,0 +1,230 @@
+//! From bytes to chunks of whole rows.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use wasmill_core::lineage::Chunk;
+
+use super::{ConnectorError, SplitReader, Waiter};
+use crate::format::framing::Framing;
+
+/// The length in bytes of the longest row that a source accepts, unless its options say otherwise.
+pub const ROW_BYTES_MAX: usize = 1 << 20;
+
+/// How much is kept of a row that is too long: enough to recognise it.
+const KEPT_BYTES: usize = 1024;
+
+/// Chunks index their bytes with 32 bits.
+const CHUNK_BYTES_MAX: usize = 64 << 20;
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// Where the bytes come from.
+pub(super) trait Input: Send {
+    /// Appends up to `bytes_max` bytes; zero means that there are none now.
+    fn read(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize>;
+
+    /// Checks that the input is still the one that was opened; called where nothing new was read.
+    fn check(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    /// The error's words for this input.
+    fn error(&self, source: io::Error) -> ConnectorError;
+}
+
+/// How rows are cut out of an input.
+#[derive(Debug, Clone, Copy)]
+pub struct RowOptions {
+    /// Where rows end.
+    pub framing: Framing,
+    /// Rows longer than this are refused.
+    pub row_bytes_max: usize,
+}
+
+impl RowOptions {
+    /// Rows of the default length.
+    pub fn new(framing: Framing) -> Self {
+        Self {
+            framing,
+            row_bytes_max: ROW_BYTES_MAX,
+        }
+    }
+}
+
+/// Reads an input row by row; only whole rows leave it.
+pub(super) struct RowReader<I> {
+    input: I,
+    options: RowOptions,
+    /// Present where the input may grow.
+    waiter: Option<Box<dyn Waiter>>,
+    split: u32,
+    split_name: Arc<str>,
+    next_offset: u64,
+    /// The start of a row whose end was not read yet.
+    partial: Vec<u8>,
+    /// How many bytes of the partial row were dropped, once it is too long.
+    dropped: Option<u64>,
+    header: Option<Bytes>,
+    started: bool,
+    ended: bool,
+}
+
+impl<I: Input> RowReader<I> {
+    pub(super) fn new(
+        input: I,
+        options: RowOptions,
+        split: u32,
+        split_name: Arc<str>,
+        waiter: Option<Box<dyn Waiter>>,
+    ) -> Self {
+        Self {
+            input,
+            options,
+            waiter,
+            split,
+            split_name,
+            next_offset: 0,
+            partial: Vec::new(),
+            dropped: None,
+            header: None,
+            started: false,
+            ended: false,
+        }
+    }
+
+    /// Reads once; the bytes are the partial row and what was read behind it.
+    fn fill(&mut self, bytes_max: usize) -> Result<Vec<u8>, ConnectorError> {
+        let mut bytes = std::mem::take(&mut self.partial);
+        loop {
+            bytes.reserve(bytes_max);
+            let read = self.input.read(&mut bytes, bytes_max);
+            if read.map_err(|error| self.input.error(error))? > 0 {
+                // The start of a byte order mark says nothing yet.
+                if self.started || bytes.len() >= BOM.len() || !BOM.starts_with(&bytes) {
+                    break;
+                }
+                continue;
+            }
+            self.input.check()?;
+            if !self.waiter.as_mut().is_some_and(|waiter| waiter.wait()) {
+                self.ended = true;
+                break;
+            }
+        }
+        if !std::mem::replace(&mut self.started, true) && bytes.starts_with(BOM) {
+            bytes.drain(..BOM.len());
+        }
+        Ok(bytes)
+    }
+
+    /// Cuts the bytes into rows; what is left over waits for more.
+    fn chunk(&mut self, bytes: Vec<u8>) -> Chunk {
+        let mut chunk = Chunk {
+            split: self.split,
+            split_name: Arc::clone(&self.split_name),
+            ..Chunk::default()
+        };
+        // A followed file that is stopped may end within a row: that row is not complete.
+        let last = self.ended && self.waiter.is_none();
+        let start = self.resume(&bytes, last, &mut chunk);
+        let skipped = chunk.spans.len();
+        let consumed = self
+            .options
+            .framing
+            .cut(&bytes[start..], last, &mut chunk.spans);
+        for (begin, end) in &mut chunk.spans[skipped..] {
+            (*begin, *end) = (*begin + start as u32, *end + start as u32);
+        }
+        self.shorten(skipped, &mut chunk);
+        self.keep(&bytes[start + consumed..]);
+        chunk.bytes = bytes.into();
+        self.take_header(&mut chunk);
+        chunk.first_offset = self.next_offset;
+        self.next_offset += chunk.spans.len() as u64;
+        chunk
+    }
+
+    /// Ends the row that is too long, if there is one; returns where the next row starts.
+    fn resume(&mut self, bytes: &[u8], last: bool, chunk: &mut Chunk) -> usize {
+        let Some(dropped) = self.dropped else {
+            return 0;
+        };
+        let kept = KEPT_BYTES.min(bytes.len());
+        let rest = &bytes[kept..];
+        let end = memchr::memchr(b'\n', rest);
+        if end.is_none() && !last {
+            return bytes.len();
+        }
+        let len = end.unwrap_or(rest.len());
+        chunk.spans.push((0, kept as u32));
+        chunk.oversized.push((0, dropped + (kept + len) as u64));
+        self.dropped = None;
+        kept + len + usize::from(end.is_some())
+    }
+
+    /// Cuts complete rows that are too long to what is kept of them.
+    fn shorten(&self, from: usize, chunk: &mut Chunk) {
+        for (row, (start, end)) in chunk.spans.iter_mut().enumerate().skip(from) {
+            let len = *end - *start;
+            if len as usize > self.options.row_bytes_max {
+                chunk.oversized.push((row as u32, u64::from(len)));
+                *end = *start + len.min(KEPT_BYTES as u32);
+            }
+        }
+    }
+
+    /// Keeps the start of a row for the next read.
+    fn keep(&mut self, rest: &[u8]) {
+        match &mut self.dropped {
+            // Still within the row that is too long: `resume` left nothing.
+            Some(_) => (),
+            None if rest.len() > self.options.row_bytes_max.max(KEPT_BYTES) => {
+                self.dropped = Some((rest.len() - KEPT_BYTES) as u64);
+                self.partial = rest[..KEPT_BYTES].to_vec();
+            }
+            None => self.partial = rest.to_vec(),
+        }
+    }
+
+    fn take_header(&mut self, chunk: &mut Chunk) {
+        if !self.options.framing.has_header() {
+            return;
+        }
+        if self.header.is_none() && !chunk.spans.is_empty() {
+            let (start, end) = chunk.spans.remove(0);
+            self.header = Some(Bytes::copy_from_slice(
+                &chunk.bytes[start as usize..end as usize],
+            ));
+            chunk.oversized.retain(|(row, _)| *row > 0);
+            chunk.oversized.iter_mut().for_each(|(row, _)| *row -= 1);
+        }
+        chunk.header = self.header.clone().unwrap_or_default();
+    }
+}
+
+impl<I: Input> SplitReader for RowReader<I> {
+    fn next_chunk(&mut self, bytes_max: usize) -> Result<Option<Chunk>, ConnectorError> {
+        let bytes_max = bytes_max.clamp(1, CHUNK_BYTES_MAX);
+        while !self.ended {
+            let bytes = self.fill(bytes_max)?;
+            if let Some(dropped) = &mut self.dropped
+                && !self.ended
+                && memchr::memchr(b'\n', &bytes[KEPT_BYTES..]).is_none()
+            {
+                *dropped += (bytes.len() - KEPT_BYTES) as u64;
+                self.partial = bytes;
+                self.partial.truncate(KEPT_BYTES);
+                continue;
+            }
+            let chunk = self.chunk(bytes);
+            if !chunk.spans.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests;

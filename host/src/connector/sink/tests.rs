@@ -1,0 +1,53 @@
+use wasmill_core::{
+    lineage::{Ancestor, Lineage},
+    pipeline::document::{EncodeCsv, EncodeJson},
+};
+
+use super::*;
+use crate::format::testing;
+
+/// Rows of two columns.
+fn batch(text: &str) -> Batch {
+    let rows = testing::json_rows(&[("n", "u64"), ("s", "string?")], text);
+    let len = rows.num_rows();
+    Batch::new(
+        rows,
+        Lineage::whole(Ancestor::Chunk(Default::default()), len),
+    )
+}
+
+#[test]
+fn a_file_holds_every_row_once_it_is_flushed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("new/folder/out");
+    let rows = batch("{\"n\":1,\"s\":\"a\"}\n{\"n\":2,\"s\":null}");
+    let check = |format: &EncodeSpec, expected: &str| {
+        let metadata = Metadata::new(&rows.rows.schema(), &[], "job");
+        let mut sink = TextSink::file(&path, format, metadata).expect("the file can be made");
+        sink.write(&rows).expect("written");
+        sink.write(&rows.slice(1, 1)).expect("written");
+        sink.close().expect("written");
+        let text = std::fs::read_to_string(&path).expect("the file is there");
+        assert_eq!(text, expected);
+    };
+    check(
+        &EncodeSpec::Json(EncodeJson::default()),
+        "{\"n\":1,\"s\":\"a\"}\n{\"n\":2,\"s\":null}\n{\"n\":2,\"s\":null}\n",
+    );
+    check(&EncodeSpec::Csv(EncodeCsv::default()), "n,s\n1,a\n2,\n2,\n");
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let metadata = Metadata::new(&batch("").rows.schema(), &[], "job");
+    let format = EncodeSpec::Json(EncodeJson::default());
+    let error = TextSink::file(folder.path(), &format, metadata)
+        .err()
+        .expect("a folder is no file");
+    assert!(
+        error
+            .to_string()
+            .contains(&folder.path().display().to_string())
+    );
+}

@@ -1,0 +1,191 @@
+//! Rows back into text: JSON lines and CSV.
+
+mod csv;
+mod json;
+mod metadata;
+
+use arrow_array::{
+    Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray,
+    StructArray,
+    cast::AsArray,
+    types::{
+        Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+        Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    },
+};
+use arrow_schema::{DataType, SchemaRef};
+use wasmill_core::pipeline::{EncodeSpec, document::TimestampStyle};
+
+use super::FormatError;
+
+pub use csv::CsvEncoder;
+pub use json::JsonEncoder;
+pub use metadata::{Metadata, row_id};
+
+/// Turns rows into text.
+#[derive(Debug)]
+pub enum Encoder {
+    /// A JSON object a line.
+    Json(JsonEncoder),
+    /// Comma-separated values, a record a line.
+    Csv(CsvEncoder),
+}
+
+impl Encoder {
+    /// An encoder for rows of this schema.
+    pub fn new(schema: &SchemaRef, spec: &EncodeSpec) -> Self {
+        match spec {
+            EncodeSpec::Json(options) => Self::Json(JsonEncoder::new(schema, options.clone())),
+            EncodeSpec::Csv(options) => Self::Csv(CsvEncoder::new(schema, options)),
+        }
+    }
+
+    /// Appends what stands before the first row.
+    pub fn start(&self, out: &mut Vec<u8>) {
+        if let Self::Csv(encoder) = self {
+            encoder.header(out);
+        }
+    }
+
+    /// Appends every row.
+    pub fn encode(&self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        match self {
+            Self::Json(encoder) => encoder.encode(rows, out),
+            Self::Csv(encoder) => encoder.encode(rows, out),
+        }
+    }
+}
+
+/// The columns of some rows.
+pub(crate) fn view(rows: &RecordBatch) -> Result<Vec<Viewed<'_>>, FormatError> {
+    let columns = rows.columns().iter();
+    columns.map(|column| Viewed::new(column.as_ref())).collect()
+}
+
+/// A column, its type known, so that a row costs one match a value.
+pub(crate) enum View<'a> {
+    Bool(&'a BooleanArray),
+    I8(&'a [i8]),
+    I16(&'a [i16]),
+    I32(&'a [i32]),
+    I64(&'a [i64]),
+    U8(&'a [u8]),
+    U16(&'a [u16]),
+    U32(&'a [u32]),
+    U64(&'a [u64]),
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+    Decimal(&'a [i128], u32),
+    Date(&'a [i32]),
+    Timestamp(&'a [i64]),
+    Text(&'a StringArray),
+    Octets(&'a BinaryArray),
+    Fixed(&'a FixedSizeBinaryArray),
+    List(&'a ListArray, Box<Viewed<'a>>),
+    Struct(Vec<(Vec<u8>, Viewed<'a>)>),
+}
+
+/// A column's values with their nulls.
+pub(crate) struct Viewed<'a> {
+    pub(crate) array: &'a dyn Array,
+    pub(crate) view: View<'a>,
+}
+
+impl<'a> Viewed<'a> {
+    fn new(array: &'a dyn Array) -> Result<Self, FormatError> {
+        let view = match array.data_type() {
+            DataType::Boolean => View::Bool(array.as_boolean()),
+            DataType::Int8 => View::I8(array.as_primitive::<Int8Type>().values()),
+            DataType::Int16 => View::I16(array.as_primitive::<Int16Type>().values()),
+            DataType::Int32 => View::I32(array.as_primitive::<Int32Type>().values()),
+            DataType::Int64 => View::I64(array.as_primitive::<Int64Type>().values()),
+            DataType::UInt8 => View::U8(array.as_primitive::<UInt8Type>().values()),
+            DataType::UInt16 => View::U16(array.as_primitive::<UInt16Type>().values()),
+            DataType::UInt32 => View::U32(array.as_primitive::<UInt32Type>().values()),
+            DataType::UInt64 => View::U64(array.as_primitive::<UInt64Type>().values()),
+            DataType::Float32 => View::F32(array.as_primitive::<Float32Type>().values()),
+            DataType::Float64 => View::F64(array.as_primitive::<Float64Type>().values()),
+            DataType::Decimal128(_, scale) => View::Decimal(
+                array.as_primitive::<Decimal128Type>().values(),
+                u32::try_from(*scale).unwrap_or(0),
+            ),
+            DataType::Date32 => View::Date(array.as_primitive::<Date32Type>().values()),
+            DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, _) => {
+                View::Timestamp(array.as_primitive::<TimestampMicrosecondType>().values())
+            }
+            DataType::Utf8 => View::Text(array.as_string()),
+            DataType::Binary => View::Octets(array.as_binary()),
+            DataType::FixedSizeBinary(_) => View::Fixed(array.as_fixed_size_binary()),
+            DataType::List(_) => {
+                let list = array.as_list::<i32>();
+                View::List(list, Box::new(Viewed::new(list.values().as_ref())?))
+            }
+            DataType::Struct(_) => View::Struct(fields(array.as_struct())?),
+            other => {
+                return Err(FormatError::Type {
+                    place: "of a sink".into(),
+                    data_type: other.to_string(),
+                });
+            }
+        };
+        Ok(Self { array, view })
+    }
+}
+
+fn fields(array: &StructArray) -> Result<Vec<(Vec<u8>, Viewed<'_>)>, FormatError> {
+    array
+        .fields()
+        .iter()
+        .zip(array.columns())
+        .map(|(field, column)| Ok((json::key(field.name()), Viewed::new(column.as_ref())?)))
+        .collect()
+}
+
+/// Writes an unscaled decimal with its point.
+pub(super) fn print_decimal(value: i128, scale: u32, out: &mut Vec<u8>) {
+    let scale = scale as usize;
+    if value < 0 {
+        out.push(b'-');
+    }
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(value.unsigned_abs()).as_bytes();
+    let whole = digits.len().saturating_sub(scale);
+    out.extend_from_slice(if whole == 0 { b"0" } else { &digits[..whole] });
+    if scale > 0 {
+        out.push(b'.');
+        out.resize(out.len() + scale.saturating_sub(digits.len()), b'0');
+        out.extend_from_slice(&digits[whole..]);
+    }
+}
+
+/// Writes a time in the declared form; quoted if that is text.
+pub(super) fn print_time(micros: i64, form: TimestampStyle, quote: &[u8], out: &mut Vec<u8>) {
+    match form {
+        TimestampStyle::Rfc3339 => {
+            out.extend_from_slice(quote);
+            super::time::print_timestamp(micros, out);
+            out.extend_from_slice(quote);
+        }
+        TimestampStyle::Microseconds => print_integer(micros, out),
+        TimestampStyle::Milliseconds => print_places(micros, 3, out),
+        TimestampStyle::Seconds => print_places(micros, 6, out),
+    }
+}
+
+/// A decimal without the zeros at its end: whole units stay integers.
+fn print_places(micros: i64, scale: u32, out: &mut Vec<u8>) {
+    print_decimal(i128::from(micros), scale, out);
+    while out.last() == Some(&b'0') {
+        out.pop();
+    }
+    if out.last() == Some(&b'.') {
+        out.pop();
+    }
+}
+
+pub(super) fn print_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Columns about a row: when it happened, where it came from, who made it.
+
+use std::{io::Write, sync::Arc};
+
+use arrow_array::{
+    ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+    builder::StringBuilder,
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use wasmill_core::{
+    batch::Batch,
+    data_type,
+    lineage::{Ancestor, Cause, Derived, Lineage},
+    pipeline::document::EngineColumn,
+};
+
+/// The columns of the engine that a sink adds behind the rows' own.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    columns: Vec<EngineColumn>,
+    schema: SchemaRef,
+    job: String,
+}
+
+impl Metadata {
+    /// These columns for rows of `schema`, which belong to this job.
+    pub fn new(schema: &SchemaRef, include: &[(String, EngineColumn)], job: &str) -> Self {
+        let mut fields: Vec<Field> = schema.fields().iter().map(|f| Field::clone(f)).collect();
+        fields.extend(include.iter().map(|(name, column)| {
+            let (data_type, nullable) = match column {
+                EngineColumn::RowId => (DataType::Utf8, false),
+                EngineColumn::Offset => (DataType::UInt64, true),
+                EngineColumn::EventTime => (data_type::timestamp(), true),
+                _ => (DataType::Utf8, true),
+            };
+            Field::new(name, data_type, nullable)
+        }));
+        Self {
+            columns: include.iter().map(|(_, column)| *column).collect(),
+            schema: Arc::new(Schema::new(fields)),
+            job: job.into(),
+        }
+    }
+
+    /// The rows' columns and the added ones.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The rows with the added columns.
+    pub fn extend(&self, batch: &Batch) -> Result<RecordBatch, ArrowError> {
+        if self.columns.is_empty() {
+            return Ok(batch.rows.clone());
+        }
+        let mut columns = batch.rows.columns().to_vec();
+        columns.extend(
+            self.columns
+                .iter()
+                .map(|column| self.column(*column, batch)),
+        );
+        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+    }
+
+    fn column(&self, column: EngineColumn, batch: &Batch) -> ArrayRef {
+        let lineage = &batch.lineage;
+        let derived = |row| match lineage.origin(row) {
+            Some((Ancestor::Derived(derived), _)) => Some(&**derived),
+            _ => None,
+        };
+        let rows = 0..batch.len();
+        let texts = |text: fn(&Derived) -> &str| -> ArrayRef {
+            let text = |row| derived(row).map(text).filter(|text| !text.is_empty());
+            let texts = (0..batch.len()).map(text);
+            Arc::new(texts.collect::<StringArray>())
+        };
+        match column {
+            EngineColumn::EventTime => {
+                let time = |row: usize| batch.times.as_ref().map(|times| times[row]);
+                let times: TimestampMicrosecondArray = rows.map(time).collect();
+                Arc::new(times.with_timezone("UTC"))
+            }
+            EngineColumn::Split => {
+                let name = |row| lineage.source(row).map(|(chunk, _)| &*chunk.split_name);
+                Arc::new(rows.map(name).collect::<StringArray>())
+            }
+            EngineColumn::Offset => {
+                let offset = |row| lineage.position(row).map(|(_, offset)| offset);
+                Arc::new(rows.map(offset).collect::<UInt64Array>())
+            }
+            EngineColumn::Operator => texts(|derived| &derived.operator),
+            EngineColumn::Plugin => texts(|derived| &derived.plugin),
+            EngineColumn::RowId => self.row_ids(batch),
+        }
+    }
+
+    fn row_ids(&self, batch: &Batch) -> ArrayRef {
+        let (mut ids, mut id) = (StringBuilder::new(), Vec::new());
+        for row in 0..batch.len() {
+            id.clear();
+            row_id(&self.job, &batch.lineage, row, &mut id);
+            ids.append_value(String::from_utf8_lossy(&id));
+        }
+        Arc::new(ids.finish())
+    }
+}
+
+/// Appends a row's id: the job, the source row's split and offset, then each operator that it passed with the
+/// number of the row among those of one cause; for a timer its key, name, time and number.
+///
+/// The same input gives the same ids at any parallelism and batch size, so that a reader can drop repeats.
+pub fn row_id(job: &str, lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(job.as_bytes());
+    trail(lineage, row, out);
+}
+
+fn trail(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
+    const MEMORY: &str = "memory takes every byte";
+    match lineage.origin(row) {
+        None => out.extend_from_slice(b"/?"),
+        Some((Ancestor::Chunk(chunk), at)) => {
+            let offset = chunk.first_offset + u64::from(at);
+            write!(out, "/{}:{offset}", chunk.split).expect(MEMORY);
+        }
+        Some((Ancestor::Derived(derived), at)) => match &derived.causes[at as usize] {
+            Cause::Row { row, ordinal } => {
+                trail(&derived.parent, *row as usize, out);
+                write!(out, "/{}.{ordinal}", derived.operator).expect(MEMORY);
+            }
+            Cause::Timer(timer) => {
+                out.push(b'/');
+                for byte in &timer.key {
+                    write!(out, "{byte:02x}").expect(MEMORY);
+                }
+                write!(
+                    out,
+                    "@{}@{}/{}.{}",
+                    timer.name, timer.time, derived.operator, timer.ordinal
+                )
+                .expect(MEMORY);
+            }
+        },
+    }
+}

@@ -1,0 +1,107 @@
+//! JSON: one object a row, only the declared fields, straight into columns.
+
+mod cursor;
+mod reader;
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use wasmill_core::{
+    lineage::Chunk,
+    pipeline::{
+        Format,
+        document::{DuplicateFields, UnknownFields},
+    },
+};
+
+use super::{Decoded, FormatError, Rows, column::Column, layout::Layout, scalar::Rules};
+use reader::Reader;
+
+/// Reads JSON objects into the declared columns.
+#[derive(Debug)]
+pub struct JsonDecoder {
+    layout: Layout,
+    columns: Vec<Column>,
+    /// For each node that is an object: which of its fields stand in the current one.
+    seen: Vec<Vec<bool>>,
+    policy: Policy,
+}
+
+/// The options as the reader needs them.
+#[derive(Debug)]
+struct Policy {
+    duplicates: DuplicateFields,
+    unknown: UnknownFields,
+    rules: Rules,
+}
+
+impl JsonDecoder {
+    /// A decoder for the columns and options of a format.
+    pub fn new(format: &Format) -> Result<Self, FormatError> {
+        let layout = Layout::new(&format.columns, format.timestamp)?;
+        let policy = Policy {
+            duplicates: format.duplicate_fields,
+            unknown: format.unknown_fields,
+            rules: Rules::new(format, false)?,
+        };
+        let mut decoder = Self {
+            columns: layout.columns(),
+            seen: reader::seen(&layout),
+            layout,
+            policy,
+        };
+        decoder.check_defaults()?;
+        Ok(decoder)
+    }
+
+    /// The columns of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.layout.schema
+    }
+
+    /// The rows of a chunk.
+    pub fn decode(&mut self, chunk: &Arc<Chunk>) -> Result<Decoded, FormatError> {
+        for column in &mut self.columns {
+            column.reserve(chunk.spans.len());
+        }
+        let mut rows = Rows::new(chunk);
+        while let Some((row, text)) = rows.next() {
+            let done = text.and_then(|text| self.reader(text).record());
+            if done.is_err() {
+                self.layout.truncate(0, rows.kept_rows(), &mut self.columns);
+            }
+            rows.done(row, done);
+        }
+        let batch = self.layout.finish(rows.kept_rows(), &mut self.columns)?;
+        Ok(rows.into_decoded(batch))
+    }
+
+    fn reader<'a>(&'a mut self, text: &'a [u8]) -> Reader<'a> {
+        Reader::new(
+            text,
+            &self.layout,
+            &mut self.columns,
+            &mut self.seen,
+            &self.policy,
+        )
+    }
+
+    /// Reads every default once, so that a wrong one is found before the first row.
+    fn check_defaults(&mut self) -> Result<(), FormatError> {
+        for root in self.layout.roots.clone() {
+            let Some(default) = self.layout.nodes[root].default.clone() else {
+                continue;
+            };
+            let checked = self.reader(&default).whole_value(root);
+            self.layout.truncate(root, 0, &mut self.columns);
+            checked.map_err(|reason| FormatError::Default {
+                column: self.layout.nodes[root].place.clone(),
+                reason,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
