@@ -399,3 +399,8 @@ impl<T: Encode + ?Sized> Encode for &T {
         (**self).encode(sink);
     }
 }
+
+/// No key column at all.
+impl Encode for () {
+    fn encode(&self, _sink: &mut impl Sink) {}
+}

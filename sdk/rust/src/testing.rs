@@ -2,6 +2,8 @@
 
 mod batch;
 mod store;
+#[cfg(test)]
+mod vectors;
 
 use crate::buffer::{Batch, CAUSE_TIMER, group, kind};
 use crate::engine::Engine;
@@ -173,14 +175,24 @@ impl<Op: Operator> Harness<Op> {
         }
     }
 
-    /// Sends these rows as one batch.
+    /// Sends these rows as one batch, or says why the batch faults.
     pub fn try_push(&mut self, rows: &[Op::Input<'_>]) -> Result<Effects<Op>, Fault> {
+        self.push_with_clocks(rows, None)
+    }
+
+    /// Sends these rows as one batch, with a clock for each and one at the end.
+    #[doc(hidden)]
+    pub fn push_with_clocks(
+        &mut self,
+        rows: &[Op::Input<'_>],
+        clocks: Option<(&[i64], i64)>,
+    ) -> Result<Effects<Op>, Fault> {
         let shapes = <Op::Input<'static> as Input<'static>>::shapes();
         let mut columns = crate::rows::Rows::new(&shapes);
         for row in rows {
             row.append(&mut columns);
         }
-        self.send(&columns)
+        self.send(&columns, clocks)
     }
 
     /// Moves the event-time clock on, and fires the timers whose time is over then.
@@ -249,8 +261,19 @@ impl<Op: Operator> Harness<Op> {
         self.last.as_ref()
     }
 
-    fn send(&mut self, rows: &crate::rows::Rows) -> Result<Effects<Op>, Fault> {
-        let batch = self.batch(rows);
+    fn send(
+        &mut self,
+        rows: &crate::rows::Rows,
+        clocks: Option<(&[i64], i64)>,
+    ) -> Result<Effects<Op>, Fault> {
+        let clocks = match clocks {
+            None => self.clocks_of(rows),
+            Some((clocks, clock)) => {
+                self.clock = clock;
+                clocks.to_vec()
+            }
+        };
+        let batch = self.batch(rows, &clocks);
         let imports = Box::new(MiniHost(Rc::clone(&self.store)));
         let outer = host::swap(Some(imports));
         let answer = self.engine.process(rows.len() as u32, &batch.0, &batch.1);
@@ -340,21 +363,26 @@ impl Imports for MiniHost {
 }
 
 impl<Op: Operator> Harness<Op> {
-    /// Lays out a batch of these rows, with everything that rides with them.
-    fn batch(&mut self, rows: &crate::rows::Rows) -> Buffers {
+    /// The clock of each row: the latest event time so far.
+    fn clocks_of(&mut self, rows: &crate::rows::Rows) -> Vec<i64> {
         let mut clocks = Vec::with_capacity(rows.len());
         for row in 0..rows.len() {
             let time = rows.times().get(row).copied().unwrap_or(i64::MIN);
             self.clock = self.clock.max(time);
             clocks.push(self.clock);
         }
+        clocks
+    }
+
+    /// Lays out a batch of these rows, with everything that rides with them.
+    fn batch(&mut self, rows: &crate::rows::Rows, clocks: &[i64]) -> Buffers {
         let mut store = self.store.borrow_mut();
         let keys = store.take_in(rows, &self.key_by);
         store.wake(self.clock, self.now);
         let layout = batch::InputBatch {
             rows,
             keys: &keys,
-            clocks: &clocks,
+            clocks,
             clock: self.clock,
             now: self.now,
             store: &store,

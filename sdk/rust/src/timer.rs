@@ -183,7 +183,10 @@ impl TimerQueue {
         }
     }
 
-    /// The key's first timer whose time is over at `clock`, with its cause; it is fired by this.
+    /// The key's first timer that is due at `clock`, with its cause; it is fired by this.
+    ///
+    /// An event timer is due when the clock has passed it: rows of its own time still come before
+    /// it. The machine's clock stands for no rows, so that a processing timer is due at its time.
     pub(crate) fn fire(
         &mut self,
         key: usize,
@@ -192,7 +195,8 @@ impl TimerQueue {
     ) -> Option<(u32, Timestamp, u32)> {
         let head = self.heads[usize::from(processing)][key];
         let Node { at, timer, next } = *self.nodes.get(head as usize)?;
-        if at >= clock && clock != i64::MAX {
+        let is_due = if processing { at <= clock } else { at < clock };
+        if !is_due {
             return None;
         }
         self.heads[usize::from(processing)][key] = next;

@@ -155,8 +155,10 @@ impl Store {
     pub(super) fn wake(&mut self, clock: i64, now: i64) {
         for id in 0..self.keys.len() {
             let is_due = self.keys[id].timers.iter().any(|(at, timer)| {
-                let processing = self.timer_specs[*timer as usize].processing;
-                *at < if processing { now } else { clock } || clock == i64::MAX
+                match self.timer_specs[*timer as usize].processing {
+                    true => *at <= now,
+                    false => *at < clock,
+                }
             });
             if is_due {
                 self.batch_key(id);
