@@ -4,14 +4,11 @@ use crate::Complaint;
 use crate::code::{follows, tokens};
 use syn::visit::Visit;
 
-/// Words that an item or a file is not named with, and what to say instead.
-const WORDS: &[(&str, &str)] = &[
-    ("util", "the noun of what it does"),
-    ("utils", "the noun of what it does"),
-    ("helper", "the noun of what it does"),
-    ("helpers", "the noun of what it does"),
-    ("misc", "the noun of what it does"),
-    ("common", "the noun of what it does"),
+/// Names that say nothing: name an item or a file after the noun of what it does.
+const VAGUE: &[&str] = &["util", "utils", "helper", "helpers", "misc", "common"];
+
+/// Another project's words within a name, and what to say instead.
+const FOREIGN: &[(&str, &str)] = &[
     ("shard", "key group, split or partition"),
     ("topology", "pipeline or plan"),
     ("udf", "plugin"),
@@ -44,8 +41,11 @@ pub(crate) fn check_names(path: &str, text: &str) -> Vec<Complaint> {
     }
     let mut complaints = Vec::new();
     for (name, line) in names.0 {
+        if VAGUE.contains(&name.to_lowercase().as_str()) {
+            complaints.push(Complaint::at(path, line, format!("`{name}` says nothing")));
+        }
         for word in split(&name) {
-            if let Some((_, instead)) = WORDS.iter().find(|(unwanted, _)| *unwanted == word) {
+            if let Some((_, instead)) = FOREIGN.iter().find(|(unwanted, _)| *unwanted == word) {
                 let message = format!("`{name}`: not `{word}` but {instead}");
                 complaints.push(Complaint::at(path, line, message));
             }
@@ -179,7 +179,7 @@ mod tests {
         }
         assert_eq!(check_names("host/src/wasm/helpers.rs", "").len(), 1);
         assert_eq!(check_names("host/src/wasm/mod.rs", "").len(), 1);
-        assert!(check_names("host/src/task.rs", "struct Factor; fn commonly() {}").is_empty());
+        assert!(check_names("host/src/task.rs", "struct Factor; fn common_task() {}").is_empty());
     }
 
     #[test]

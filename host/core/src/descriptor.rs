@@ -1,4 +1,5 @@
-//! What a plugin says about itself (`docs/formats/descriptor.md`), checked: the document comes from a stranger.
+//! What a plugin says about itself (`docs/formats/descriptor.md`), checked: the document comes from
+//! a stranger.
 
 mod document;
 

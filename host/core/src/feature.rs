@@ -1,7 +1,8 @@
 //! Declared features: rolling aggregates of a key's rows that the engine computes as of each row.
 //!
-//! A feature of a row covers the row itself and those rows of its key before it, in the operator's order, that lie in
-//! the window: the times in (t - over, t], or the last `rows` rows. Null values are left out.
+//! A feature of a row covers the row itself and those rows of its key before it, in the operator's
+//! order, that lie in the window: the times in (t - over, t], or the last `rows` rows. Null values
+//! are left out.
 
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ pub const ROWS_MAX_LIMIT: u32 = 10_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FeatureSpec {
-    /// How many rows: `rows`, or the name of a column whose values that are not null are counted. Type `u64`.
+    /// How many rows: `rows`, or the name of a column whose values that are not null are counted.
+    /// Type `u64`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<String>,
     /// The sum of a column: `i64`, `u64`, `f64`, or `decimal(38,s)` of a decimal.
@@ -45,8 +47,8 @@ pub struct FeatureSpec {
     /// How many different values a column has, `u64`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distinct: Option<String>,
-    /// The exponentially weighted mean of a column, `f64`. A value of age `a` weighs `exp(-a / over)`; with `rows: n`,
-    /// each row moves the mean by `2 / (n + 1)` of its distance.
+    /// The exponentially weighted mean of a column, `f64`. A value of age `a` weighs `exp(-a /
+    /// over)`; with `rows: n`, each row moves the mean by `2 / (n + 1)` of its distance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ewma: Option<String>,
     /// The window as a duration of event time.
@@ -56,11 +58,13 @@ pub struct FeatureSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub rows: Option<u32>,
-    /// The most rows a key may have in the window, 10,000 if not given; one more fails the operator, by name.
+    /// The most rows a key may have in the window, 10,000 if not given; one more fails the
+    /// operator, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub rows_max: Option<u32>,
-    /// Rows are kept as one tile for each such stretch of time: less memory, edges as coarse as this.
+    /// Rows are kept as one tile for each such stretch of time: less memory, edges as coarse as
+    /// this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub granularity: Option<DurationText>,
 }

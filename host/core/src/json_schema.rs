@@ -1,11 +1,12 @@
-//! A small JSON Schema (2020-12): enough to check documents and operators' configurations, with the place of
-//! each mistake and the nearest right word.
+//! A small JSON Schema (2020-12): enough to check documents and operators' configurations, with the
+//! place of each mistake and the nearest right word.
 //!
-//! Understood are `type`, `enum`, `const`, `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`,
+//! Understood are `type`, `enum`, `const`, `minimum`, `maximum`, `exclusiveMinimum`,
+//! `exclusiveMaximum`,
 //! `minLength`, `maxLength`, `items`, `minItems`, `maxItems`, `properties`, `required`,
-//! `additionalProperties`, `anyOf`, `oneOf` (as `anyOf`), `allOf`, `default`, `format` (only ours) and
-//! local `$ref`. Annotations are ignored. Any other keyword is refused when the schema is read, so that nothing
-//! passes because a check was silently left out.
+//! `additionalProperties`, `anyOf`, `oneOf` (as `anyOf`), `allOf`, `default`, `format` (only ours)
+//! and local `$ref`. Annotations are ignored. Any other keyword is refused when the schema is read,
+//! so that nothing passes because a check was silently left out.
 
 mod check;
 mod compile;
@@ -100,7 +101,8 @@ impl Schema {
         compile::compile(json)
     }
 
-    /// Everything in a document that the schema does not allow, in the document's order; none if it fits.
+    /// Everything in a document that the schema does not allow, in the document's order; none if it
+    /// fits.
     pub fn check(&self, node: &Node) -> Vec<Mistake> {
         check::check(self, node)
     }

@@ -1,7 +1,8 @@
-//! The pipeline: what the user asks for, from the text to a logical graph that is known to be sound.
+//! The pipeline: what the user asks for, from the text to a logical graph that is known to be
+//! sound.
 //!
-//! [`parse`] reads a document (docs/pipeline.md), [`Written::validate`] binds it to its plugins. Nothing after
-//! that knows the text: other fronts make the same [`Pipeline`].
+//! [`parse`] reads a document (docs/pipeline.md), [`Written::validate`] binds it to its plugins.
+//! Nothing after that knows the text: other fronts make the same [`Pipeline`].
 
 pub mod document;
 
@@ -95,7 +96,8 @@ pub enum Producer {
     SourceLate(SourceId),
     /// An output of an operator.
     Output(OperatorId, usize),
-    /// Rows that an operator with `order: event-time` left out because they came behind the watermark.
+    /// Rows that an operator with `order: event-time` left out because they came behind the
+    /// watermark.
     OperatorLate(OperatorId),
     /// Rows that failed and go to this sink.
     DeadLetters(SinkId),

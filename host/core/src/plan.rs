@@ -1,8 +1,9 @@
 //! From a logical graph to tasks and edges.
 //!
-//! Rows cross an edge only where they must: to meet those of the same key, to meet those of another task, or to reach
-//! a sink. Whatever else can happen in the task of its producer happens there. All operators that group the same
-//! streams by the same columns in the same order share one task behind one exchange, however many they are.
+//! Rows cross an edge only where they must: to meet those of the same key, to meet those of another
+//! task, or to reach a sink. Whatever else can happen in the task of its producer happens there.
+//! All operators that group the same streams by the same columns in the same order share one task
+//! behind one exchange, however many they are.
 
 mod build;
 mod columns;
@@ -156,7 +157,8 @@ pub enum Partition {
     Rebalance,
 }
 
-/// Turns a sound graph into tasks and edges; `parallelism` is cut to 1 to 128, the number of key groups.
+/// Turns a sound graph into tasks and edges; `parallelism` is cut to 1 to 128, the number of key
+/// groups.
 pub fn plan(pipeline: &Pipeline, parallelism: usize) -> Plan {
     let parallelism = parallelism.clamp(1, usize::from(KEY_GROUPS_DEFAULT));
     let mut plan = build::build(pipeline, parallelism, KEY_GROUPS_DEFAULT);

@@ -1,9 +1,11 @@
 //! The nearest right word for a wrong one.
 
-/// Longer words are not compared: the cost grows with the product of the lengths, and names may come from strangers.
+/// Longer words are not compared: the cost grows with the product of the lengths, and names may
+/// come from strangers.
 const CHARS_MAX: usize = 128;
 
-/// The candidate that `word` most likely means: at most a third of its letters differ. Ties go to the first.
+/// The candidate that `word` most likely means: at most a third of its letters differ. Ties go to
+/// the first.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let len = word.chars().count();
     if len > CHARS_MAX {

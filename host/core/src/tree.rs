@@ -1,4 +1,5 @@
-//! Documents as trees whose every node knows its place, so that each mistake can be shown where it stands.
+//! Documents as trees whose every node knows its place, so that each mistake can be shown where it
+//! stands.
 
 mod yaml;
 
@@ -110,8 +111,8 @@ impl Node {
         Some(node)
     }
 
-    /// The place that a path leads to: of a list or mapping that is an entry, its key's, else the value's own. Where the
-    /// path leads nowhere, the place of the last node on it.
+    /// The place that a path leads to: of a list or mapping that is an entry, its key's, else the
+    /// value's own. Where the path leads nowhere, the place of the last node on it.
     pub fn locate(&self, path: &Path) -> Position {
         let (mut node, mut position) = (self, self.position);
         for step in &path.0 {

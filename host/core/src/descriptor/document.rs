@@ -157,7 +157,8 @@ struct TimerDocument {
     time: TimeDomain,
 }
 
-/// A feature with the name of its column among its fields; flattening would let unknown fields pass.
+/// A feature with the name of its column among its fields; flattening would let unknown fields
+/// pass.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 struct NamedFeature(#[schemars(schema_with = "named_feature")] (String, FeatureSpec));

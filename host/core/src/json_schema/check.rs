@@ -105,7 +105,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Of several alternatives, those of the value's own type are meant; the one with the fewest mistakes speaks.
+    /// Of several alternatives, those of the value's own type are meant; the one with the fewest
+    /// mistakes speaks.
     fn any(&mut self, rules: &[usize], node: &Node, path: &Path, depth: usize) -> Vec<Mistake> {
         let mut least: Option<Vec<Mistake>> = None;
         let mut allowed = Vec::new();

@@ -1,4 +1,5 @@
-//! Reads a schema into rules. Schemas come from plugins, so their size is bounded and references may loop.
+//! Reads a schema into rules. Schemas come from plugins, so their size is bounded and references
+//! may loop.
 
 use std::collections::HashMap;
 
@@ -82,7 +83,8 @@ fn refuse<T>(path: &str, message: impl Into<String>) -> Result<T, SchemaError> {
 }
 
 impl<'a> Compiler<'a> {
-    /// The index of the rule for the schema at `path`; its number is given out first, since it may refer to itself.
+    /// The index of the rule for the schema at `path`; its number is given out first, since it may
+    /// refer to itself.
     fn rule(&mut self, json: &'a Json, path: String, depth: usize) -> Result<usize, SchemaError> {
         if let Some(index) = self.by_pointer.get(&path) {
             return Ok(*index);

@@ -1,5 +1,5 @@
-//! The pipeline document as it is written; `wasmill schema` prints its JSON Schema from these types, and the same schema
-//! checks every document, so the two cannot differ.
+//! The pipeline document as it is written; `wasmill schema` prints its JSON Schema from these
+//! types, and the same schema checks every document, so the two cannot differ.
 
 mod format;
 mod generator;
@@ -74,7 +74,8 @@ pub struct SourceDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FileSource {
-    /// A path or a pattern such as `in/*.jsonl`, or a list of them, relative to the document's folder.
+    /// A path or a pattern such as `in/*.jsonl`, or a list of them, relative to the document's
+    /// folder.
     pub path: OneOrMore,
     /// How the files are compressed; `auto` judges by the name's end.
     #[serde(default)]
@@ -131,10 +132,11 @@ impl OneOrMore {
 pub struct EventTimeDocument {
     /// A column of type `timestamp` that is never null.
     pub column: String,
-    /// How much older than the newest row of its split a row may be without being late; `0s` if not given.
-    pub out_of_orderness: Option<DurationText>,
-    /// A split that stays silent for so long (by the clock on the wall) no longer holds the others back; never if not
+    /// How much older than the newest row of its split a row may be without being late; `0s` if not
     /// given.
+    pub out_of_orderness: Option<DurationText>,
+    /// A split that stays silent for so long (by the clock on the wall) no longer holds the others
+    /// back; never if not given.
     pub idle_after: Option<DurationText>,
 }
 
@@ -154,8 +156,8 @@ pub enum OnError {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OperatorDocument {
-    /// The stream it reads, a list of streams (their union), or a mapping from the plugin's input names to
-    /// streams.
+    /// The stream it reads, a list of streams (their union), or a mapping from the plugin's input
+    /// names to streams.
     pub input: InputDocument,
     /// Columns that rows are grouped by.
     #[serde(default)]

@@ -18,7 +18,8 @@ pub struct Operator {
     pub inputs: Vec<InputBinding>,
     /// The key columns, by name; empty if it has no key.
     pub key_by: Vec<String>,
-    /// The features that the engine computes for it: those of the pipeline and those that the plugin brings.
+    /// The features that the engine computes for it: those of the pipeline and those that the
+    /// plugin brings.
     pub features: Vec<Feature>,
     /// The plugin as the document names it.
     pub plugin: String,
@@ -45,7 +46,8 @@ pub struct Operator {
 pub struct OperatorPolicy {
     /// To the row.
     pub on_error: Policy,
-    /// How many rows may fail before the job does, and among how many rows of a subtask (none: over the whole run).
+    /// How many rows may fail before the job does, and among how many rows of a subtask (none: over
+    /// the whole run).
     pub budget: Option<(u64, Option<u64>)>,
 }
 
@@ -134,7 +136,8 @@ pub struct InputBinding {
     pub columns: Vec<ColumnBinding>,
     /// The key columns of this stream, in the order of `key-by`.
     pub key_columns: Vec<usize>,
-    /// A binding for each of the descriptor's `keys`, in its order; their origins are columns of the stream.
+    /// A binding for each of the descriptor's `keys`, in its order; their origins are columns of
+    /// the stream.
     pub keys: Vec<ColumnBinding>,
 }
 
@@ -143,7 +146,8 @@ pub struct InputBinding {
 pub struct ColumnBinding {
     /// Where its values are.
     pub origin: ColumnOrigin,
-    /// The name and type that the plugin declares; the values are widened to it where the origin is narrower.
+    /// The name and type that the plugin declares; the values are widened to it where the origin is
+    /// narrower.
     pub to: Field,
     /// Whether the origin has another type.
     pub widened: bool,

@@ -19,7 +19,8 @@ pub struct Sink {
     pub name: String,
     /// What it writes to.
     pub kind: SinkKind,
-    /// The streams it takes, all with the same columns; one dead-letter stream if the document gives no `input`.
+    /// The streams it takes, all with the same columns; one dead-letter stream if the document
+    /// gives no `input`.
     pub inputs: Vec<StreamId>,
     /// Columns of the engine that are added, by name.
     pub include: Vec<(String, EngineColumn)>,

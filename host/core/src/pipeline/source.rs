@@ -95,7 +95,8 @@ pub struct ColumnSpec {
 pub struct EventTime {
     /// The position of a column of type `timestamp` without nulls.
     pub column: usize,
-    /// How much older than the newest row of its split a row may be without being late, in microseconds.
+    /// How much older than the newest row of its split a row may be without being late, in
+    /// microseconds.
     pub out_of_orderness_us: i64,
     /// A split that is silent for so long no longer holds the others back, in microseconds.
     pub idle_after_us: Option<i64>,
@@ -128,8 +129,8 @@ pub struct GeneratorColumn {
 /// How a column's values are computed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GeneratorValue {
-    /// A number: the counter, for `f64` times the scale, for a decimal in its smallest unit, for a timestamp in
-    /// microseconds; integers wrap.
+    /// A number: the counter, for `f64` times the scale, for a decimal in its smallest unit, for a
+    /// timestamp in microseconds; integers wrap.
     Number(Counter, f64),
     /// The same value in every row, as the column's type reads it.
     Constant(serde_json::Value),

@@ -211,7 +211,8 @@ fn document(choices: &[Choice], sinks: &[(prop::sample::Index, bool)]) -> String
         let mut names: Vec<&str> = names.into_iter().map(String::as_str).collect();
         names.sort_unstable();
         names.dedup();
-        // Only `account: u32` of the sources and `account: u64` of operators differ, and a key's types must not.
+        // Only `account: u32` of the sources and `account: u64` of operators differ, and a key's
+        // types must not.
         let is_source = |name: &str| name.starts_with("transactions") || name == "other";
         let first = is_source(names[0]);
         names.retain(|name| is_source(name) == first);

@@ -1,5 +1,5 @@
-//! Reads YAML 1.2, and so JSON, into a tree. Documents are small and may be hostile: size, depth and
-//! the growth through aliases are bounded.
+//! Reads YAML 1.2, and so JSON, into a tree. Documents are small and may be hostile: size, depth
+//! and the growth through aliases are bounded.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

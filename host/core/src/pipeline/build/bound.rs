@@ -94,7 +94,8 @@ impl Builder<'_> {
         }
     }
 
-    /// The streams of an operator, each with the number of the input it feeds; none if one is unknown.
+    /// The streams of an operator, each with the number of the input it feeds; none if one is
+    /// unknown.
     fn inputs(
         &mut self,
         path: &Path,

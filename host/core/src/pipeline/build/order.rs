@@ -6,7 +6,8 @@ use super::Builder;
 use crate::pipeline::document::InputDocument;
 use crate::tree::Path;
 
-/// The names of the operators, producers first; those of a cycle are left out, with the mistake noted.
+/// The names of the operators, producers first; those of a cycle are left out, with the mistake
+/// noted.
 pub(super) fn order(builder: &mut Builder<'_>) -> Vec<String> {
     let operators = &builder.document.operators;
     let mut ordered: Vec<String> = Vec::new();

@@ -4,7 +4,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a source's bytes become rows: one of `json`, `csv` and `raw`, each with its columns, and options.
+/// How a source's bytes become rows: one of `json`, `csv` and `raw`, each with its columns, and
+/// options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DecodeFormat {
@@ -49,8 +50,8 @@ pub struct ColumnDocument {
     #[serde(rename = "type")]
     #[schemars(extend("format" = "wasmill-type"))]
     pub data_type: String,
-    /// Where the value stands, if not under the column's name: `card.number`, or a list of field names. In CSV the
-    /// header's name.
+    /// Where the value stands, if not under the column's name: `card.number`, or a list of field
+    /// names. In CSV the header's name.
     pub path: Option<FieldPath>,
     /// How text or a number becomes a timestamp.
     pub timestamp: Option<TimestampStyle>,

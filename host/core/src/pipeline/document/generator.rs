@@ -62,8 +62,9 @@ pub struct GeneratorColumnDocument {
     pub text: Option<String>,
     /// Timestamps at even distances.
     pub time: Option<GeneratorTime>,
-    /// The type of a number, `u64` if not given: an integer, `f64`, `decimal(p,s)` (the number counts its smallest
-    /// unit) or `timestamp` (the number counts microseconds). Of a constant: what it is read as.
+    /// The type of a number, `u64` if not given: an integer, `f64`, `decimal(p,s)` (the number
+    /// counts its smallest unit) or `timestamp` (the number counts microseconds). Of a constant:
+    /// what it is read as.
     #[serde(rename = "type")]
     #[schemars(extend("format" = "wasmill-type"))]
     pub data_type: Option<String>,
