@@ -22,11 +22,7 @@ pub(crate) fn check(path: &str, text: &str) -> Vec<Complaint> {
     let mut complaints = check_lines(path, text);
     complaints.extend(check_file(path, text));
     if let Ok(file) = syn::parse_file(text) {
-        let tests = if is_test_file(path) {
-            vec![1..=text.lines().count()]
-        } else {
-            test_lines(text)
-        };
+        let tests = tests_of(path, text);
         let mut functions = Functions {
             path,
             text,
@@ -39,25 +35,30 @@ pub(crate) fn check(path: &str, text: &str) -> Vec<Complaint> {
     complaints
 }
 
-/// No line is longer than a page is wide.
+/// No line is longer than a page is wide. The text of a test's case may be.
 pub(crate) fn check_lines(path: &str, text: &str) -> Vec<Complaint> {
-    // A hidden line of an example is for the compiler, not for a reader.
-    let is_hidden = |line: &str| line.trim_start().starts_with("/// #");
-    let long =
-        |(_, line): &(usize, &str)| line.chars().count() > LINE_CHARS_MAX && !is_hidden(line);
-    let complain = |(at, line): (usize, &str)| {
+    let tests = tests_of(path, text);
+    let mut complaints = Vec::new();
+    for (at, line) in text.lines().enumerate() {
         let count = line.chars().count();
-        Complaint::at(
-            path,
-            at + 1,
-            format!("{count} characters, at most {LINE_CHARS_MAX}"),
-        )
-    };
-    text.lines()
-        .enumerate()
-        .filter(long)
-        .map(complain)
-        .collect()
+        let is_case = line.contains('"') && tests.iter().any(|lines| lines.contains(&(at + 1)));
+        // A hidden line of an example is for the compiler, not for a reader.
+        let is_hidden = line.trim_start().starts_with("/// #");
+        if count > LINE_CHARS_MAX && !is_case && !is_hidden {
+            let message = format!("{count} characters, at most {LINE_CHARS_MAX}");
+            complaints.push(Complaint::at(path, at + 1, message));
+        }
+    }
+    complaints
+}
+
+/// The lines of a file that are tests.
+fn tests_of(path: &str, text: &str) -> Vec<RangeInclusive<usize>> {
+    if is_test_file(path) {
+        std::iter::once(1..=text.lines().count()).collect()
+    } else {
+        test_lines(text)
+    }
 }
 
 fn check_file(path: &str, text: &str) -> Option<Complaint> {

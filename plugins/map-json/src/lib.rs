@@ -1,7 +1,7 @@
 //! Takes the fields out of JSON texts and makes columns of them.
 //!
-//! A source reads JSON faster and better than this; the plugin is for JSON inside a column, and shows
-//! how a row is refused.
+//! A source reads JSON faster and better than this; the plugin is for JSON inside a column, and
+//! shows how a row is refused.
 //!
 //! * Configuration: none.
 //! * State: none.

@@ -3,8 +3,8 @@
 //! * Configuration: `size`, the length of a window, a minute by default.
 //! * State: `open`, the windows of a key that are not over yet.
 //! * Timers: `close`, at the end of each open window.
-//! * Guarantees: a window is emitted once, when the key's clock has passed its end; a row that comes
-//!   later is refused. The counts do not depend on how rows fall into batches.
+//! * Guarantees: a window is emitted once, when the key's clock has passed its end; a row that
+//!   comes later is refused. The counts do not depend on how rows fall into batches.
 
 use std::time::Duration;
 use wasmill_sdk::prelude::*;

@@ -112,7 +112,7 @@ fn read_leaf(
             numbers::<TimestampMicrosecondType>(cursor, column, data_type, rows, nulls)?
         }
         DataType::Decimal128(precision, _) => {
-            decimals(cursor, column, data_type, *precision, rows, nulls)?
+            decimals(cursor, column, (data_type, *precision), rows, nulls)?
         }
         DataType::FixedSizeBinary(width) => octets(cursor, column, *width, rows, nulls)?,
         DataType::Utf8 => {
@@ -152,8 +152,7 @@ fn numbers<T: ArrowPrimitiveType>(
 fn decimals(
     cursor: &mut Cursor<'_, '_>,
     column: u32,
-    data_type: &DataType,
-    precision: u8,
+    (data_type, precision): (&DataType, u8),
     rows: usize,
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef, DecodeError> {

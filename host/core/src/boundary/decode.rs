@@ -1,5 +1,7 @@
 //! Reads what a guest gave back.
 
+mod check;
+
 use std::collections::HashSet;
 
 use arrow_array::RecordBatch;
@@ -7,7 +9,7 @@ use arrow_buffer::ScalarBuffer;
 use arrow_schema::SchemaRef;
 
 use super::{
-    CAUSE_TIMER, Group, Kind, array, column,
+    Group, Kind, array, column,
     directory::{Cursor, DecodeError, Directory, Section, SectionName, group},
     effects::{
         Effects, OutputRows, Rejects, StateChanges, TimerAction, TimerChange, Values, is_set,
@@ -15,6 +17,7 @@ use super::{
     layout::{Layout, StateKind, StateLayout, ValueType},
     section, validate,
 };
+use check::{check_below, check_causes, check_entries, check_keys};
 
 /// What the call was about: the guest may speak of nothing else.
 #[derive(Debug, Clone, Copy, Default)]
@@ -343,27 +346,6 @@ fn engine_column<T: bytemuck::Pod + arrow_buffer::ArrowNativeType>(
     Ok(Some(values.to_vec().into()))
 }
 
-fn check_causes(
-    cursor: &Cursor<'_, '_>,
-    causes: &[u32],
-    question: &Question<'_>,
-    timers: &[TimerChange],
-) -> Result<(), DecodeError> {
-    let is_fired = |cause: u32| {
-        let change = timers.get((cause & !CAUSE_TIMER) as usize);
-        cause & CAUSE_TIMER != 0 && change.is_some_and(|c| c.action == TimerAction::Fired)
-    };
-    let is_known = |cause: &u32| *cause < question.rows || is_fired(*cause);
-    match causes.iter().position(|cause| !is_known(cause)) {
-        None => Ok(()),
-        Some(row) => Err(cursor.wrong_row(
-            column::CAUSE,
-            row,
-            &format!("{:#x} is neither a row nor a firing", causes[row]),
-        )),
-    }
-}
-
 fn rejects<'a>(
     mut cursor: Cursor<'_, 'a>,
     question: &Question<'_>,
@@ -444,10 +426,11 @@ fn values<'a>(
     may_be_absent: bool,
 ) -> Result<Values<'a>, DecodeError> {
     let validity = cursor.validity(column, rows)?;
-    if validity.is_some() && !may_be_absent {
-        if let Some(row) = (0..rows).find(|row| !is_set(validity, *row)) {
-            return Err(cursor.wrong_row(column, row, "the value is missing"));
-        }
+    if validity.is_some()
+        && !may_be_absent
+        && let Some(row) = (0..rows).find(|row| !is_set(validity, *row))
+    {
+        return Err(cursor.wrong_row(column, row, "the value is missing"));
     }
     let values = match value_type.width {
         Some(width) => {
@@ -476,61 +459,4 @@ fn values<'a>(
         }
     }
     Ok(values)
-}
-
-fn check_below(
-    cursor: &Cursor<'_, '_>,
-    column: u32,
-    indexes: &[u32],
-    end: u32,
-    what: &str,
-) -> Result<(), DecodeError> {
-    // The maximum of a column is one vectorised pass; only the error looks for the row.
-    match indexes.iter().max() {
-        Some(most) if *most >= end => {
-            let row = indexes.iter().position(|i| *i >= end).unwrap_or_default();
-            let reason = format!("{what} {} is out of range: there are {end}", indexes[row]);
-            Err(cursor.wrong_row(column, row, &reason))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Checks that key indexes are in range and that none stands twice.
-fn check_keys(
-    cursor: &Cursor<'_, '_>,
-    keys: &[u32],
-    end: u32,
-    seen: &mut Vec<u64>,
-) -> Result<(), DecodeError> {
-    check_below(cursor, 0, keys, end, "key index")?;
-    // SDKs return changes in key order as a rule: then nothing needs to be remembered.
-    if keys.windows(2).all(|two| two[0] < two[1]) {
-        return Ok(());
-    }
-    seen.clear();
-    seen.resize((end as usize).div_ceil(64), 0);
-    for (row, key) in keys.iter().enumerate() {
-        let (word, bit) = (*key as usize / 64, 1 << (key % 64));
-        if seen[word] & bit != 0 {
-            return Err(cursor.wrong_row(0, row, &format!("key index {key} stands twice")));
-        }
-        seen[word] |= bit;
-    }
-    Ok(())
-}
-
-/// Checks that no entry of a map is changed twice.
-fn check_entries(
-    cursor: &Cursor<'_, '_>,
-    keys: &[u32],
-    entries: &Values<'_>,
-) -> Result<(), DecodeError> {
-    let mut seen = HashSet::with_capacity(keys.len());
-    for (row, key) in keys.iter().enumerate() {
-        if !seen.insert((*key, entries.get(row))) {
-            return Err(cursor.wrong_row(0, row, "the entry is changed twice"));
-        }
-    }
-    Ok(())
 }

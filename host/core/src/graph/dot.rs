@@ -4,7 +4,8 @@ use super::Drawing;
 
 pub(super) fn render(drawing: &Drawing) -> String {
     let mut dot = format!(
-        "digraph pipeline {{\n  label={};\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n",
+        "digraph pipeline {{\n  label={};\n  rankdir=LR;\n  \
+         node [shape=box, fontname=\"sans-serif\"];\n",
         quote(&drawing.title)
     );
     for (index, node) in drawing.nodes.iter().enumerate() {

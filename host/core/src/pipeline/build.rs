@@ -265,7 +265,9 @@ impl<'a> Builder<'a> {
         names.sort_unstable();
         let hint = match name.split_once('.') {
             Some((_, "late")) if self.by_name.contains_key(producer) => {
-                Some("only sources with `event-time` and operators with `order: event-time` have late rows".into())
+                let hint = "only sources with `event-time` and operators with `order: event-time` \
+                            have late rows";
+                Some(hint.into())
             }
             _ => spelling::hint(name, names),
         };

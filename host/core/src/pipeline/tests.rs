@@ -119,6 +119,7 @@ fn json_is_the_same_document() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn every_mistake_has_its_place_and_the_nearest_word() {
     check(
         "input: transactions",

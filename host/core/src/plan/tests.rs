@@ -11,6 +11,7 @@ fn sound(text: &str) -> Pipeline {
 }
 
 /// What must hold for every plan.
+#[expect(clippy::too_many_lines, reason = "one promise after the other")]
 fn check(pipeline: &Pipeline, plan: &Plan) {
     let mut available: HashMap<TaskId, HashSet<StreamId>> = HashMap::new();
     let mut seen = HashSet::new();
@@ -259,7 +260,8 @@ proptest! {
     #[test]
     fn every_plan_holds_together(
         choices in prop::collection::vec(
-            (prop::collection::vec(any::<prop::sample::Index>(), 1..3), any::<bool>(), any::<bool>(),
+            (prop::collection::vec(any::<prop::sample::Index>(), 1..3), any::<bool>(),
+             any::<bool>(),
                 any::<bool>(), any::<bool>()),
             1..12,
         ),

@@ -1,5 +1,5 @@
-//! An operator on single records, built from the WIT alone: it turns a word into capitals, counts the
-//! words of each key and refuses empty ones. The word `fault` faults the call, `trap` traps.
+//! An operator on single records, built from the WIT alone: it turns a word into capitals, counts
+//! the words of each key and refuses empty ones. The word `fault` faults the call, `trap` traps.
 
 wit_bindgen::generate!({
     path: "../../../wit",

@@ -76,17 +76,20 @@ proptest! {
     #[test]
     fn floats_cross_bit_by_bit(bits in prop::collection::vec(any::<u64>(), 1..20)) {
         let field = data_type::parse_field("f", "f64").expect("a type");
-        let values = arrow_array::Float64Array::from_iter_values(bits.iter().map(|b| f64::from_bits(*b)));
+        let values = bits.iter().map(|b| f64::from_bits(*b));
+        let values = arrow_array::Float64Array::from_iter_values(values);
         let mut encoder = Encoder::new();
         encoder.begin(Group::Output, 0, bits.len() as u32);
         encoder.array(&mut 0, &field, &values).expect("fits");
         encoder.copy(column::CAUSE, Kind::Values, &vec![0u32; bits.len()]);
-        let layout = Layout { outputs: vec![Arc::new(Schema::new(vec![field]))], ..Layout::default() };
+        let outputs = vec![Arc::new(Schema::new(vec![field]))];
+        let layout = Layout { outputs, ..Layout::default() };
         let (directory, arena) = encoder.finish().expect("small");
         let mut decoder = Decoder::new();
         let effects = decoder.decode(&layout, &question(), directory, arena);
         let effects = effects.map_err(|e| TestCaseError::fail(e.to_string()))?;
-        let read = effects.outputs[0].rows.column(0).as_primitive::<arrow_array::types::Float64Type>();
+        let read = effects.outputs[0].rows.column(0);
+        let read = read.as_primitive::<arrow_array::types::Float64Type>();
         let read: Vec<u64> = read.values().iter().map(|f| f.to_bits()).collect();
         prop_assert_eq!(read, bits);
     }

@@ -79,7 +79,8 @@ pub(super) fn array(field: &Field, rows: usize, seed: &mut u64) -> ArrayRef {
             let data = data
                 .data_type(other.clone())
                 .len(rows)
-                .buffers(vec![Buffer::from(bytes)])
+                // A copy: a vector of bytes is aligned to one.
+                .buffers(vec![Buffer::from_slice_ref(&bytes)])
                 .nulls(nulls);
             make_array(data.build().expect("a valid array"))
         }

@@ -19,6 +19,7 @@ fn refuse(part: &str, directory: &[u32], arena: &[u64]) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn malformed_directories_are_refused() {
     let output = section(Group::Output, 1);
     let cause = [output, column::CAUSE, 2, 0, 4];
