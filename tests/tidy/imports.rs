@@ -8,7 +8,7 @@ use crate::code::{Token, follows, is_test_file, shipped_tokens, tokens};
 /// file and the folder beside it.
 const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["host/src/wasm"]),
-    ("rusqlite", &["host/src/connector/sqlite", "tests"]),
+    ("rusqlite", &["host/src/connector/sink/sqlite", "tests"]),
     ("rdkafka", &["host/src/connector/kafka"]),
     ("rocksdb", &["host/src/state/rocksdb"]),
     ("axum", &["host/src/api"]),
