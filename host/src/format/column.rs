@@ -121,6 +121,14 @@ impl Column {
         }
     }
 
+    /// Counts an object whose fields were pushed into their own columns.
+    pub(crate) fn push_object(&mut self) {
+        self.mark_valid();
+        if let Values::Object(len) = &mut self.values {
+            *len += 1;
+        }
+    }
+
     /// Pushes null (and a filler value).
     pub(crate) fn push_null(&mut self) {
         let len = self.len();

@@ -2,6 +2,7 @@
 
 mod cursor;
 mod reader;
+mod template;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use wasmill_core::{
 
 use super::{Decoded, FormatError, Rows, column::Column, layout::Layout, scalar::Rules};
 use reader::Reader;
+use template::Templates;
 
 /// Reads JSON objects into the declared columns.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub struct JsonDecoder {
     /// For each node that is an object: which of its fields stand in the current one.
     seen: Vec<Vec<bool>>,
     policy: Policy,
+    templates: Templates,
 }
 
 /// The options as the reader needs them.
@@ -49,6 +52,7 @@ impl JsonDecoder {
             seen: reader::seen(&layout),
             layout,
             policy,
+            templates: Templates::default(),
         };
         decoder.check_defaults()?;
         Ok(decoder)
@@ -66,7 +70,7 @@ impl JsonDecoder {
         }
         let mut rows = Rows::new(chunk);
         while let Some((row, text)) = rows.next() {
-            let done = text.and_then(|text| self.reader(text).record());
+            let done = text.and_then(|text| self.record(text, rows.kept_rows()));
             if done.is_err() {
                 self.layout.truncate(0, rows.kept_rows(), &mut self.columns);
             }
@@ -74,6 +78,23 @@ impl JsonDecoder {
         }
         let batch = self.layout.finish(rows.kept_rows(), &mut self.columns)?;
         Ok(rows.into_decoded(batch))
+    }
+
+    /// One record into the columns, which have `len` rows.
+    fn record(&mut self, text: &[u8], len: usize) -> Result<(), String> {
+        let mut reader = Reader::new(
+            text,
+            &self.layout,
+            &mut self.columns,
+            &mut self.seen,
+            &self.policy,
+        );
+        if self.templates.follow(&mut reader, len) {
+            return Ok(());
+        }
+        reader.record()?;
+        self.templates.learn(&self.layout, text);
+        Ok(())
     }
 
     fn reader<'a>(&'a mut self, text: &'a [u8]) -> Reader<'a> {

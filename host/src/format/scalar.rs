@@ -49,6 +49,11 @@ impl Rules {
             loose,
         })
     }
+
+    /// The zone of times without offset.
+    pub(crate) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
 }
 
 impl Kind {

@@ -16,9 +16,9 @@ use crate::format::{
 pub(super) struct Reader<'a> {
     pub(super) cursor: Cursor<'a>,
     layout: &'a Layout,
-    columns: &'a mut [Column],
+    pub(super) columns: &'a mut [Column],
     seen: &'a mut [Vec<bool>],
-    policy: &'a Policy,
+    pub(super) policy: &'a Policy,
 }
 
 /// Room to note, for each object of the layout, which fields were seen.
@@ -55,6 +55,12 @@ impl<'a> Reader<'a> {
         }
         self.members(0)?;
         self.end()
+    }
+
+    /// Forgets what was read of the record; `len` rows were read before it.
+    pub(super) fn restart(&mut self, len: usize) {
+        self.layout.truncate(0, len, self.columns);
+        self.cursor.at = 0;
     }
 
     /// The text as the value of one node.
@@ -100,10 +106,7 @@ impl<'a> Reader<'a> {
                 self.missing(*child)?;
             }
         }
-        self.columns[owner].mark_valid();
-        if let Values::Object(len) = &mut self.columns[owner].values {
-            *len += 1;
-        }
+        self.columns[owner].push_object();
         Ok(())
     }
 
@@ -218,9 +221,7 @@ impl<'a> Reader<'a> {
             for child in children {
                 self.missing(*child)?;
             }
-            if let Values::Object(len) = &mut self.columns[node].values {
-                *len += 1;
-            }
+            self.columns[node].push_object();
             return Ok(());
         }
         if let Some(default) = &this.default {

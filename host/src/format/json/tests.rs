@@ -7,10 +7,13 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
-use wasmill_core::pipeline::{FormatKind, document::EncodeJson};
+use wasmill_core::pipeline::{
+    FormatKind,
+    document::{EncodeJson, TimestampStyle},
+};
 
 use super::*;
-use crate::format::{encode::JsonEncoder, testing};
+use crate::format::{Refused, encode::JsonEncoder, testing};
 
 fn format(columns: &[(&str, &str)]) -> Format {
     testing::format(FormatKind::Json, columns)
@@ -251,8 +254,30 @@ fn oracle_format() -> Format {
     format
 }
 
+/// Decodes each row by the full path alone, and all in one chunk, and compares: values and reasons.
+fn paths_agree<T: AsRef<[u8]> + std::fmt::Debug>(
+    format: &Format,
+    rows: &[T],
+) -> Result<(), TestCaseError> {
+    let together = decode(format, rows);
+    let (mut values, mut refused) = (Vec::new(), Vec::new());
+    for (index, row) in rows.iter().enumerate() {
+        // A new decoder has no template.
+        let alone = decode(format, std::slice::from_ref(row));
+        values.extend(lines(&alone.rows));
+        refused.extend(alone.refused.into_iter().map(|refused| Refused {
+            row: index as u32,
+            ..refused
+        }));
+    }
+    prop_assert_eq!(lines(&together.rows), values, "{:?}", rows);
+    prop_assert_eq!(together.refused, refused, "{:?}", rows);
+    Ok(())
+}
+
 /// Decodes the rows in one chunk and compares each with the oracle.
 fn agree<T: AsRef<[u8]> + std::fmt::Debug>(rows: &[T]) -> Result<(), TestCaseError> {
+    paths_agree(&oracle_format(), rows)?;
     let decoded = decode(&oracle_format(), rows);
     let mut read = vec![None; rows.len()];
     let kept = decoded
@@ -386,4 +411,114 @@ proptest! {
         }
         agree(&rows)?;
     }
+}
+
+/// Records of every type, in layouts that repeat, with values that the fast path reads and others.
+fn typed_record() -> impl Strategy<Value = String> {
+    let decimal = prop_oneof![
+        "-?(0|[1-9][0-9]{0,9})(\\.[0-9]{1,3})?",
+        "\"?[0-9]{1,12}\"?",
+        "-?[0-9]{1,3}[eE]-?[0-9]",
+        Just("null".into()),
+    ];
+    let time = prop_oneof![
+        "\"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{1,7})?(Z|\\+05:30|)\"",
+        "[0-9]{1,19}",
+    ];
+    let millis = prop_oneof![
+        "-?[0-9]{1,13}(\\.[0-9]{1,4})?",
+        "\"[0-9]{1,13}\"",
+        Just("1e3".into())
+    ];
+    let int = prop_oneof!["-?[0-9]{1,4}", "[0-9]{1,2}(\\.0)?", Just("null".into())];
+    let float = prop_oneof![
+        "-?[0-9]{1,8}\\.[0-9]{1,9}",
+        "[0-9]{1,20}",
+        "\"NaN\"",
+        Just("1e39".into())
+    ];
+    let list = prop_oneof![
+        Just("[]".into()),
+        "\\[[0-9]{1,3}, null\\]",
+        Just("null".into()),
+        Just("[1,".into())
+    ];
+    let inner = prop_oneof![
+        "\\{\"a\":[0-9]{1,3}\\}",
+        Just("null".into()),
+        Just("{}".into()),
+        Just("{\"a\":1,\"b\":{}}".into())
+    ];
+    (0..5, decimal, time, millis, int, float, (list, inner)).prop_map(
+        |(layout, m, t, e, i, f, (l, r))| match layout {
+            0 | 1 => {
+                format!("{{\"m\":{m},\"t\":{t},\"e\":{e},\"i\":{i},\"f\":{f},\"l\":{l},\"r\":{r}}}")
+            }
+            2 => format!("{{\"m\": {m}, \"t\": {t}, \"x\": {e}, \"i\": {i}}}"),
+            3 => format!("{{\"r\":{{\"a\":7,\"z\":[{r}]}},\"t\":{t},\"m\":{m}}}"),
+            _ => format!("{{\"f\":{f},\"t\":{t},\"m\":{m},\"m\":{m}}}"),
+        },
+    )
+}
+
+fn typed_format() -> Format {
+    let mut format = format(&[
+        ("m", "decimal(9,2)?"),
+        ("t", "timestamp"),
+        ("e", "timestamp?"),
+        ("i", "i8?"),
+        ("f", "f32?"),
+        ("l", "list<u8?>?"),
+        ("r", "struct<a: u8>?"),
+    ]);
+    format.columns[2].timestamp = Some(TimestampStyle::Milliseconds);
+    format.columns[3].default = Some(42.into());
+    format
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn the_paths_agree_on_every_type(
+        rows in prop::collection::vec(typed_record(), 1..40),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..3),
+    ) {
+        let mut rows: Vec<Vec<u8>> = rows.into_iter().map(String::into_bytes).collect();
+        for (row, at, byte) in damage {
+            let row = row.get_mut(&mut rows);
+            let at = at.index(row.len());
+            row[at] = byte;
+        }
+        paths_agree(&typed_format(), &rows)?;
+    }
+}
+
+#[test]
+fn records_of_the_usual_layout_follow_the_template() {
+    let format = format(&[("u", "u64"), ("s", "string"), ("k", "f64?")]);
+    let mut decoder = JsonDecoder::new(&format).expect("good columns");
+    let rows: Vec<String> = (0..100)
+        .map(|n| match n % 3 {
+            0 => format!("{{\"u\":{n},\"s\":\"x\",\"k\":0.5}}"),
+            1 => format!("{{\"u\": {n}, \"s\": \"a\\nb\", \"more\": {{}}}} "),
+            _ => format!("{{\"s\":\"\",\"k\":null,\"u\":{n}}}"),
+        })
+        .collect();
+    let mut full = 0;
+    for (index, row) in rows.iter().enumerate() {
+        let mut reader = Reader::new(
+            row.as_bytes(),
+            &decoder.layout,
+            &mut decoder.columns,
+            &mut decoder.seen,
+            &decoder.policy,
+        );
+        if !decoder.templates.follow(&mut reader, index) {
+            full += 1;
+            reader.record().expect("it fits");
+            decoder.templates.learn(&decoder.layout, row.as_bytes());
+        }
+    }
+    assert_eq!(full, 3, "each layout is learnt once");
 }
