@@ -5,5 +5,6 @@ pub mod connector;
 pub mod exchange;
 pub mod format;
 pub mod spawn;
+pub mod state;
 pub mod task;
 pub mod wasm;

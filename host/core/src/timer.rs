@@ -8,16 +8,9 @@
 
 mod queue;
 
-use queue::WakeQueue;
+pub use crate::descriptor::TimeDomain;
 
-/// Which time a timer waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TimeDomain {
-    /// The key's event-time clock.
-    Event,
-    /// The wall clock, as the engine's clock gives it.
-    Processing,
-}
+use queue::WakeQueue;
 
 impl TimeDomain {
     /// Whether a timer at `time` is due at `clock`.

@@ -1,0 +1,97 @@
+//! Keyed state in memory, for one subtask (design D10).
+//!
+//! [`KeyIndex`] gives each key a dense id, once a batch and for all operators of a task; every
+//! state is then a column addressed by id: [`FixedColumn`], [`VarColumn`], [`ListColumn`] and
+//! [`MapColumn`]. [`KeyedStates`] bundles the columns of one operator and moves them in and out
+//! of the buffers that cross the boundary. Nothing here allocates per record once a key is known.
+//!
+//! What the layout leaves room for: a barrier's copy-on-write needs a bit per id beside a column
+//! ("saved since the barrier"), spilling needs pages that are absent; both hang on ids and pages,
+//! which only this module knows.
+
+pub mod bench;
+mod fixed;
+mod index;
+mod key_store;
+mod keyed;
+mod list;
+mod map;
+mod map_entries;
+mod paged;
+mod prefetch;
+mod variable;
+
+pub use fixed::FixedColumn;
+pub use index::{BatchKeys, KeyIndex, Secret};
+pub use keyed::KeyedStates;
+pub use list::{ListColumn, Lists};
+pub use map::MapColumn;
+pub use map_entries::MapEntries;
+pub use paged::Paged;
+pub use variable::VarColumn;
+
+use wasmill_core::descriptor::Ttl;
+use wasmill_core::timer::TimeDomain;
+
+/// The clocks of a batch's keys, in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks<'a> {
+    /// Event time of each key of the batch; may be empty if no state lives in event time.
+    pub event: &'a [i64],
+    /// Processing time, one for the batch.
+    pub processing: i64,
+}
+
+impl Clocks<'_> {
+    /// The clock that a TTL counts by, of the key at a position of the batch.
+    #[inline]
+    fn of(&self, ttl: Option<Ttl>, key: usize) -> i64 {
+        match ttl.map(|ttl| ttl.time) {
+            None => 0,
+            Some(TimeDomain::Event) => self.event[key],
+            Some(TimeDomain::Processing) => self.processing,
+        }
+    }
+}
+
+/// Whether a value is there and when it was written last, in one word: 0 is absent, so that
+/// fresh memory holds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Meta(u64);
+
+impl Meta {
+    const ABSENT: Self = Self(0);
+
+    /// Present, and written at `clock`. One bit of the clock is given up: 146,000 years are left
+    /// on either side of 1970.
+    #[inline]
+    fn written(clock: i64) -> Self {
+        Self((clock.clamp(i64::MIN / 2, i64::MAX / 2) as u64) << 1 | 1)
+    }
+
+    #[inline]
+    fn is_present(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    /// Whether the value is present and has not expired at `clock`.
+    #[inline]
+    fn is_live(self, ttl: Option<Ttl>, clock: i64) -> bool {
+        let written_at = self.0 as i64 >> 1;
+        self.is_present() && ttl.is_none_or(|ttl| clock < written_at.saturating_add(ttl.after_us))
+    }
+}
+
+/// Sets or clears a bit of a bitmap, least significant first.
+#[inline]
+fn put_bit(bits: &mut [u8], at: usize, value: bool) {
+    let mask = 1 << (at % 8);
+    if value {
+        bits[at / 8] |= mask;
+    } else {
+        bits[at / 8] &= !mask;
+    }
+}
+
+#[cfg(test)]
+mod tests;

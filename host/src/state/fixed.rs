@@ -1,0 +1,272 @@
+//! Value states whose values all have one width.
+
+use super::prefetch::prefetch;
+use super::{BatchKeys, Clocks, KeyIndex, Meta};
+use wasmill_core::descriptor::Ttl;
+
+/// Cells of one page.
+const PAGE: usize = 1 << PAGE_SHIFT;
+const PAGE_SHIFT: u32 = 12;
+
+/// How many keys ahead a cell is asked for: about what a core can have under way.
+const AHEAD: usize = 12;
+
+/// One value of `width` bytes for each key, in place: a cell is a word of meta data and the
+/// value, padded to words. Absent values are zero.
+#[derive(Debug)]
+pub struct FixedColumn {
+    width: usize,
+    ttl: Option<Ttl>,
+    pages: Vec<Box<[u64]>>,
+    len: usize,
+}
+
+impl FixedColumn {
+    /// A column of values of `width` bytes.
+    pub fn new(width: usize, ttl: Option<Ttl>) -> Self {
+        Self {
+            width,
+            ttl,
+            pages: Vec::new(),
+            len: 0,
+        }
+    }
+
+    /// Width of a value in bytes.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Number of values, expired ones that have not been swept included.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.pages.len() * PAGE * self.stride() * 8
+            + self.pages.capacity() * size_of::<Box<[u64]>>()
+    }
+
+    /// Writes the values of `ids` one after the other into `values` (zeros where there is none)
+    /// and their presence into the bitmap `present`; gives how many there are.
+    ///
+    /// # Panics
+    /// If `values` has not `width` bytes for each id, or `present` a bit.
+    pub fn gather(
+        &mut self,
+        ids: &[u32],
+        clocks: Clocks<'_>,
+        values: &mut [u8],
+        present: &mut [u8],
+    ) -> usize {
+        assert_eq!(values.len(), ids.len() * self.width, "a value for each id");
+        self.grow_for(ids);
+        if self.ttl.is_some() {
+            self.gather_bytes(ids, values);
+            return self.gather_presence(ids, clocks, values, present);
+        }
+        match self.width {
+            8 => self.gather_words::<1>(ids, values, present),
+            16 => self.gather_words::<2>(ids, values, present),
+            24 => self.gather_words::<3>(ids, values, present),
+            32 => self.gather_words::<4>(ids, values, present),
+            40 => self.gather_words::<5>(ids, values, present),
+            48 => self.gather_words::<6>(ids, values, present),
+            64 => self.gather_words::<8>(ids, values, present),
+            _ => {
+                self.gather_bytes(ids, values);
+                self.gather_presence(ids, clocks, values, present)
+            }
+        }
+    }
+
+    /// Applies changes: the value of change `i` belongs to the key at position `at[i]` of the
+    /// batch; where `values` gives none, the state is cleared.
+    pub fn scatter<'v>(
+        &mut self,
+        at: &[u32],
+        values: impl Fn(usize) -> Option<&'v [u8]>,
+        clocks: Clocks<'_>,
+        (keys, index): (&BatchKeys, &mut KeyIndex),
+    ) {
+        self.grow_for(&keys.ids);
+        for (i, key) in at.iter().enumerate() {
+            let id = keys.ids[*key as usize];
+            match values(i) {
+                Some(value) => {
+                    let meta = Meta::written(clocks.of(self.ttl, *key as usize));
+                    if self.set(id, meta, value) {
+                        index.hold(id);
+                    }
+                }
+                None => self.clear(id, index),
+            }
+        }
+    }
+
+    /// Removes what has expired at `clock` among `count` ids from `from` on, and gives the id to
+    /// go on from; 0 after the last.
+    pub fn sweep(&mut self, from: u32, count: u32, clock: i64, index: &mut KeyIndex) -> u32 {
+        let end = (from + count).min((self.pages.len() * PAGE) as u32);
+        for id in from..end {
+            let meta = self.meta(id);
+            if meta.is_present() && !meta.is_live(self.ttl, clock) {
+                self.clear(id, index);
+            }
+        }
+        if end < from + count { 0 } else { end }
+    }
+
+    /// Words of a cell.
+    fn stride(&self) -> usize {
+        1 + self.width.div_ceil(8)
+    }
+
+    fn grow_for(&mut self, ids: &[u32]) {
+        let Some(last) = ids.iter().max() else { return };
+        while self.pages.len() <= *last as usize >> PAGE_SHIFT {
+            self.pages.push(vec![0; PAGE * self.stride()].into());
+        }
+    }
+
+    #[inline]
+    fn cell(&self, id: u32, stride: usize) -> &[u64] {
+        let at = (id as usize & (PAGE - 1)) * stride;
+        &self.pages[id as usize >> PAGE_SHIFT][at..at + stride]
+    }
+
+    #[inline]
+    fn cell_mut(&mut self, id: u32, stride: usize) -> &mut [u64] {
+        let at = (id as usize & (PAGE - 1)) * stride;
+        &mut self.pages[id as usize >> PAGE_SHIFT][at..at + stride]
+    }
+
+    #[inline]
+    fn meta(&self, id: u32) -> Meta {
+        let at = (id as usize & (PAGE - 1)) * self.stride();
+        Meta(self.pages[id as usize >> PAGE_SHIFT][at])
+    }
+
+    /// The common widths: a copy of a known number of words, presence in the same pass.
+    #[inline]
+    fn gather_words<const WORDS: usize>(
+        &self,
+        ids: &[u32],
+        values: &mut [u8],
+        present: &mut [u8],
+    ) -> usize {
+        let (words, _) = values.as_chunks_mut::<8>();
+        let (cells, _) = words.as_chunks_mut::<WORDS>();
+        let mut count = 0;
+        for (byte, (out, bits)) in cells.chunks_mut(8).zip(present).enumerate() {
+            let first = byte * 8;
+            let mut seen = 0;
+            for (bit, out) in out.iter_mut().enumerate() {
+                if let Some(later) = ids.get(first + bit + AHEAD) {
+                    prefetch(&self.cell(*later, 1 + WORDS)[0]);
+                }
+                let cell = self.cell(ids[first + bit], 1 + WORDS);
+                let (meta, cell) = cell.split_first().expect("a cell begins with meta data");
+                let cell: &[u64; WORDS] = cell.try_into().expect("a cell of this width");
+                seen |= (*meta as u8 & 1) << bit;
+                *out = cell.map(u64::to_le_bytes);
+            }
+            *bits = seen;
+            count += seen.count_ones() as usize;
+        }
+        count
+    }
+
+    fn gather_bytes(&self, ids: &[u32], values: &mut [u8]) {
+        let stride = self.stride();
+        for (i, out) in values.chunks_exact_mut(self.width).enumerate() {
+            if let Some(later) = ids.get(i + AHEAD) {
+                prefetch(&self.cell(*later, stride)[0]);
+            }
+            let cell = &self.cell(ids[i], stride)[1..];
+            for (to, from) in out.chunks_mut(8).zip(cell) {
+                to.copy_from_slice(&from.to_le_bytes()[..to.len()]);
+            }
+        }
+    }
+
+    /// Second pass, over cells that the first has brought into the cache.
+    fn gather_presence(
+        &self,
+        ids: &[u32],
+        clocks: Clocks<'_>,
+        values: &mut [u8],
+        present: &mut [u8],
+    ) -> usize {
+        let mut count = 0;
+        for (i, (ids, bits)) in ids.chunks(8).zip(present).enumerate() {
+            *bits = 0;
+            for (bit, id) in ids.iter().enumerate() {
+                let meta = self.meta(*id);
+                *bits |= u8::from(meta.is_present()) << bit;
+                if self.ttl.is_some() && meta.is_present() {
+                    let key = i * 8 + bit;
+                    if !meta.is_live(self.ttl, clocks.of(self.ttl, key)) {
+                        *bits &= !(1 << bit);
+                        values[key * self.width..(key + 1) * self.width].fill(0);
+                    }
+                }
+            }
+            count += bits.count_ones() as usize;
+        }
+        count
+    }
+
+    /// Sets a value; true if there was none.
+    #[inline]
+    fn set(&mut self, id: u32, meta: Meta, value: &[u8]) -> bool {
+        assert_eq!(value.len(), self.width, "a value of the column's width");
+        let stride = self.stride();
+        let cell = self.cell_mut(id, stride);
+        let is_new = !Meta(cell[0]).is_present();
+        cell[0] = meta.0;
+        let (words, tail) = value.as_chunks::<8>();
+        for (to, from) in cell[1..].iter_mut().zip(words) {
+            *to = u64::from_le_bytes(*from);
+        }
+        if !tail.is_empty() {
+            let mut word = [0; 8];
+            word[..tail.len()].copy_from_slice(tail);
+            cell[1 + words.len()] = u64::from_le_bytes(word);
+        }
+        self.len += usize::from(is_new);
+        is_new
+    }
+
+    fn clear(&mut self, id: u32, index: &mut KeyIndex) {
+        let stride = self.stride();
+        let cell = self.cell_mut(id, stride);
+        if Meta(cell[0]).is_present() {
+            cell.fill(0);
+            self.len -= 1;
+            index.release(id);
+        }
+    }
+}
+
+/// What the column holds of one key: for listings and tests.
+impl FixedColumn {
+    /// The value of a key at a clock.
+    pub fn get(&self, id: u32, clock: i64) -> Option<Vec<u8>> {
+        if id as usize >> PAGE_SHIFT >= self.pages.len() {
+            return None;
+        }
+        let is_live = self.meta(id).is_live(self.ttl, clock);
+        is_live.then(|| {
+            let mut value = vec![0; self.width];
+            self.gather_bytes(&[id], &mut value);
+            value
+        })
+    }
+}

@@ -1,0 +1,378 @@
+//! From keys to dense ids.
+
+mod group;
+
+use std::hash::{BuildHasher, RandomState};
+
+use wasmill_core::key::{self, KeyGroupRange, Keys};
+use xxhash_rust::xxh3::xxh3_64_with_secret;
+
+use super::Paged;
+use super::key_store::KeyStore;
+use super::prefetch::prefetch;
+use group::{Group, Slot};
+
+/// How many rows ahead a slot is asked for: about what a core can have under way.
+const AHEAD: usize = 16;
+
+/// The low bits of a row's scratch word hold its key group, the rest the keyed hash.
+const GROUP_BITS: u64 = 0xffff;
+
+/// What the index mixes into keys, drawn once a process: who chooses keys cannot choose where
+/// they stand in the table.
+#[derive(Clone)]
+pub struct Secret {
+    add: u64,
+    multiply: u64,
+    bytes: Box<[u8; 192]>,
+}
+
+impl Secret {
+    /// A secret of this process.
+    pub fn random() -> Self {
+        let source = RandomState::new();
+        Self::from_words(|i| source.hash_one(i))
+    }
+
+    /// A secret that tests can repeat.
+    pub fn seeded(seed: u64) -> Self {
+        Self::from_words(|i| key::hash_word(seed.wrapping_add(i)))
+    }
+
+    fn from_words(word: impl Fn(u64) -> u64) -> Self {
+        let mut bytes = Box::new([0; 192]);
+        for (chunk, i) in bytes.chunks_exact_mut(8).zip(2..) {
+            chunk.copy_from_slice(&word(i).to_le_bytes());
+        }
+        Self {
+            add: word(0),
+            multiply: word(1) | 1,
+            bytes,
+        }
+    }
+
+    /// Spreads a word over 64 bits: both halves of a 128-bit product, folded.
+    #[inline]
+    pub(super) fn mix(&self, word: u64) -> u64 {
+        let product = u128::from(word ^ self.add) * u128::from(self.multiply);
+        (product >> 64) as u64 ^ product as u64
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        xxh3_64_with_secret(key, &*self.bytes)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The distinct keys of a batch.
+#[derive(Debug, Default)]
+pub struct BatchKeys {
+    /// Their ids, in the order in which they were first seen.
+    pub ids: Vec<u32>,
+    /// For each row looked up, its key's position in `ids`.
+    pub row_to_key: Vec<u32>,
+    /// Per row: keyed hash and key group, between the passes of a lookup.
+    scratch: Vec<u64>,
+}
+
+impl BatchKeys {
+    /// Forgets the last batch and keeps the memory.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.row_to_key.clear();
+    }
+}
+
+/// The keys of one subtask. Every key group has its own open-addressing table, so growth comes in
+/// small steps and a group can move to another subtask by itself.
+///
+/// A key keeps its id as long as something holds it ([`KeyIndex::hold`]); ids of keys that nothing
+/// holds are given to new keys.
+#[derive(Debug)]
+pub struct KeyIndex {
+    secret: Secret,
+    key_groups: u16,
+    range: KeyGroupRange,
+    is_word: bool,
+    groups: Vec<Group>,
+    slots_bytes: usize,
+    keys: KeyStore,
+    /// How many states hold each id.
+    holds: Paged<u32>,
+    /// Ids given out so far, recycled ones included.
+    ids: u32,
+    free: Vec<u32>,
+    /// Ids that may have become unused: new in this batch, or released.
+    candidates: Vec<u32>,
+}
+
+impl KeyIndex {
+    /// An index of the keys of `range`, of `key_groups`; `is_word` as the codec of the keys says.
+    pub fn new(range: KeyGroupRange, key_groups: u16, is_word: bool, secret: Secret) -> Self {
+        let groups: Vec<Group> = (0..range.len()).map(|_| Group::new()).collect();
+        Self {
+            secret,
+            key_groups,
+            range,
+            is_word,
+            slots_bytes: groups.iter().map(Group::bytes).sum(),
+            groups,
+            keys: KeyStore::new(is_word),
+            holds: Paged::new(),
+            ids: 0,
+            free: Vec::new(),
+            candidates: Vec::new(),
+        }
+    }
+
+    /// Finds the key of each row or makes it known, and appends to `out`: rows of several inputs
+    /// may follow each other. `hashes` are the rows' key hashes.
+    ///
+    /// # Panics
+    /// If a key lies outside the range, or the keys have another shape than the index.
+    pub fn lookup(&mut self, keys: &Keys, hashes: &[u64], out: &mut BatchKeys) {
+        assert_eq!(keys.len(), hashes.len(), "one hash for each key");
+        let mut scratch = std::mem::take(&mut out.scratch);
+        scratch.clear();
+        match keys {
+            Keys::Words(words) => {
+                assert!(self.is_word, "the index keeps keys of eight bytes");
+                let mixed = words.iter().map(|word| self.secret.mix(*word));
+                self.spread(mixed.zip(hashes), &mut scratch);
+                self.enter(&scratch, out, |index, row, mixed| {
+                    index.find_word(words[row], mixed)
+                });
+            }
+            Keys::Bytes { offsets, data } => {
+                assert!(!self.is_word, "the index keeps keys of any length");
+                let key = |row: usize| &data[offsets[row] as usize..offsets[row + 1] as usize];
+                let mixed = (0..hashes.len()).map(|row| self.secret.hash(key(row)));
+                self.spread(mixed.zip(hashes), &mut scratch);
+                self.enter(&scratch, out, |index, row, mixed| {
+                    index.find_bytes(key(row), mixed)
+                });
+            }
+        }
+        out.scratch = scratch;
+    }
+
+    /// A key's bytes.
+    pub fn key(&self, id: u32) -> Vec<u8> {
+        self.keys.to_bytes(id)
+    }
+
+    /// Adds a known key to a batch unless it is there, as one that a timer wakes, and gives its
+    /// position in the batch.
+    pub fn include(&mut self, id: u32, out: &mut BatchKeys) -> u32 {
+        let (group, at) = self.place(id);
+        let slot = &mut self.groups[group].slots[at];
+        if out.ids.get(slot.position as usize) != Some(&id) {
+            slot.position = out.ids.len() as u32;
+            out.ids.push(id);
+        }
+        slot.position
+    }
+
+    /// A state of this key has come to be.
+    #[inline]
+    pub fn hold(&mut self, id: u32) {
+        *self.holds.get_mut(id) += 1;
+    }
+
+    /// A state of this key is gone.
+    #[inline]
+    pub fn release(&mut self, id: u32) {
+        let holds = self.holds.get_mut(id);
+        debug_assert!(*holds > 0, "a key is released as often as it is held");
+        *holds -= 1;
+        if *holds == 0 {
+            self.candidates.push(id);
+        }
+    }
+
+    /// Forgets the keys that nothing holds. Called between batches: ids of the last one may be
+    /// given to other keys afterwards.
+    pub fn recycle(&mut self) {
+        while let Some(id) = self.candidates.pop() {
+            // An id may have become a candidate twice, or be held again.
+            let is_unused = self.holds.get(id).is_none_or(|holds| *holds == 0);
+            if is_unused && self.is_known(id) {
+                let (group, at) = self.place(id);
+                let secret = &self.secret;
+                let is_word = self.is_word;
+                self.groups[group].remove(at, |slot| {
+                    if is_word {
+                        secret.mix(slot.key)
+                    } else {
+                        slot.key
+                    }
+                });
+                self.keys.clear(id);
+                *self.holds.get_mut(id) = FREE;
+                self.free.push(id);
+            }
+        }
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.ids as usize - self.free.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One more than the largest id there is: columns need room for so many.
+    pub fn ids_end(&self) -> usize {
+        self.ids as usize
+    }
+
+    /// The key groups this index owns.
+    pub fn range(&self) -> KeyGroupRange {
+        self.range
+    }
+
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.slots_bytes
+            + self.keys.bytes()
+            + self.holds.bytes()
+            + (self.free.capacity() + self.candidates.capacity()) * size_of::<u32>()
+    }
+
+    /// First pass: every row's keyed hash, with its key group in the low bits.
+    #[inline]
+    fn spread<'a>(&self, rows: impl Iterator<Item = (u64, &'a u64)>, scratch: &mut Vec<u64>) {
+        scratch.extend(rows.map(|(mixed, hash)| {
+            let group = key::key_group(*hash, self.key_groups).wrapping_sub(self.range.start);
+            mixed & !GROUP_BITS | u64::from(group)
+        }));
+    }
+
+    /// Second pass: finds each row's slot and enters its key into the batch. A slot's position
+    /// holds iff the batch has the slot's id there (a sparse set: nothing has to be reset between
+    /// batches).
+    #[inline]
+    fn enter(
+        &mut self,
+        scratch: &[u64],
+        out: &mut BatchKeys,
+        find: impl Fn(&mut Self, usize, u64) -> usize,
+    ) {
+        let mut count = out.ids.len();
+        out.ids.resize(count + scratch.len(), Slot::EMPTY);
+        out.row_to_key.reserve(scratch.len());
+        for (row, mixed) in scratch.iter().enumerate() {
+            if let Some(later) = scratch.get(row + AHEAD) {
+                let group = &self.groups[(later & GROUP_BITS) as usize];
+                prefetch(&group.slots[group.home(*later)]);
+            }
+            let at = find(self, row, *mixed);
+            let slot = &mut self.groups[(mixed & GROUP_BITS) as usize].slots[at];
+            let seen = slot.position as usize;
+            if seen >= count || out.ids[seen] != slot.id {
+                slot.position = count as u32;
+                out.ids[count] = slot.id;
+                count += 1;
+            }
+            out.row_to_key.push(slot.position);
+        }
+        out.ids.truncate(count);
+    }
+
+    /// The slot of a word, which is made if there is none.
+    #[inline]
+    fn find_word(&mut self, word: u64, mixed: u64) -> usize {
+        let group = &self.groups[(mixed & GROUP_BITS) as usize];
+        let mut at = group.home(mixed);
+        loop {
+            let slot = &group.slots[at];
+            if slot.key == word && !slot.is_empty() {
+                return at;
+            }
+            if slot.is_empty() {
+                break;
+            }
+            at = group.after(at);
+        }
+        let id = self.new_id();
+        self.keys.set_word(id, word);
+        self.insert(mixed, at, Slot::new(word, id))
+    }
+
+    /// The slot of a key of any length, which is made if there is none.
+    fn find_bytes(&mut self, key: &[u8], mixed: u64) -> usize {
+        // The slot keeps the scratch word, so that both have the same bits.
+        let group = &self.groups[(mixed & GROUP_BITS) as usize];
+        let mut at = group.home(mixed);
+        loop {
+            let slot = &group.slots[at];
+            if slot.key == mixed && !slot.is_empty() && self.keys.is(slot.id, key) {
+                return at;
+            }
+            if slot.is_empty() {
+                break;
+            }
+            at = group.after(at);
+        }
+        let id = self.new_id();
+        self.keys.set_bytes(id, key);
+        self.insert(mixed, at, Slot::new(mixed, id))
+    }
+
+    #[cold]
+    fn insert(&mut self, mixed: u64, at: usize, slot: Slot) -> usize {
+        let is_word = self.is_word;
+        let secret = &self.secret;
+        let group = &mut self.groups[(mixed & GROUP_BITS) as usize];
+        let before = group.bytes();
+        let at = group.insert(at, slot, |slot| {
+            if is_word {
+                secret.mix(slot.key)
+            } else {
+                slot.key
+            }
+        });
+        self.slots_bytes += group.bytes() - before;
+        at
+    }
+
+    fn new_id(&mut self) -> u32 {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.ids += 1;
+            self.ids - 1
+        });
+        assert!(id != Slot::EMPTY, "a subtask holds fewer than 2^32 keys");
+        *self.holds.get_mut(id) = 0;
+        self.candidates.push(id);
+        id
+    }
+
+    fn is_known(&self, id: u32) -> bool {
+        self.holds.get(id).is_some_and(|holds| *holds != FREE)
+    }
+
+    /// Group and slot of a known id.
+    fn place(&self, id: u32) -> (usize, usize) {
+        let key = self.keys.to_bytes(id);
+        let group = key::key_group(key::hash(&key), self.key_groups) - self.range.start;
+        let mixed = if self.is_word {
+            let word = u64::from_le_bytes(key.try_into().expect("a word has eight bytes"));
+            self.secret.mix(word)
+        } else {
+            self.secret.hash(&key)
+        };
+        let at = self.groups[usize::from(group)].find(id, mixed);
+        (usize::from(group), at)
+    }
+}
+
+/// Marks, among the holds, an id without key.
+const FREE: u32 = u32::MAX;

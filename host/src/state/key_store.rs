@@ -1,0 +1,77 @@
+//! The keys themselves, by dense id: to compare, to remove, to name a key whose timer fires.
+
+use super::Paged;
+
+/// Each key's bytes.
+#[derive(Debug)]
+pub(super) enum KeyStore {
+    /// Keys of eight bytes, as little-endian words.
+    Words(Paged<u64>),
+    /// Keys of any length.
+    Bytes {
+        keys: Paged<Box<[u8]>>,
+        /// Memory behind the boxes.
+        bytes: usize,
+    },
+}
+
+/// What an allocation costs beside its contents.
+const ALLOCATION_BYTES: usize = 16;
+
+impl KeyStore {
+    pub(super) fn new(is_word: bool) -> Self {
+        if is_word {
+            Self::Words(Paged::new())
+        } else {
+            Self::Bytes {
+                keys: Paged::new(),
+                bytes: 0,
+            }
+        }
+    }
+
+    /// A key's bytes; empty if the id has none.
+    pub(super) fn to_bytes(&self, id: u32) -> Vec<u8> {
+        match self {
+            Self::Words(words) => words.get(id).map_or(0, |word| *word).to_le_bytes().to_vec(),
+            Self::Bytes { keys, .. } => keys.get(id).map_or_else(Vec::new, |key| key.to_vec()),
+        }
+    }
+
+    pub(super) fn set_word(&mut self, id: u32, word: u64) {
+        if let Self::Words(words) = self {
+            *words.get_mut(id) = word;
+        }
+    }
+
+    pub(super) fn set_bytes(&mut self, id: u32, key: &[u8]) {
+        if let Self::Bytes { keys, bytes } = self {
+            *bytes += key.len() + ALLOCATION_BYTES;
+            *keys.get_mut(id) = key.into();
+        }
+    }
+
+    /// Frees a key's memory.
+    pub(super) fn clear(&mut self, id: u32) {
+        if let Self::Bytes { keys, bytes } = self {
+            let key = std::mem::take(keys.get_mut(id));
+            *bytes -= key.len() + ALLOCATION_BYTES;
+        }
+    }
+
+    /// Whether the id's key has these bytes.
+    #[inline]
+    pub(super) fn is(&self, id: u32, key: &[u8]) -> bool {
+        match self {
+            Self::Words(_) => false,
+            Self::Bytes { keys, .. } => keys.get(id).is_some_and(|known| **known == *key),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Words(words) => words.bytes(),
+            Self::Bytes { keys, bytes } => keys.bytes() + bytes,
+        }
+    }
+}
