@@ -60,8 +60,6 @@ impl Clocks<'_> {
 struct Meta(u64);
 
 impl Meta {
-    const ABSENT: Self = Self(0);
-
     /// Present, and written at `clock`. One bit of the clock is given up: 146,000 years are left
     /// on either side of 1970.
     #[inline]

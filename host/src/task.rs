@@ -1,3 +1,4 @@
 //! Tasks: what runs on slots.
 
 pub mod slot;
+pub mod sorter;
