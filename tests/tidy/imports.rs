@@ -34,15 +34,27 @@ const CRATES: &[(&str, &[&str])] = &[
 /// the lines below.
 const LAYERS: &[&[&str]] = &[
     &["main"],
-    &["cli", "api"],
+    &["cli"],
     &["job"],
     &["task"],
-    &["operator", "connector", "exchange"],
+    &[
+        "operator",
+        "connector",
+        "exchange",
+        "feature",
+        "dead_letter",
+        "plugin_store",
+    ],
     &["format"],
     &["wasm"],
     &["state"],
-    &["config", "clock", "spawn", "shutdown", "metrics", "error"],
+    &["slot"],
+    &["clock", "spawn", "metrics"],
 ];
+
+/// A module that is a room of its own beneath the room it stands in: tasks run on slots, and who
+/// waits for a slot is woken by it.
+const INNER_ROOM: (&str, &str) = ("task", "slot");
 
 /// What core must not name: it decides, others do.
 const IMPURE: &[&[&str]] = &[
@@ -161,14 +173,26 @@ pub(crate) fn check_rooms(path: &str, text: &str) -> Vec<Complaint> {
             vec![unknown_room(path, own)]
         };
     };
+    let tokens = shipped_tokens(text);
     let mut complaints = Vec::new();
-    for token in imported_rooms(path, &shipped_tokens(text)) {
-        if layer(&token.text).is_some_and(|layer| layer < own_layer) {
-            let message = format!("{own} may not import {}, which stands above it", token.text);
-            complaints.push(Complaint::at(path, token.line, message));
+    for at in imported_rooms(path, &tokens) {
+        let room = imported_room(&tokens, at);
+        if layer(room).is_some_and(|layer| layer < own_layer) {
+            let message = format!("{own} may not import {room}, which stands above it");
+            complaints.push(Complaint::at(path, tokens[at].line, message));
         }
     }
     complaints
+}
+
+/// The room that the token at the head of a path names.
+fn imported_room(tokens: &[Token], at: usize) -> &str {
+    let (room, inner) = INNER_ROOM;
+    if follows(tokens, at, &[room, ":", ":", inner]) {
+        inner
+    } else {
+        &tokens[at].text
+    }
 }
 
 fn unknown_room(path: &str, room: &str) -> Complaint {
@@ -180,6 +204,13 @@ fn unknown_room(path: &str, room: &str) -> Complaint {
 
 fn room_of(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("host/src/")?;
+    if rest
+        .trim_end_matches(".rs")
+        .split('/')
+        .eq([INNER_ROOM.0, INNER_ROOM.1])
+    {
+        return Some(INNER_ROOM.1);
+    }
     Some(
         rest.split_once('/')
             .map_or(rest.trim_end_matches(".rs"), |(room, _)| room),
@@ -190,8 +221,8 @@ fn layer(room: &str) -> Option<usize> {
     LAYERS.iter().position(|rooms| rooms.contains(&room))
 }
 
-/// What follows `crate::`, or as many `super::` as lead to the crate; groups in braces too.
-fn imported_rooms<'a>(path: &str, tokens: &'a [Token]) -> Vec<&'a Token> {
+/// Where a word follows `crate::`, or as many `super::` as lead to the crate; groups in braces too.
+fn imported_rooms(path: &str, tokens: &[Token]) -> Vec<usize> {
     let depth = path.trim_start_matches("host/src/").split('/').count();
     let supers = vec![["super", ":", ":"]; depth].concat();
     let mut rooms = Vec::new();
@@ -206,25 +237,25 @@ fn imported_rooms<'a>(path: &str, tokens: &'a [Token]) -> Vec<&'a Token> {
         }
         let next = at + head.len();
         match tokens.get(next) {
-            Some(token) if token.text == "{" => rooms.extend(group_heads(&tokens[next + 1..])),
-            Some(token) => rooms.push(token),
+            Some(token) if token.text == "{" => rooms.extend(group_heads(tokens, next + 1)),
+            Some(_) => rooms.push(next),
             None => {}
         }
     }
     rooms
 }
 
-/// The first word of each path in a brace group whose opening brace is already behind.
-fn group_heads(tokens: &[Token]) -> Vec<&Token> {
+/// Where the paths begin in a brace group whose inside begins at `from`.
+fn group_heads(tokens: &[Token], from: usize) -> Vec<usize> {
     let (mut depth, mut is_head, mut heads) = (0_usize, true, Vec::new());
-    for token in tokens {
+    for (at, token) in tokens.iter().enumerate().skip(from) {
         match token.text.as_str() {
             "{" => depth += 1,
             "}" if depth == 0 => break,
             "}" => depth -= 1,
             "," if depth == 0 => is_head = true,
             _ if is_head => {
-                heads.push(token);
+                heads.push(at);
                 is_head = false;
             }
             _ => {}
@@ -365,6 +396,7 @@ mod tests {
             "use crate::wasm::job::Job;",
             "use super::task;",
             "#[cfg(test)]\nmod tests {\n    use crate::task::A;\n}\n",
+            "use crate::{clock, task::slot};",
         ];
         for text in down {
             assert!(
