@@ -43,49 +43,198 @@ pub(crate) type KeyColumns<'a, Op> =
 
 impl<'a, Op: Operator> Context<'a, Op> {
     /// Emits a row: to its output, in the order of the calls.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// cx.emit(Visit { user: row.user });
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     #[inline]
     pub fn emit<'r>(&mut self, row: impl Into<Op::Output<'r>>) {
         self.out.emit(row);
     }
 
     /// The current key, as far as `#[states(key = …)]` names its columns.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// let user = cx.key().user;
+    /// # let _ = user;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn key(&self) -> <Op::State as States>::Key<'a> {
         Key::read(&self.keys, self.key)
     }
 
     /// Sets a timer of the current key. One that is set already stays as it is.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// cx.set_timer(Timer::Over, cx.clock() + std::time::Duration::from_secs(60));
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn set_timer(&mut self, timer: <Op::State as States>::Timer, at: Timestamp) {
         self.timers.set(self.key, timer.index(), at.as_micros());
     }
 
     /// Deletes a timer of the current key, if it is set.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// cx.delete_timer(Timer::Over, Timestamp::from_secs(60));
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn delete_timer(&mut self, timer: <Op::State as States>::Timer, at: Timestamp) {
         self.timers.delete(self.key, timer.index(), at.as_micros());
     }
 
     /// The event-time clock of the current key: its watermark as of the row. Only an operator with
     /// event timers has one; for others it is [`Timestamp::MIN`].
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// if cx.clock() > Timestamp::from_secs(60) {
+    ///     return reject("too late");
+    /// }
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn clock(&self) -> Timestamp {
         Timestamp::from_micros(self.clock)
     }
 
     /// The machine's time, which stands still during a batch. Only an operator with processing
     /// timers has one; for others it is [`Timestamp::MIN`].
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// let now = cx.processing_time();
+    /// # let _ = now;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn processing_time(&self) -> Timestamp {
         Timestamp::from_micros(self.now)
     }
 
     /// Writes a line to the plugin's log.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// cx.log(Level::Warn, format_args!("user {} is new", row.user));
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn log(&self, level: Level, line: fmt::Arguments<'_>) {
         host::log(level, &line.to_string());
     }
 
     /// Adds to a counter of this operator, which the host shows among its metrics.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// cx.count("visits", 1);
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn count(&self, counter: &str, delta: u64) {
         host::count(counter, delta);
     }
 
     /// A generator of random numbers that derives from the batch: a rerun of it sees the same.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// let lucky = cx.random().float() < 0.01;
+    /// # let _ = lucky;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn random(&self) -> Random {
         Random {
             state: host::seed(),
@@ -102,6 +251,25 @@ pub struct Emit<'a, Op> {
 
 impl<Op: Operator> Emit<'_, Op> {
     /// Emits a row: to its output, in the order of the calls.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// let last = &cx.state.last;
+    /// if let Some(user) = last.get() {
+    ///     cx.out.emit(Visit { user });
+    /// }
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     #[inline]
     pub fn emit<'r>(&mut self, row: impl Into<Op::Output<'r>>) {
         row.into().append(self.rows, self.cause);
@@ -165,6 +333,23 @@ pub struct Random {
 
 impl Random {
     /// 64 random bits.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// let heads = cx.random().bits() & 1 == 1;
+    /// # let _ = heads;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -173,6 +358,23 @@ impl Random {
     }
 
     /// A number from 0 up to, and without, 1.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row, Clone)] struct Visit { user: u64 }
+    /// # #[derive(Timers, Clone, Copy)] enum Timer { Over }
+    /// # #[derive(States)] #[states(key = Visit, timer = Timer)] struct Memory { last: Value<u64> }
+    /// # struct Sample;
+    /// # impl Operator for Sample {
+    /// #     const PLUGIN: Plugin = plugin!("sample");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// let percent = cx.random().float() * 100.0;
+    /// # let _ = percent;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// ```
     pub fn float(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }

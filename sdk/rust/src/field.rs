@@ -3,6 +3,7 @@
 use crate::buffer::{Binder, Offsets, bit, engine, kind};
 use crate::rows::{Rows, Shape};
 use crate::{Date, Decimal, EventTime, Malformed, Timestamp};
+use std::fmt;
 use std::marker::PhantomData;
 
 /// A type that can be a field of a [`Row`](crate::Row): `bool`, integers, floats, [`Decimal`],
@@ -411,6 +412,30 @@ impl<'a, T: Field<'a> + Clone> Items<'a, T> {
     /// ```
     pub fn iter(&self) -> impl Iterator<Item = T> {
         (0..self.len()).filter_map(|index| self.get(index))
+    }
+}
+
+impl<'a, T: Field<'a>> Clone for Items<'a, T> {
+    fn clone(&self) -> Self {
+        Self {
+            source: match &self.source {
+                Source::Column(column) => Source::Column(column.clone()),
+                Source::Slice(items) => Source::Slice(items),
+            },
+            ..*self
+        }
+    }
+}
+
+impl<'a, T: Field<'a> + Clone + fmt::Debug> fmt::Debug for Items<'a, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<'a, T: Field<'a> + Clone + PartialEq> PartialEq for Items<'a, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Write wasmill operators in Rust.
+#![doc = include_str!("../README.md")]
 
 // The derives and the export macro name this crate as their users do.
 extern crate self as wasmill_sdk;

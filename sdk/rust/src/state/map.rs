@@ -18,7 +18,8 @@ const UNKNOWN: u8 = 4;
 /// Entries for each key, found by a map key.
 ///
 /// With `#[state(column = "merchant")]` the entry that a row's column names comes with the row, and
-/// asking for it is as cheap as for a [`Value`](crate::Value). Other entries are asked for from the
+/// asking for it is as cheap as for a [`Value`](crate::Value); the
+/// column is of the map key's type, and not nullable. Other entries are asked for from the
 /// host: name them in [`Operator::prefetch`](crate::Operator::prefetch), so that one call brings
 /// all of a batch; without that, each one costs a call of its own.
 /// ```

@@ -470,7 +470,7 @@ fn key_bytes(value: Option<&[u8]>, shape: Shape, kind: &str, bytes: &mut Vec<u8>
     }
 }
 
-fn read_u32s(section: &Section<'_>, column: u32) -> Result<Vec<u32>, Malformed> {
+pub(super) fn read_u32s(section: &Section<'_>, column: u32) -> Result<Vec<u32>, Malformed> {
     let values = section.fixed::<4>(column, section.rows())?;
     Ok(values
         .iter()
@@ -478,7 +478,7 @@ fn read_u32s(section: &Section<'_>, column: u32) -> Result<Vec<u32>, Malformed> 
         .collect())
 }
 
-fn read_values(
+pub(super) fn read_values(
     section: &Section<'_>,
     column: u32,
     rows: usize,
@@ -491,7 +491,7 @@ fn read_values(
         .collect())
 }
 
-fn read_optional(
+pub(super) fn read_optional(
     section: &Section<'_>,
     column: u32,
     rows: usize,

@@ -2,6 +2,8 @@
 //!
 //! `BLESS=1 cargo test -p wasmill-sdk` writes batches.json anew; look at the difference.
 
+mod batches;
+
 use super::Harness;
 use crate::prelude::*;
 use crate::{Date, Decimal};

@@ -1,0 +1,167 @@
+//! The host reads the golden calls of docs/formats/vectors as the SDKs mean them.
+
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+use wasmill_core::boundary::{
+    Decoder, Effects, Layout, Question, StateChanges, StateKind, StateLayout, TimerAction,
+    ValueType, Values,
+};
+use wasmill_core::descriptor::{Descriptor, Kind};
+
+fn vectors() -> Json {
+    let path = "../../docs/formats/vectors/batches.json";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let text = std::fs::read_to_string(path).expect("the vectors stand in docs/formats");
+    serde_json::from_str(&text).expect("the vectors are JSON")
+}
+
+fn layout(descriptor: &Descriptor) -> Layout {
+    let value = |field: &arrow_schema::Field| {
+        ValueType::new(field.data_type().clone(), field.is_nullable())
+    };
+    let state = |state: &wasmill_core::descriptor::State| StateLayout {
+        kind: match state.kind {
+            Kind::List => StateKind::List,
+            Kind::Map => StateKind::Map,
+            _ => StateKind::Value,
+        },
+        map_key: state.key.as_ref().map(value),
+        value: value(&state.value),
+    };
+    let (inputs, outputs) = (descriptor.inputs.iter(), descriptor.outputs.iter());
+    Layout {
+        inputs: inputs.map(|input| input.schema.clone()).collect(),
+        states: descriptor.states.iter().map(state).collect(),
+        timers: u32::try_from(descriptor.timers.len()).unwrap(),
+        outputs: outputs.map(|output| output.schema.clone()).collect(),
+    }
+}
+
+/// A directory, and the bytes of its arena.
+fn buffers(json: &Json) -> (Vec<u32>, Vec<u8>) {
+    let entries = json["directory"].as_array().unwrap().iter();
+    let numbers = entries.flat_map(|entry| entry.as_array().unwrap());
+    let directory = numbers.map(|number| u32::try_from(number.as_u64().unwrap()).unwrap());
+    let digits = json["arena"].as_str().unwrap().as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+    (directory.collect(), digits.map(byte).collect())
+}
+
+/// The number of keys of a batch, and its pending timers.
+fn keys_and_timers(json: &Json) -> (u32, Vec<(u32, u32, i64)>) {
+    let (directory, bytes) = buffers(json);
+    let find = |section: u32, column: u32, kind: u32| {
+        let mut entries = directory.chunks(5);
+        entries.find(|entry| entry[..3] == [section << 16, column, kind])
+    };
+    let keys = find(3, 0, 0).map_or(0, |entry| entry[3]);
+    let rows = find(5, 0, 0).map_or(0, |entry| entry[3]) as usize;
+    let at = |column| find(5, column, 2).map_or(0, |entry| entry[3] as usize);
+    let word = |column, row| {
+        let start = at(column) + row * 4;
+        u32::from_le_bytes(bytes[start..start + 4].try_into().unwrap())
+    };
+    let time = |row| {
+        let start = at(2) + row * 8;
+        i64::from_le_bytes(bytes[start..start + 8].try_into().unwrap())
+    };
+    let timers = (0..rows).map(|row| (word(0, row), word(1, row), time(row)));
+    (keys, timers.collect())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn all(values: &Values<'_>, count: usize) -> Vec<Option<String>> {
+    (0..count).map(|i| values.get(i).map(hex)).collect()
+}
+
+fn state(changes: &StateChanges<'_>) -> Json {
+    match changes {
+        StateChanges::Value {
+            state,
+            keys,
+            values,
+        } => {
+            json!({ "state": state, "keys": keys, "values": all(values, keys.len()) })
+        }
+        StateChanges::List {
+            state,
+            keys,
+            drops,
+            offsets,
+            items,
+        } => {
+            let ends: Vec<_> = offsets.iter().map(|end| *end as usize).collect();
+            let item = |i| items.get(i).map(hex);
+            let of = |pair: &[usize]| (pair[0]..pair[1]).map(item).collect::<Vec<_>>();
+            let items: Vec<_> = ends.windows(2).map(of).collect();
+            json!({ "state": state, "keys": keys, "drops": drops, "items": items })
+        }
+        StateChanges::Map {
+            state,
+            cleared,
+            keys,
+            entries,
+            values,
+        } => json!({
+            "state": state, "cleared": cleared, "keys": keys,
+            "entries": all(entries, keys.len()), "values": all(values, keys.len()),
+        }),
+        StateChanges::Operator { .. } => panic!("no vector has an operator state"),
+    }
+}
+
+/// The effects as the vectors tell them.
+fn tell(effects: &Effects<'_>, outputs: usize) -> Json {
+    let causes = |output: usize| {
+        let rows = effects.outputs.iter().find(|rows| rows.output == output);
+        json!({ "causes": rows.map(|rows| rows.causes.to_vec()).unwrap_or_default() })
+    };
+    let reasons = (0..effects.rejects.len()).map(|i| effects.rejects.reason(i));
+    let timers = &effects.timers;
+    let action = |action| match action {
+        TimerAction::Set => 0,
+        TimerAction::Deleted => 1,
+        TimerAction::Fired => 2,
+    };
+    json!({
+        "outputs": (0..outputs).map(causes).collect::<Vec<_>>(),
+        "rejects": { "rows": effects.rejects.rows, "reasons": reasons.collect::<String>() },
+        "states": effects.states.iter().map(state).collect::<Vec<_>>(),
+        "timers": {
+            "keys": timers.iter().map(|timer| timer.key).collect::<Vec<_>>(),
+            "timers": timers.iter().map(|timer| timer.timer).collect::<Vec<_>>(),
+            "times": timers.iter().map(|timer| timer.time).collect::<Vec<_>>(),
+            "actions": timers.iter().map(|timer| action(timer.action)).collect::<Vec<_>>(),
+        },
+    })
+}
+
+#[test]
+fn answers_mean_what_the_vectors_say() {
+    for case in vectors()["cases"].as_array().expect("a list") {
+        let name = &case["name"];
+        let descriptor = Descriptor::parse(&case["descriptor"].to_string());
+        let descriptor = descriptor.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let layout = layout(&descriptor);
+        let (keys, timers) = keys_and_timers(&case["batch"]);
+        let question = Question {
+            rows: u32::try_from(case["batch"]["rows"].as_u64().unwrap()).unwrap(),
+            keys,
+            timers: &timers,
+            output_rows_max: 100,
+        };
+        let (directory, bytes) = buffers(&case["answer"]);
+        let words = bytes.chunks(8);
+        let words = words.map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+        let arena: Vec<u64> = words.collect();
+        let mut decoder = Decoder::new();
+        let effects = decoder.decode(&layout, &question, &directory, &arena);
+        let effects = effects.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let told = tell(&effects, layout.outputs.len());
+        assert_eq!(told, case["effects"], "{name}");
+    }
+}
