@@ -2,6 +2,7 @@
 //! of its own and never on a slot.
 
 pub mod file;
+pub mod generator;
 mod reader;
 pub mod sink;
 

@@ -16,11 +16,11 @@ mod time;
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, Field, SchemaRef};
 use wasmill_core::{
     lineage::Chunk,
-    pipeline::{Format, FormatKind},
+    pipeline::{ColumnSpec, Format, FormatKind},
 };
 
 /// Why a format cannot be set up, or its columns cannot be built.
@@ -122,6 +122,17 @@ impl Decoder {
             Self::Raw(decoder) => decoder.schema(),
         }
     }
+}
+
+/// A value of a document as an array of one, as a column's type reads it.
+pub(crate) fn constant(field: &Field, value: &serde_json::Value) -> Result<ArrayRef, FormatError> {
+    let spec = ColumnSpec {
+        field: field.clone(),
+        path: vec![field.name().clone()],
+        timestamp: None,
+        default: Some(value.clone()),
+    };
+    json::default_array(&spec)
 }
 
 /// A chunk's rows on their way into columns.

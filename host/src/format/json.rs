@@ -6,12 +6,13 @@ mod template;
 
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use arrow_schema::SchemaRef;
 use wasmill_core::{
     lineage::Chunk,
     pipeline::{
-        Format,
-        document::{DuplicateFields, UnknownFields},
+        ColumnSpec, Format, FormatKind,
+        document::{Csv, DuplicateFields, TimestampStyle, UnknownFields},
     },
 };
 
@@ -122,6 +123,27 @@ impl JsonDecoder {
         }
         Ok(())
     }
+}
+
+/// The default of a column as an array of one.
+pub(super) fn default_array(column: &ColumnSpec) -> Result<ArrayRef, FormatError> {
+    let format = Format {
+        kind: FormatKind::Json,
+        columns: vec![column.clone()],
+        timestamp: TimestampStyle::default(),
+        zone: None,
+        unknown_fields: UnknownFields::default(),
+        duplicate_fields: DuplicateFields::default(),
+        round_decimals: false,
+        csv: Csv::default(),
+    };
+    let row = Chunk {
+        bytes: "{}".into(),
+        spans: vec![(0, 2)],
+        ..Chunk::default()
+    };
+    let decoded = JsonDecoder::new(&format)?.decode(&Arc::new(row))?;
+    Ok(Arc::clone(decoded.rows.column(0)))
 }
 
 #[cfg(test)]

@@ -132,23 +132,13 @@ impl Template {
                 return false;
             };
             let read = step.node.and_then(|node| {
-                step.fast
-                    .read(text, start, &mut reader.columns[node], &reader.policy.rules)
+                let column = &mut reader.columns[node];
+                step.fast.read(text, start, column, &reader.policy.rules)
             });
-            match read {
-                Some(end) => at = end,
-                None => {
-                    reader.cursor.at = start;
-                    let read = match step.node {
-                        Some(node) => reader.value(node),
-                        None => reader.cursor.skip(),
-                    };
-                    if read.is_err() {
-                        return false;
-                    }
-                    at = reader.cursor.at;
-                }
-            }
+            let Some(end) = read.or_else(|| step.slow(reader, start)) else {
+                return false;
+            };
+            at = end;
         }
         if text[at..] != *self.tail {
             return false;
@@ -159,6 +149,27 @@ impl Template {
         self.missing
             .iter()
             .all(|node| reader.missing(*node).is_ok())
+    }
+}
+
+impl Step {
+    /// Reads a value of any form at `start` and returns its end; none where none of the field stands there.
+    #[cold]
+    fn slow(&self, reader: &mut Reader<'_>, start: usize) -> Option<usize> {
+        // Where no value starts, the layout is another: that is common, and wants no message.
+        let first = *reader.cursor.text.get(start)?;
+        if !matches!(
+            first,
+            b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'{' | b'['
+        ) {
+            return None;
+        }
+        reader.cursor.at = start;
+        let read = match self.node {
+            Some(node) => reader.value(node),
+            None => reader.cursor.skip(),
+        };
+        read.ok().map(|()| reader.cursor.at)
     }
 }
 
