@@ -51,7 +51,8 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// cx.emit(Visit { user: row.user });
@@ -73,7 +74,8 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// let user = cx.key().user;
@@ -95,7 +97,8 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// cx.set_timer(Timer::Over, cx.clock() + std::time::Duration::from_secs(60));
@@ -116,7 +119,8 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// cx.delete_timer(Timer::Over, Timestamp::from_secs(60));
@@ -138,7 +142,8 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// if cx.clock() > Timestamp::from_secs(60) {
@@ -162,7 +167,8 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// let now = cx.processing_time();
@@ -184,7 +190,8 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// cx.log(Level::Warn, format_args!("user {} is new", row.user));
@@ -205,7 +212,8 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// cx.count("visits", 1);
@@ -226,7 +234,8 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// let lucky = cx.random().float() < 0.01;
@@ -259,7 +268,8 @@ impl<Op: Operator> Emit<'_, Op> {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// let last = &cx.state.last;
@@ -341,7 +351,8 @@ impl Random {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// let heads = cx.random().bits() & 1 == 1;
@@ -366,7 +377,8 @@ impl Random {
     /// # struct Sample;
     /// # impl Operator for Sample {
     /// #     const PLUGIN: Plugin = plugin!("sample");
-    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = Memory;
+    /// #     type Config = (); type Input<'a> = Visit;
+    /// #     type Output<'a> = Visit; type State = Memory;
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
     /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
     /// let percent = cx.random().float() * 100.0;

@@ -10,7 +10,9 @@
 /// #     const PLUGIN: Plugin = plugin!("sample");
 /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = ();
 /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
-/// #     fn process(&mut self, _: Visit, _: &mut Context<'_, Self>) -> Result<(), Reject> { Ok(()) }
+/// #     fn process(&mut self, _: Visit, _: &mut Context<'_, Self>) -> Result<(), Reject> {
+/// #         Ok(())
+/// #     }
 /// # }
 /// wasmill_sdk::export!(Sample);
 /// # fn main() {}

@@ -95,7 +95,9 @@ pub trait Operator: Sized + 'static {
     /// # impl Operator for Scorer {
     /// #     const PLUGIN: Plugin = plugin!("scorer");
     /// #     type Config = (); type Input<'a> = Payment; type Output<'a> = Scored; type State = ();
-    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self { scores: vec![].into_iter() }) }
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> {
+    /// #         Ok(Self { scores: vec![].into_iter() })
+    /// #     }
     /// fn begin_batch(&mut self, rows: BatchRows<'_, '_, Self>) -> Result<(), Fault> {
     ///     let amounts: Vec<f64> = rows.map(|row| row.amount).collect();
     ///     self.scores = run_model(&amounts).into_iter();

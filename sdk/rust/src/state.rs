@@ -3,7 +3,6 @@
 pub(crate) mod column;
 mod list;
 mod map;
-mod map_index;
 mod value;
 
 pub use list::List;

@@ -1,6 +1,7 @@
 //! Testing operators natively, in milliseconds: no sandbox, but the same bytes at the boundary.
 
 mod batch;
+mod read;
 mod store;
 #[cfg(test)]
 mod vectors;
@@ -133,7 +134,9 @@ impl<Op: Operator> Harness<Op> {
     /// #     const PLUGIN: Plugin = plugin!("sample");
     /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = ();
     /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
-    /// #     fn process(&mut self, _: Visit, _: &mut Context<'_, Self>) -> Result<(), Reject> { Ok(()) }
+    /// #     fn process(&mut self, _: Visit, _: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// #         Ok(())
+    /// #     }
     /// # }
     /// let fault = Harness::<Sample>::open(r#"{ "max": 1 }"#).err().unwrap();
     /// assert_eq!(fault.message, "config has no `max`");

@@ -1,7 +1,7 @@
 //! `#[derive(Outputs)]`.
 
 use crate::attributes::{kebab, name_in, variants};
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{DeriveInput, Error, Fields, Lifetime, Result, Type};
 
@@ -36,26 +36,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let idents: Vec<_> = variants.iter().map(|variant| &variant.ident).collect();
     let ordinals: Vec<_> = (0..variants.len()).collect();
     let impl_generics = quote!(<#lifetime>);
-    // A row type that two outputs share does not say which one is meant.
-    let is_unique = |row: &Type| {
-        let text = row.to_token_stream().to_string();
-        rows.iter()
-            .filter(|other| other.to_token_stream().to_string() == text)
-            .count()
-            == 1
-    };
-    let conversions = rows.iter().zip(&idents).filter(|(row, _)| is_unique(row));
-    let conversions = conversions.map(|(row, ident)| {
-        quote! {
-            #[automatically_derived]
-            impl #generics ::core::convert::From<#row> for #name #generics {
-                #[inline]
-                fn from(row: #row) -> Self {
-                    Self::#ident(row)
-                }
-            }
-        }
-    });
+    let conversions = conversions(name, &generics, &rows, &idents);
     Ok(quote! {
         #[automatically_derived]
         impl #impl_generics ::wasmill_sdk::Outputs<#lifetime> for #name #generics {
@@ -91,6 +72,30 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 ::core::result::Result::Ok(all)
             }
         }
-        #(#conversions)*
+        #conversions
     })
+}
+
+/// `From` each row type into its variant; one that two outputs share does not say which is meant.
+fn conversions(
+    name: &Ident,
+    generics: &TokenStream,
+    rows: &[&Type],
+    idents: &[&Ident],
+) -> TokenStream {
+    let text = |row: &Type| row.to_token_stream().to_string();
+    let is_unique = |row: &Type| rows.iter().filter(|other| text(other) == text(row)).count() == 1;
+    let conversions = rows.iter().zip(idents).filter(|(row, _)| is_unique(row));
+    let conversions = conversions.map(|(row, ident)| {
+        quote! {
+            #[automatically_derived]
+            impl #generics ::core::convert::From<#row> for #name #generics {
+                #[inline]
+                fn from(row: #row) -> Self {
+                    Self::#ident(row)
+                }
+            }
+        }
+    });
+    conversions.collect()
 }

@@ -1,7 +1,7 @@
 //! `#[derive(States)]`.
 
 use crate::attributes::{ident, kebab, named_fields};
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{DeriveInput, Error, Field, LitInt, LitStr, Result, Type};
 
@@ -37,6 +37,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let ordinals = 0..fields.len() as u32;
     let count = fields.len();
     let handle = quote!(::wasmill_sdk::private::Handle);
+    let calls = calls(&idents, &handle);
     Ok(quote! {
         #[automatically_derived]
         impl ::wasmill_sdk::States for #name {
@@ -74,23 +75,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 ::core::result::Result::Ok(())
             }
 
-            #[inline]
-            fn seek(&mut self, key: usize, row: ::core::option::Option<usize>) {
-                #(#handle::seek(&mut self.#idents, key, row);)*
-            }
-
-            fn undo(&mut self) {
-                #(#handle::undo(&mut self.#idents);)*
-            }
-
-            fn fetch(&mut self) -> ::core::result::Result<(), ::wasmill_sdk::Malformed> {
-                #(#handle::fetch(&mut self.#idents)?;)*
-                ::core::result::Result::Ok(())
-            }
-
-            fn put<P: ::wasmill_sdk::private::Put>(&self, put: &mut P) {
-                #(#handle::put(&self.#idents, put);)*
-            }
+            #calls
         }
     })
 }
@@ -166,3 +151,26 @@ fn declared(field: &Field) -> Result<Declared> {
 }
 
 const KNOWN: &str = "`state` knows `name`, `ttl`, `ttl_time`, `column` and `items_max`";
+
+/// The methods that only pass a call on to each state.
+fn calls(idents: &[Ident], handle: &TokenStream) -> TokenStream {
+    quote! {
+        #[inline]
+        fn seek(&mut self, key: usize, row: ::core::option::Option<usize>) {
+            #(#handle::seek(&mut self.#idents, key, row);)*
+        }
+
+        fn undo(&mut self) {
+            #(#handle::undo(&mut self.#idents);)*
+        }
+
+        fn fetch(&mut self) -> ::core::result::Result<(), ::wasmill_sdk::Malformed> {
+            #(#handle::fetch(&mut self.#idents)?;)*
+            ::core::result::Result::Ok(())
+        }
+
+        fn put<P: ::wasmill_sdk::private::Put>(&self, put: &mut P) {
+            #(#handle::put(&self.#idents, put);)*
+        }
+    }
+}

@@ -1,9 +1,14 @@
 //! Entries by a second key.
 
+mod index;
+mod wire;
+
 use super::column::{self, CHANGED, PRESENT, Span, slice};
-use super::map_index::{MapIndex, hash};
+use index::{MapIndex, hash};
+use wire::{Answer, Question};
+
 use crate::arena::{Layout, Put};
-use crate::buffer::{Batch, Section, engine, group, kind};
+use crate::buffer::{Batch, engine, group, kind};
 use crate::encode::decode;
 use crate::row::type_of_state;
 use crate::states::{Handle, HandleOptions, Widths, describe_state};
@@ -93,9 +98,7 @@ impl<K: State, V: State> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        let entry = self.entry(map_key);
-        let entry = self.known(entry);
-        let Entry { value, flags, .. } = self.entries[entry as usize];
+        let Entry { value, flags, .. } = self.known(map_key);
         if flags & PRESENT == 0 {
             return None;
         }
@@ -113,9 +116,7 @@ impl<K: State, V: State> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        let entry = self.entry(map_key);
-        let entry = self.known(entry);
-        self.entries[entry as usize].flags & PRESENT != 0
+        self.known(map_key).flags & PRESENT != 0
     }
 
     /// Sets the value of a map key. The host need not be asked for it.
@@ -298,13 +299,14 @@ impl<K: State, V: State> Map<K, V> {
         });
     }
 
-    /// Asks the host for an entry that is unknown.
-    fn known(&mut self, entry: u32) -> u32 {
+    /// The entry of that map key, asked for from the host if it is unknown.
+    fn known<Q: Encode + ?Sized>(&mut self, map_key: &Q) -> Entry {
+        let entry = self.entry(map_key);
         if self.entries[entry as usize].flags & UNKNOWN != 0 {
-            self.ask(false, &[entry])
-                .expect("the host answers as the contract says");
+            let asked = self.ask(false, &[entry]);
+            asked.expect("the host answers as the contract says");
         }
-        entry
+        self.entries[entry as usize]
     }
 
     fn keep(&mut self, entry: u32) {
@@ -353,7 +355,7 @@ impl<K: State, V: State> Map<K, V> {
         match decode(bytes) {
             Ok(value) => value,
             Err(malformed) => panic!(
-                "an entry of the state `{}` does not decode: {malformed}; its type may have changed",
+                "an entry of the state `{}` does not decode: {malformed}; has its type changed?",
                 self.options.name
             ),
         }
@@ -363,64 +365,6 @@ impl<K: State, V: State> Map<K, V> {
         self.entries
             .iter()
             .filter(|entry| entry.flags & CHANGED != 0)
-    }
-}
-
-/// A question to the host.
-struct Question<'m, K, V> {
-    map: &'m Map<K, V>,
-    all: bool,
-    entries: &'m [u32],
-}
-
-impl<K: State, V> Layout for Question<'_, K, V> {
-    fn put(&self, put: &mut impl Put) {
-        let map = self.map;
-        let rows = if self.all { 1 } else { self.entries.len() };
-        put.section(group::STATE, map.options.ordinal, rows);
-        if self.all {
-            column::put_u32s(put, 0, kind::VALUES, std::iter::once(map.key as u32));
-            return;
-        }
-        let entries = self
-            .entries
-            .iter()
-            .map(|entry| &map.entries[*entry as usize]);
-        column::put_u32s(put, 0, kind::VALUES, entries.clone().map(|entry| entry.key));
-        let map_keys = entries.map(|entry| slice(&map.bytes, entry.map_key));
-        column::put_values(put, 1, K::WIDTH, map_keys);
-    }
-}
-
-/// Entries as the host sends them.
-struct Answer {
-    bytes: Vec<u8>,
-    keys: Vec<u32>,
-    rows: Vec<(Span, Option<Span>)>,
-}
-
-impl Answer {
-    fn read(
-        section: &Section<'_>,
-        key_width: Option<usize>,
-        value_width: Option<usize>,
-    ) -> Result<Self, Malformed> {
-        let rows = section.rows();
-        let keys = section.fixed::<4>(0, rows)?;
-        let mut answer = Self {
-            bytes: Vec::new(),
-            keys: keys.iter().map(|key| u32::from_le_bytes(*key)).collect(),
-            rows: Vec::with_capacity(rows),
-        };
-        let mut flags = Vec::new();
-        column::load_flags(section, 2, rows, &mut flags)?;
-        let map_key = column::load(section, 1, rows, key_width, &mut answer.bytes)?;
-        let value = column::load(section, 2, rows, value_width, &mut answer.bytes)?;
-        for (row, flags) in flags.iter().enumerate() {
-            let value = (*flags == PRESENT).then(|| value(row));
-            answer.rows.push((map_key(row), value));
-        }
-        Ok(answer)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{hex, path, read};
 use crate::buffer::{Batch, engine, group, kind};
 use crate::prelude::*;
-use crate::testing::store::{read_optional, read_u32s, read_values};
+use crate::testing::read::{read_optional, read_u32s, read_values};
 use crate::testing::{Exchange, Harness};
 use crate::{Malformed, Outputs, States};
 use serde_json::{Value as Json, json};
@@ -322,8 +322,9 @@ fn cases() -> Vec<Json> {
 #[test]
 fn calls_are_those_of_the_vectors() {
     let doc = "Calls as they cross the boundary (docs/formats/buffers.md): the batch and the answer \
-        of an operator with that descriptor, directories by entry, arenas in hexadecimal; and what \
-        the answer means. Both sides must read the bytes; where a buffer lies in an arena is free.";
+        of an operator with that descriptor, directories by entry, arenas in hexadecimal; and \
+        what the answer means. Both sides must read the bytes; where a buffer lies in an \
+        arena is free.";
     let vectors = json!({ "doc": doc, "cases": cases() });
     if std::env::var_os("BLESS").is_some() {
         let text = serde_json::to_string_pretty(&vectors).expect("JSON writes");
