@@ -8,28 +8,28 @@ use crate::payment::Payment;
 #[derive(Row, Clone, Copy)]
 #[row(name = "transactions")]
 pub struct Transaction<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) account: u64,
-    pub(crate) at: Timestamp,
-    pub(crate) amount: Decimal<12, 2>,
-    pub(crate) merchant: &'a str,
-    pub(crate) country: &'a str,
-    pub(crate) channel: &'a str,
+    pub id: &'a str,
+    pub account: u64,
+    pub at: Timestamp,
+    pub amount: Decimal<12, 2>,
+    pub merchant: &'a str,
+    pub country: &'a str,
+    pub channel: &'a str,
     #[row(feature(count = "rows", over = "1m"))]
-    pub(crate) count_1m: u64,
+    pub count_1m: u64,
 }
 
 /// A payment that a rule takes for fraud.
 #[derive(Row)]
 #[row(name = "alerts")]
 pub struct Alert<'a> {
-    pub(crate) account: u64,
-    pub(crate) at: Timestamp,
-    pub(crate) transaction: &'a str,
-    pub(crate) rule: &'a str,
-    pub(crate) score: f64,
-    pub(crate) reasons: &'a str,
-    pub(crate) amount: Decimal<12, 2>,
+    pub account: u64,
+    pub at: Timestamp,
+    pub transaction: &'a str,
+    pub rule: &'a str,
+    pub score: f64,
+    pub reasons: &'a str,
+    pub amount: Decimal<12, 2>,
 }
 
 impl<'a> Transaction<'a> {

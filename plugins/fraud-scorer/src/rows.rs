@@ -9,46 +9,46 @@ use crate::inputs::Features;
 #[derive(Row, Clone, Copy)]
 #[row(name = "transactions")]
 pub struct Payment<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) account: u64,
-    pub(crate) at: Timestamp,
-    pub(crate) amount: Decimal<12, 2>,
-    pub(crate) channel: &'a str,
+    pub id: &'a str,
+    pub account: u64,
+    pub at: Timestamp,
+    pub amount: Decimal<12, 2>,
+    pub channel: &'a str,
     #[row(feature(count = "rows", over = "1m"))]
-    pub(crate) count_1m: u64,
+    pub count_1m: u64,
     #[row(feature(count = "rows", over = "10m"))]
-    pub(crate) count_10m: u64,
+    pub count_10m: u64,
     #[row(feature(count = "rows", over = "1h"))]
-    pub(crate) count_1h: u64,
+    pub count_1h: u64,
     #[row(feature(count = "rows", over = "1d"))]
-    pub(crate) count_1d: u64,
+    pub count_1d: u64,
     #[row(feature(sum = "amount", over = "1h"))]
-    pub(crate) sum_1h: Decimal<38, 2>,
+    pub sum_1h: Decimal<38, 2>,
     #[row(feature(sum = "amount", over = "1d"))]
-    pub(crate) sum_1d: Decimal<38, 2>,
+    pub sum_1d: Decimal<38, 2>,
     #[row(feature(mean = "amount", rows = 50))]
-    pub(crate) mean_50: f64,
+    pub mean_50: f64,
     #[row(feature(max = "amount", rows = 50))]
-    pub(crate) max_50: Decimal<12, 2>,
+    pub max_50: Decimal<12, 2>,
     #[row(feature(count = "rows", rows = 50))]
-    pub(crate) rows_50: u64,
+    pub rows_50: u64,
     #[row(feature(distinct = "merchant", over = "1h"))]
-    pub(crate) merchants_1h: u64,
+    pub merchants_1h: u64,
     #[row(feature(distinct = "country", over = "2h"))]
-    pub(crate) countries_2h: u64,
+    pub countries_2h: u64,
 }
 
 /// A payment that the model takes for fraud.
 #[derive(Row)]
 #[row(name = "alerts")]
 pub struct Alert<'a> {
-    pub(crate) account: u64,
-    pub(crate) at: Timestamp,
-    pub(crate) transaction: &'a str,
-    pub(crate) rule: &'a str,
-    pub(crate) score: f64,
-    pub(crate) reasons: &'a str,
-    pub(crate) amount: Decimal<12, 2>,
+    pub account: u64,
+    pub at: Timestamp,
+    pub transaction: &'a str,
+    pub rule: &'a str,
+    pub score: f64,
+    pub reasons: &'a str,
+    pub amount: Decimal<12, 2>,
 }
 
 impl<'a> Payment<'a> {
