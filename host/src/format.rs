@@ -7,6 +7,7 @@ pub mod encode;
 pub mod framing;
 pub mod json;
 mod layout;
+pub mod letters;
 mod number;
 pub mod raw;
 mod scalar;
@@ -229,3 +230,6 @@ fn check_text(bytes: &[u8]) -> Result<(), String> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

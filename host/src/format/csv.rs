@@ -113,22 +113,17 @@ impl CsvDecoder {
 
     fn read_header(&mut self, header: &Bytes) {
         self.order.clear();
-        let mut at = 0;
-        loop {
-            let (end, _) = match field(header, at, self.delimiter, &mut self.scratch) {
-                Ok(found) => found,
-                // A header that is no record names no column: every row will say what is missing.
-                Err(_) => break,
-            };
+        let mut at = Some(0);
+        // A header that is no record names no further column: every row will say what is missing.
+        while let Some(start) = at
+            && let Ok((next, _)) = field(header, start, self.delimiter, &mut self.scratch)
+        {
             let name = self.scratch.trim_ascii();
             let column = |target: &Target| target.header_name.as_bytes() == name;
             let found = self.targets.iter().position(column);
-            self.order
-                .push(found.filter(|found| !self.order.contains(&Some(*found))));
-            match end {
-                Some(next) => at = next,
-                None => break,
-            }
+            let found = found.filter(|found| !self.order.contains(&Some(*found)));
+            self.order.push(found);
+            at = next;
         }
         self.header = header.clone();
     }

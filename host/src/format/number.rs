@@ -30,7 +30,7 @@ impl<'a> Number<'a> {
         let (fraction, rest) = match rest.split_first() {
             Some((b'.', rest)) => {
                 let count = digits(rest);
-                if count == 0 && !(loose && !whole.is_empty()) {
+                if count == 0 && (!loose || whole.is_empty()) {
                     return None;
                 }
                 rest.split_at(count)
@@ -38,7 +38,8 @@ impl<'a> Number<'a> {
             _ => (&rest[..0], rest),
         };
         let strict = whole.len() == 1 || (whole.len() > 1 && whole[0] != b'0');
-        if !strict && !(loose && whole.len() + fraction.len() > 0) {
+        let has_digits = whole.len() + fraction.len() > 0;
+        if !(strict || (loose && has_digits)) {
             return None;
         }
         let exponent = match rest.split_first() {

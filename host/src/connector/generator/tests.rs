@@ -111,10 +111,7 @@ fn splits_share_the_rows() {
     let generator = generator(3, Some(10));
     let rows: Vec<_> = (0..3).map(|split| generator.split_rows(split)).collect();
     assert_eq!(rows, [Some(4), Some(3), Some(3)]);
-    assert_eq!(
-        super::Generator::split_rows(&self::generator(3, Some(1)), 2),
-        Some(0)
-    );
+    assert_eq!(self::generator(3, Some(1)).split_rows(2), Some(0));
 }
 
 #[test]

@@ -113,6 +113,9 @@ fn a_byte_order_mark_is_no_text() {
     }
 }
 
+/// A chunk's first offset, its rows that are too long, and how many rows it has.
+type Expected<'a> = (u64, &'a [(u32, u64)], usize);
+
 #[test]
 fn rows_that_are_too_long_are_marked_and_shortened() {
     let options = RowOptions {
@@ -120,7 +123,7 @@ fn rows_that_are_too_long_are_marked_and_shortened() {
         ..lines()
     };
     let long = "x".repeat(1500);
-    let check = |parts: &[&str], expected: &[(u64, &[(u32, u64)], usize)]| {
+    let check = |parts: &[&str], expected: &[Expected<'_>]| {
         let mut reader = reader(parts, options, None);
         for (first_offset, oversized, count) in expected {
             let chunk = reader

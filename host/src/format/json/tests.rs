@@ -255,7 +255,7 @@ fn oracle_format() -> Format {
 }
 
 /// Decodes each row by the full path alone, and all in one chunk, and compares: values and reasons.
-fn paths_agree<T: AsRef<[u8]> + std::fmt::Debug>(
+fn paths_agree<T: AsRef<[u8]> + fmt::Debug>(
     format: &Format,
     rows: &[T],
 ) -> Result<(), TestCaseError> {
@@ -276,7 +276,7 @@ fn paths_agree<T: AsRef<[u8]> + std::fmt::Debug>(
 }
 
 /// Decodes the rows in one chunk and compares each with the oracle.
-fn agree<T: AsRef<[u8]> + std::fmt::Debug>(rows: &[T]) -> Result<(), TestCaseError> {
+fn agree<T: AsRef<[u8]> + fmt::Debug>(rows: &[T]) -> Result<(), TestCaseError> {
     paths_agree(&oracle_format(), rows)?;
     let decoded = decode(&oracle_format(), rows);
     let mut read = vec![None; rows.len()];

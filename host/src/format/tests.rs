@@ -1,0 +1,76 @@
+//! The golden cases: every documented default and option, as data.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wasmill_core::pipeline::{self, EncodeSpec, SourceKind};
+
+use super::*;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    /// The `format` of a source in a pipeline document.
+    format: Value,
+    #[serde(default)]
+    header: String,
+    rows: Vec<String>,
+    /// For each row the row as JSON, or why it is refused.
+    expected: Vec<Value>,
+}
+
+fn format(document: &Value) -> Format {
+    let document = json!({
+        "name": "golden",
+        "sources": { "in": { "stdin": {}, "format": document } },
+        "sinks": { "out": { "input": "in", "discard": {} } },
+    });
+    let written = pipeline::parse(&document.to_string()).expect("a good document");
+    let pipeline = written
+        .validate(&|_| panic!("there is no plugin"))
+        .expect("a good pipeline");
+    match &pipeline.sources[0].kind {
+        SourceKind::Stdin(format) => format.clone(),
+        other => panic!("{other:?} is not the source of the document"),
+    }
+}
+
+fn check(cases: &str) {
+    let cases: Vec<Case> = serde_json::from_str(cases).expect("good cases");
+    for case in cases {
+        let mut decoder = Decoder::new(&format(&case.format)).expect(&case.name);
+        let chunk = Arc::into_inner(testing::chunk(&case.rows)).expect("nobody else has it");
+        let chunk = Chunk {
+            header: case.header.clone().into(),
+            ..chunk
+        };
+        let decoded = decoder.decode(&Arc::new(chunk)).expect(&case.name);
+        let mut found = vec![Value::Null; case.rows.len()];
+        for refused in decoded.refused {
+            found[refused.row as usize] = refused.reason.into();
+        }
+        let mut text = Vec::new();
+        encode::Encoder::new(
+            &decoded.rows.schema(),
+            &EncodeSpec::Json(Default::default()),
+        )
+        .encode(&decoded.rows, &mut text)
+        .expect(&case.name);
+        let text = String::from_utf8(text).expect("JSON is text");
+        let free = found.iter_mut().filter(|found| found.is_null());
+        for (found, line) in free.zip(text.lines()) {
+            *found = serde_json::from_str(line).expect(&case.name);
+        }
+        assert_eq!(found, case.expected, "{}", case.name);
+    }
+}
+
+#[test]
+fn the_golden_cases_of_json_hold() {
+    check(include_str!("golden/json.json"));
+}
+
+#[test]
+fn the_golden_cases_of_csv_hold() {
+    check(include_str!("golden/csv.json"));
+}
