@@ -20,7 +20,7 @@ mod ticker;
 mod wasi;
 
 pub use bindings::Fault;
-pub use call::{CallContext, StateReader};
+pub use call::{CallContext, StateQuestion, StateReader};
 pub use engine::{Compiler, Engine, EngineOptions, compile_child};
 pub use error::{CallError, PluginError, TrapKind};
 pub use instance::{Instance, InstanceOptions, RawOutput, World};

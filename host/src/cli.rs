@@ -1,0 +1,121 @@
+//! The command line: arguments in, exit codes out. The only place that prints.
+
+mod check;
+mod failure;
+mod graph;
+mod load;
+mod logs;
+mod plugin;
+mod run;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::wasm;
+use failure::Failure;
+
+/// Streams with Flink's semantics, operators in WebAssembly.
+///
+/// Exit codes: 0 done, 1 failed, 2 invalid input, 130 and 143 stopped by Ctrl-C and SIGTERM.
+#[derive(Parser)]
+#[command(name = "wasmill", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    logs: logs::Arguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a pipeline until its input ends or it is stopped.
+    Run(run::Arguments),
+    /// Tell everything that is wrong with a pipeline, without running it.
+    Check(check::Arguments),
+    /// Show what would run where: the plan as text, DOT or SVG.
+    Graph(graph::Arguments),
+    /// Print the JSON Schema of pipeline documents, for editors.
+    Schema,
+    /// Make, build, test and look at plugins.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Compile the component on standard input; for this program's own use.
+    #[command(name = crate::plugin_store::COMPILE_COMMAND, hide = true)]
+    CompileComponent,
+}
+
+/// Runs the command of the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.logs.start();
+    let outcome = match cli.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Graph(arguments) => graph::run(&arguments),
+        Command::Schema => schema(),
+        Command::Plugin(command) => plugin::run(command),
+        Command::Completions { shell } => completions(shell),
+        Command::CompileComponent => compile(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure.to_string());
+            failure.code()
+        }
+    }
+}
+
+fn schema() -> Result<(), Failure> {
+    let schema = wasmill_core::pipeline::schema();
+    let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+    print(&format!("{text}\n"))
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "wasmill", &mut script);
+    write(&script)
+}
+
+fn compile() -> Result<(), Failure> {
+    let code = wasm::compile_child(io::stdin().lock()).map_err(Failure::failed)?;
+    write(&code)
+}
+
+/// Writes text to standard output; a reader that has gone away is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    write(text.as_bytes())
+}
+
+fn write(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to standard error; there is nobody to tell when that fails.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,125 @@
+//! Fixtures: one call of a plugin as a JSON document, described in docs/formats/fixture.md.
+
+mod call;
+mod compare;
+mod store;
+
+use std::{fs, path::Path};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+use wasmill_core::{json_schema::Schema, tree};
+
+use crate::plugin_store::Loaded;
+
+/// A fixture as it is written.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Fixture {
+    /// The version of this document, 1.
+    #[schemars(range(min = 1, max = 1))]
+    #[expect(dead_code, reason = "the schema has checked the version")]
+    fixture: u32,
+    /// What the fixture shows.
+    pub(super) name: String,
+    #[serde(default)]
+    config: Option<Json>,
+    #[serde(default)]
+    key_by: Vec<String>,
+    #[serde(default)]
+    rows: Vec<Map<String, Json>>,
+    #[serde(default)]
+    times: Vec<Json>,
+    #[serde(default)]
+    clocks: Vec<Json>,
+    watermark: Option<Json>,
+    processing_time: Option<Json>,
+    #[serde(default)]
+    state: Vec<KeyedState>,
+    #[serde(default)]
+    timers: Vec<Timer>,
+    expect: Expect,
+}
+
+/// What must come of it; what is left out is not compared.
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Default)]
+struct Expect {
+    outputs: Option<Map<String, Json>>,
+    rejected: Option<Vec<Rejected>>,
+    state: Option<Vec<KeyedState>>,
+    timers: Option<Vec<Timer>>,
+    fault: Option<String>,
+    tolerance: f64,
+}
+
+#[derive(Deserialize, JsonSchema, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Rejected {
+    row: u32,
+    reason: String,
+}
+
+/// The states of a key, or without a key those of the operator.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct KeyedState {
+    key: Option<Map<String, Json>>,
+    values: Map<String, Json>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Timer {
+    key: Map<String, Json>,
+    timer: String,
+    time: Json,
+}
+
+/// Reads a fixture; mistakes are told with line and column.
+pub(super) fn read(path: &Path) -> Result<Fixture, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let place = |position: tree::Position| format!("{}:{}", position.line, position.column);
+    let tree = tree::parse(&text).map_err(|error| format!("{}: {error}", place(error.position)))?;
+    let schema = schemars::schema_for!(Fixture).to_value();
+    let schema = Schema::compile(&schema).expect("our own schema is sound");
+    let mistakes: Vec<String> = schema
+        .check(&tree)
+        .into_iter()
+        .map(|mistake| {
+            let remedy = mistake.remedy.map(|r| format!("; {r}")).unwrap_or_default();
+            let place = place(mistake.position);
+            format!("{place}: {}: {}{remedy}", mistake.path, mistake.message)
+        })
+        .collect();
+    if !mistakes.is_empty() {
+        return Err(mistakes.join("\n"));
+    }
+    serde_json::from_value(tree.to_json()).map_err(|error| error.to_string())
+}
+
+/// Runs a fixture; the message says what came instead of what was expected.
+pub(super) fn run(fixture: &Fixture, loaded: &Loaded) -> Result<(), String> {
+    let descriptor = &loaded.descriptor;
+    if descriptor.inputs.len() != 1 {
+        return Err("fixtures know plugins with one input".into());
+    }
+    let given = fixture
+        .config
+        .clone()
+        .unwrap_or_else(|| Json::Object(Map::new()));
+    let mistakes = descriptor.config.check(&tree::Node::from_json(&given));
+    if let Some(mistake) = mistakes.first() {
+        return Err(format!("config.{}: {}", mistake.path, mistake.message));
+    }
+    let mut store = store::Store::new(fixture, descriptor)?;
+    let outcome = call::call(fixture, loaded, &mut store, &given);
+    match (outcome, &fixture.expect.fault) {
+        (Ok(outcome), None) => compare::compare(fixture, descriptor, &outcome, &store),
+        (Ok(_), Some(wanted)) => Err(format!("expected a fault with `{wanted}`, there was none")),
+        (Err(fault), Some(wanted)) if fault.contains(wanted.as_str()) => Ok(()),
+        (Err(fault), _) => Err(fault),
+    }
+}

@@ -1,0 +1,140 @@
+//! `wasmill plugin inspect`: what a component says about itself, and what that means for its speed.
+
+use std::fmt::Write;
+
+use arrow_schema::Schema;
+use wasmill_core::{
+    data_type,
+    descriptor::{Descriptor, Kind, Order, TimeDomain},
+    duration,
+};
+
+use super::InspectArguments;
+use crate::cli::{self, failure::Failure};
+use crate::plugin_store::{self, Loaded};
+use crate::wasm::World;
+
+pub(super) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
+    let engine = plugin_store::engine().map_err(Failure::failed)?;
+    let loaded = plugin_store::load(&engine, &arguments.plugin).map_err(Failure::invalid)?;
+    if arguments.json {
+        return cli::print(&format!("{}\n", loaded.plugin.descriptor()));
+    }
+    cli::print(&describe(&loaded))
+}
+
+fn describe(loaded: &Loaded) -> String {
+    let descriptor = &loaded.descriptor;
+    let world = match loaded.plugin.world() {
+        World::Batch => "batch-operator",
+        World::Record => "single-record-operator",
+    };
+    let mut text = format!(
+        "{} {}\n{}\ndigest   {}\nworld    {world}\n",
+        descriptor.name,
+        descriptor.version,
+        descriptor.doc,
+        loaded.plugin.digest()
+    );
+    body(descriptor, &mut text).expect("text takes everything");
+    text
+}
+
+fn body(descriptor: &Descriptor, text: &mut String) -> std::fmt::Result {
+    for input in &descriptor.inputs {
+        let time = if input.time { " with event time" } else { "" };
+        writeln!(
+            text,
+            "input    {}{time}: {}",
+            input.name,
+            columns(&input.schema)
+        )?;
+    }
+    for output in &descriptor.outputs {
+        writeln!(
+            text,
+            "output   {}: {}",
+            output.name,
+            columns(&output.schema)
+        )?;
+    }
+    let keyed = if descriptor.keyed {
+        "needs key-by"
+    } else {
+        "needs none"
+    };
+    writeln!(text, "key      {keyed}")?;
+    let order = match descriptor.order {
+        Order::Arrival => "arrival",
+        Order::EventTime => "event-time",
+    };
+    writeln!(text, "order    {order}")?;
+    states(descriptor, text)?;
+    for timer in &descriptor.timers {
+        writeln!(
+            text,
+            "timer    {} in {} time",
+            timer.name,
+            domain(timer.time)
+        )?;
+    }
+    for (name, _) in &descriptor.features {
+        writeln!(text, "feature  {name}")?;
+    }
+    for what in &descriptor.unstable {
+        writeln!(text, "unstable {what}")?;
+    }
+    Ok(())
+}
+
+fn states(descriptor: &Descriptor, text: &mut String) -> std::fmt::Result {
+    for state in &descriptor.states {
+        let of = data_type::print(state.value.data_type(), state.value.is_nullable());
+        write!(
+            text,
+            "state    {}: {} of {of}",
+            state.name,
+            state.kind.name()
+        )?;
+        if let Some(ttl) = state.ttl {
+            let after = std::time::Duration::from_micros(ttl.after_us.unsigned_abs());
+            let after = duration::print(after);
+            write!(
+                text,
+                ", forgotten {after} after the last write in {} time",
+                domain(ttl.time)
+            )?;
+        }
+        match (state.kind, state.column) {
+            (Kind::Map, Some(column)) => {
+                let name = descriptor.inputs[0].schema.field(column).name();
+                writeln!(text, ", entries ride with the batch by column `{name}`")?;
+            }
+            (Kind::Map, None) => {
+                writeln!(
+                    text,
+                    ", each access that is not prefetched is a call of the host"
+                )?;
+            }
+            _ => writeln!(text)?,
+        }
+        writeln!(text, "           schema {}", state.schema_id)?;
+    }
+    Ok(())
+}
+
+fn domain(domain: TimeDomain) -> &'static str {
+    match domain {
+        TimeDomain::Event => "event",
+        TimeDomain::Processing => "processing",
+    }
+}
+
+fn columns(schema: &Schema) -> String {
+    let column = |field: &std::sync::Arc<arrow_schema::Field>| {
+        let of = data_type::print(field.data_type(), field.is_nullable());
+        format!("{}: {of}", field.name())
+    };
+    let columns: Vec<String> = schema.fields().iter().map(column).collect();
+    columns.join(", ")
+}

@@ -1,0 +1,133 @@
+//! `wasmill plugin new`: the SDK and the contract come out of this binary, since neither is published yet.
+
+use std::{fs, path::Path};
+
+use include_dir::{Dir, include_dir};
+
+use super::NewArguments;
+use crate::cli::{self, failure::Failure};
+
+static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sdk/rust");
+static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../wit");
+
+/// Where SDK and contract are unpacked, in the places that they have in our own repository.
+const UNPACKED: &str = ".wasmill";
+
+/// What an author starts with. `NAME` stands for the plugin's name.
+const TEMPLATE: [(&str, &str); 4] = [
+    ("Cargo.toml", include_str!("template/Cargo.toml.txt")),
+    ("src/lib.rs", include_str!("template/lib.rs.txt")),
+    ("pipeline.yaml", include_str!("template/pipeline.yaml.txt")),
+    ("tests/large.json", include_str!("template/large.json.txt")),
+];
+
+pub(super) fn run(arguments: &NewArguments) -> Result<(), Failure> {
+    let folder = &arguments.folder;
+    fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+    let name = name(arguments)?;
+    for (file, _) in TEMPLATE {
+        let path = folder.join(file);
+        if path.exists() {
+            let path = path.display();
+            return Err(Failure::Invalid(format!(
+                "`{path}` is there already; give an empty folder: wasmill plugin new FOLDER"
+            )));
+        }
+    }
+    for (file, text) in TEMPLATE {
+        write(&folder.join(file), text.replace("NAME", &name).as_bytes())?;
+    }
+    unpack(&SDK, &folder.join(UNPACKED).join("sdk/rust"))?;
+    unpack(&WIT, &folder.join(UNPACKED).join("wit"))?;
+    cli::print(&closing(folder, &name))
+}
+
+/// The name that was given, or the folder's.
+fn name(arguments: &NewArguments) -> Result<String, Failure> {
+    let given = arguments.name.clone();
+    let name = given.or_else(|| {
+        let folder = arguments.folder.canonicalize().ok()?;
+        Some(
+            folder
+                .file_name()?
+                .to_str()?
+                .to_lowercase()
+                .replace('_', "-"),
+        )
+    });
+    let name = name.unwrap_or_default();
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let fits = name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(inner);
+    if fits {
+        return Ok(name);
+    }
+    Err(Failure::Invalid(format!(
+        "`{name}` is not a plugin's name; give one of a to z, 0 to 9 and -: --name my-plugin"
+    )))
+}
+
+fn unpack(dir: &Dir<'_>, to: &Path) -> Result<(), Failure> {
+    for file in dir.files() {
+        write(&to.join(file.path()), file.contents())?;
+    }
+    for inner in dir.dirs() {
+        unpack(inner, to)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let parent = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    fs::create_dir_all(&parent).map_err(|error| cannot_write(&parent, &error))?;
+    fs::write(path, bytes).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Failed(format!("`{}` cannot be written: {error}", path.display()))
+}
+
+fn closing(folder: &Path, name: &str) -> String {
+    let enter = match folder.as_os_str() == "." {
+        true => String::new(),
+        false => format!("  cd {}\n", folder.display()),
+    };
+    format!(
+        "{name} is there. Next:\n{enter}  cargo test              # the operator itself, natively\n  \
+         wasmill plugin build    # gives {name}.wasm\n  \
+         wasmill plugin test     # the component, with tests/*.json\n  \
+         wasmill run pipeline.yaml\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_unpacked_where_paths_expect_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let arguments = |name: Option<&str>| NewArguments {
+            folder: folder.path().join("p"),
+            name: name.map(str::to_owned),
+        };
+        assert!(matches!(
+            run(&arguments(Some("No Name"))),
+            Err(Failure::Invalid(_))
+        ));
+        run(&arguments(Some("my-plugin"))).expect("an empty folder");
+        let at = |path: &str| folder.path().join("p").join(path);
+        for file in [
+            ".wasmill/sdk/rust/macros/Cargo.toml",
+            ".wasmill/wit/world.wit",
+            "src/lib.rs",
+        ] {
+            assert!(at(file).is_file(), "{file}");
+        }
+        let manifest = fs::read_to_string(at("Cargo.toml")).expect("a manifest");
+        assert!(manifest.contains("name = \"my-plugin\""), "{manifest}");
+        let again = run(&arguments(Some("my-plugin")));
+        assert!(matches!(again, Err(Failure::Invalid(message)) if message.contains("already")));
+    }
+}

@@ -1,0 +1,62 @@
+//! `wasmill plugin test`: builds the plugin and holds it against its fixtures.
+
+use std::path::{Path, PathBuf};
+
+use super::{TestArguments, build, fixture};
+use crate::cli::{self, failure::Failure};
+use crate::plugin_store::{self, Loaded};
+
+pub(super) fn run(arguments: &TestArguments) -> Result<(), Failure> {
+    let component = match &arguments.plugin {
+        Some(component) => component.clone(),
+        None => build::build(&arguments.folder)?,
+    };
+    let engine = plugin_store::engine().map_err(Failure::failed)?;
+    let loaded = plugin_store::load(&engine, &component).map_err(Failure::invalid)?;
+    let fixtures = fixtures(&arguments.folder)?;
+    let mut failed = 0;
+    for path in &fixtures {
+        failed += usize::from(!one(path, &loaded)?);
+    }
+    cli::print(&format!("{} fixtures, {failed} failed\n", fixtures.len()))?;
+    if failed > 0 {
+        return Err(Failure::Failed(format!("{failed} fixtures failed")));
+    }
+    Ok(())
+}
+
+/// Runs one fixture and tells how it went.
+fn one(path: &Path, loaded: &Loaded) -> Result<bool, Failure> {
+    let shown = path.display();
+    let fixture =
+        fixture::read(path).map_err(|message| Failure::Invalid(format!("{shown}:{message}")))?;
+    let outcome = fixture::run(&fixture, loaded);
+    match &outcome {
+        Ok(()) => cli::print(&format!("ok     {shown}: {}\n", fixture.name))?,
+        Err(message) => {
+            let message = message.replace('\n', "\n       ");
+            cli::print(&format!(
+                "failed {shown}: {}\n       {message}\n",
+                fixture.name
+            ))?;
+        }
+    }
+    Ok(outcome.is_ok())
+}
+
+/// The fixtures of a plugin's folder, `tests/*.json`, by name.
+fn fixtures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let tests = folder.join("tests");
+    let entries = tests.read_dir().map_err(|error| {
+        let tests = tests.display();
+        Failure::Invalid(format!(
+            "`{tests}` cannot be read: {error}; put fixtures there"
+        ))
+    })?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut fixtures: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .collect();
+    fixtures.sort();
+    Ok(fixtures)
+}
