@@ -4,6 +4,7 @@ pub mod cli;
 pub mod clock;
 pub mod connector;
 pub mod exchange;
+pub mod feature;
 pub mod format;
 pub mod plugin_store;
 pub mod spawn;

@@ -1,0 +1,171 @@
+//! What is remembered of one key, and what follows from it for a row.
+
+use wasmill_core::feature::{Aggregate, Feature, Window};
+
+use super::fold::{self, Ewma};
+use super::output::Output;
+use super::reader::Reader;
+use super::ring::{Ring, stride};
+use super::tile::Tiles;
+use super::{FeatureFault, Plan, Source};
+
+/// The features' memory of one key.
+#[derive(Debug, Default)]
+pub(super) struct KeyFeatures {
+    is_used: bool,
+    timed: Ring,
+    arrived: Ring,
+    tiles: Box<[Tiles]>,
+    ewmas: Box<[Ewma]>,
+}
+
+impl KeyFeatures {
+    /// Makes room for a key that is new; true if it is.
+    pub(super) fn prepare(&mut self, plan: &Plan) -> bool {
+        if self.is_used {
+            return false;
+        }
+        self.is_used = true;
+        self.timed.prepare(&plan.timed);
+        self.arrived.prepare(&plan.arrived);
+        self.tiles = (0..plan.tiled).map(|_| Tiles::default()).collect();
+        self.ewmas = (0..plan.ewmas).map(|_| Ewma::default()).collect();
+        true
+    }
+
+    /// Remembers a row of this time and clock, and gives its position among the rows by time.
+    pub(super) fn push(
+        &mut self,
+        plan: &Plan,
+        (timed, arrived): (&[Reader<'_>], &[Reader<'_>]),
+        row: usize,
+        (time, clock): (i64, i64),
+    ) -> usize {
+        if plan.kept_rows > 0 {
+            self.arrived.insert(&plan.arrived, arrived, row, None);
+            self.arrived.evict_to(&plan.arrived, plan.kept_rows);
+        }
+        if plan.kept_us == 0 {
+            return 0;
+        }
+        // Rows to come have times from the clock on, so their windows begin behind this.
+        let oldest = clock.min(time).saturating_sub(plan.kept_us);
+        self.timed.evict_until(&plan.timed, oldest);
+        self.timed.insert(&plan.timed, timed, row, Some(time))
+    }
+
+    /// Computes every feature as of the row that was pushed last.
+    pub(super) fn evaluate(
+        &mut self,
+        plan: &Plan,
+        own: &[Option<Reader<'_>>],
+        (row, time, clock, at): (usize, i64, i64, usize),
+        outputs: &mut [Output],
+    ) -> Result<(), FeatureFault> {
+        let each = plan
+            .features
+            .iter()
+            .zip(&plan.sources)
+            .zip(own)
+            .zip(outputs);
+        for (((feature, source), reader), output) in each {
+            match *source {
+                Source::Timed(slot) => {
+                    let Window::Over { us } = feature.window else {
+                        unreachable!("rows by time serve windows of time");
+                    };
+                    let start = self
+                        .timed
+                        .count_until(stride(&plan.timed), time.saturating_sub(us));
+                    let range = start.min(at)..at + 1;
+                    check_rows(feature, range.len(), row)?;
+                    let records = self.timed.records(&plan.timed, slot.unwrap_or(0), range);
+                    match slot {
+                        None => output.push_word(records.len() as u64),
+                        Some(slot) => {
+                            let kept = (plan.timed[slot].kind, self.timed.dictionary(slot));
+                            fold::fold(feature, records, kept, output)
+                                .map_err(|_| overflow(feature, row))?;
+                        }
+                    }
+                }
+                Source::Arrived(slot) => {
+                    let end = self.arrived.len(&plan.arrived);
+                    let rows = match feature.window {
+                        Window::Rows(rows) => rows as usize,
+                        Window::Over { .. } => unreachable!("rows by arrival serve row windows"),
+                    };
+                    let range = end.saturating_sub(rows)..end;
+                    let records = self
+                        .arrived
+                        .records(&plan.arrived, slot.unwrap_or(0), range);
+                    match slot {
+                        None => output.push_word(records.len() as u64),
+                        Some(slot) => {
+                            let kept = (plan.arrived[slot].kind, self.arrived.dictionary(slot));
+                            fold::fold(feature, records, kept, output)
+                                .map_err(|_| overflow(feature, row))?;
+                        }
+                    }
+                }
+                Source::Tiles(tiles, _) => {
+                    let tiles = &mut self.tiles[tiles];
+                    tiles.push(feature, reader.as_ref(), row, time);
+                    check_rows(feature, tiles.len(), row)?;
+                    tiles
+                        .evaluate(feature, reader.as_ref(), (time, clock), output)
+                        .map_err(|_| overflow(feature, row))?;
+                }
+                Source::Ewma(ewma, _) => {
+                    let reader = reader.as_ref().expect("a weighted mean has a column");
+                    let value = reader.is_valid(row).then(|| output.number(reader, row));
+                    let mean = self.ewmas[ewma].update(feature.window, value, time);
+                    output.push_float(mean);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no row to come can see anything of this key.
+    pub(super) fn is_stale(&self, plan: &Plan, clock: i64) -> bool {
+        let newest = self.timed.last_time(stride(&plan.timed));
+        let is_old = |newest: i64| newest <= clock.saturating_sub(plan.kept_us);
+        let tiled = plan.features.iter().filter(|feature| {
+            feature.granularity_us.is_some() && feature.aggregate != Aggregate::Ewma
+        });
+        self.is_used
+            && newest.is_none_or(is_old)
+            && self
+                .tiles
+                .iter()
+                .zip(tiled)
+                .all(|(tiles, feature)| tiles.is_stale(feature, clock))
+    }
+
+    /// Memory behind the key's cell, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.timed.bytes()
+            + self.arrived.bytes()
+            + self.tiles.iter().map(Tiles::bytes).sum::<usize>()
+            + size_of_val(&*self.ewmas)
+    }
+}
+
+fn check_rows(feature: &Feature, rows: usize, row: usize) -> Result<(), FeatureFault> {
+    if rows <= feature.rows_max as usize {
+        return Ok(());
+    }
+    Err(FeatureFault::TooManyRows {
+        feature: feature.name.clone(),
+        row,
+        rows_max: feature.rows_max,
+    })
+}
+
+fn overflow(feature: &Feature, row: usize) -> FeatureFault {
+    FeatureFault::Overflow {
+        feature: feature.name.clone(),
+        row,
+    }
+}
