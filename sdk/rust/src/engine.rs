@@ -9,21 +9,20 @@ use crate::timer::{TimerQueue, has_domain};
 use crate::{Fault, Input, Key, Operator, Outputs, Reject, Start, States, Timers};
 use crate::{Malformed, config};
 use serde_json::Value as Json;
-use std::cell::Cell;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A row number that stands for none.
 const NO_ROW: u32 = u32::MAX;
 
-thread_local! {
-    /// The row in hand, for the panic hook.
-    static ROW: Cell<u32> = const { Cell::new(NO_ROW) };
-}
+/// The row in hand, for the panic hook of a component. A component has one thread; a static costs
+/// a store where a thread-local costs a call.
+static ROW: AtomicU32 = AtomicU32::new(NO_ROW);
 
 /// The row in hand, if there is one.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn current_row() -> Option<u32> {
-    Some(ROW.get()).filter(|row| *row != NO_ROW)
+    Some(ROW.load(Ordering::Relaxed)).filter(|row| *row != NO_ROW)
 }
 
 /// An operator with everything it needs from batch to batch.
@@ -97,7 +96,7 @@ impl<Op: Operator> Engine<Op> {
         directory: &[u32],
         arena: &[u64],
     ) -> Result<(Vec<u32>, Vec<u64>), Fault> {
-        ROW.set(NO_ROW);
+        ROW.store(NO_ROW, Ordering::Relaxed);
         let batch = Batch::new(directory, arena)?;
         let input = batch.section(group::INPUT, 0)?;
         if input.rows() != rows as usize {
@@ -108,7 +107,7 @@ impl<Op: Operator> Engine<Op> {
         let engineered = Self::engineered(&batch, rows as usize)?;
         self.reset(&batch, engineered.key_count)?;
         self.run(&batch, rows, &engineered)?;
-        ROW.set(NO_ROW);
+        ROW.store(NO_ROW, Ordering::Relaxed);
         Ok(self.lay_out())
     }
 
@@ -182,7 +181,7 @@ impl<Op: Operator> Engine<Op> {
             now: more.now,
         };
         for row in 0..rows {
-            ROW.set(row);
+            ROW.store(row, Ordering::Relaxed);
             if Self::KEYED {
                 cx.key = key_of(more, row as usize);
             }
@@ -200,7 +199,7 @@ impl<Op: Operator> Engine<Op> {
                 Self::refuse(&mut cx, &mut self.rejects, row, &reject);
             }
         }
-        ROW.set(NO_ROW);
+        ROW.store(NO_ROW, Ordering::Relaxed);
         if Self::HAS_TIMERS {
             for key in 0..more.key_count {
                 cx.key = key;
