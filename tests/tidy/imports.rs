@@ -128,7 +128,10 @@ const ALLOWS: &[(&str, &[&str])] = &[
             "sdk",
         ],
     ),
-    ("dead_code", &["host/core/src/descriptor"]),
+    (
+        "dead_code",
+        &["host/core/src/descriptor", "host/src/cli/plugin/fixture"],
+    ),
     ("unused", &[]),
 ];
 

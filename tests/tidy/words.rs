@@ -114,14 +114,14 @@ pub(crate) fn check_queues(path: &str, text: &str) -> Vec<Complaint> {
     for (at, token) in tokens.iter().enumerate() {
         let is_endless = match token.text.as_str() {
             "unbounded_channel" | "unbounded" | "UnboundedSender" => true,
-            // `channel()` without a number; a oneshot holds one value.
+            // `mpsc::channel()` without a number.
             "channel" => {
                 let after = &tokens[at + 1..];
                 let called = after.iter().position(|token| token.text == "(");
                 let turbofish = |to: usize| to == 0 || follows(&tokens, at + 1, &[":", ":", "<"]);
                 let empty = called
                     .is_some_and(|to| turbofish(to) && follows(after, to, &["(", ")"]) && to < 24);
-                empty && path_before(&tokens, at) != "oneshot"
+                empty && path_before(&tokens, at) == "mpsc"
             }
             _ => false,
         };
@@ -195,6 +195,7 @@ mod tests {
         let good = [
             "let (a, b) = mpsc::channel(QUEUE_LEN_MAX);",
             "let (a, b) = oneshot::channel();",
+            "let (a, b) = readers::channel();",
             "struct A { channel: u8 } fn f() {}",
         ];
         for text in good {
