@@ -5,9 +5,6 @@ use crate::tree::{Tree, root};
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Files that are text to the build, not code: templates and the like.
-const NOT_CODE: &[&str] = &["host/src/cli/template/", "host/templates/"];
-
 /// Complains about each file that no crate of the tree reaches.
 pub(crate) fn check(tree: &Tree) -> Vec<Complaint> {
     let mut roots = workspace_roots();
@@ -28,7 +25,6 @@ fn unreached(tree: &Tree, roots: &[String]) -> Vec<Complaint> {
     tree.with_extension("rs")
         .into_iter()
         .filter(|(path, _)| !reached.contains(*path))
-        .filter(|(path, _)| !NOT_CODE.iter().any(|folder| path.starts_with(folder)))
         .map(|(path, _)| Complaint::of(path, "no crate reaches this file"))
         .collect()
 }

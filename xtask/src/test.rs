@@ -8,6 +8,8 @@ use anyhow::Result;
 pub(crate) fn run(args: &[String]) -> Result<()> {
     plugins::run(&[])?;
     let workspace = Workspace::load()?;
+    // Tests from outside run the real program.
+    shell::run(shell::cargo().args(["build", "--package", "wasmill-host"]))?;
     let mut command = shell::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]);
     // Test guests misbehave inside the sandbox only; `tests` runs them there.
