@@ -15,7 +15,7 @@ const DENY_LINES_MAX: usize = 50;
 const COMMENT_SHARES: &[(&str, &str, usize)] = &[
     ("host/core/src", "rs", 16),
     ("sdk/rust", "rs", 17),
-    ("host/src", "rs", 12),
+    ("host/src", "rs", 11),
     ("wit", "wit", 50),
 ];
 

@@ -233,12 +233,8 @@ impl Column {
             )?),
             (Values::List(ends), DataType::List(item)) => {
                 let items = children.pop().ok_or_else(|| incomplete(item))?;
-                Arc::new(ListArray::try_new(
-                    Arc::clone(item),
-                    offsets(ends),
-                    items,
-                    nulls,
-                )?)
+                let ends = offsets(ends);
+                Arc::new(ListArray::try_new(Arc::clone(item), ends, items, nulls)?)
             }
             (Values::Object(len), DataType::Struct(fields)) => {
                 let len = std::mem::take(len);
@@ -249,13 +245,13 @@ impl Column {
                     len,
                 )?)
             }
-            (_, other) => {
-                return Err(ArrowError::SchemaError(format!(
-                    "a builder of another type than {other}"
-                )));
-            }
+            (_, other) => return Err(mismatch(other)),
         })
     }
+}
+
+fn mismatch(other: &DataType) -> ArrowError {
+    ArrowError::SchemaError(format!("a builder of another type than {other}"))
 }
 
 fn incomplete(item: &FieldRef) -> ArrowError {
