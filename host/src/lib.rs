@@ -3,9 +3,13 @@
 pub mod cli;
 pub mod clock;
 pub mod connector;
+pub mod dead_letter;
 pub mod exchange;
 pub mod feature;
 pub mod format;
+pub mod job;
+pub mod metrics;
+pub mod operator;
 pub mod plugin_store;
 pub mod spawn;
 pub mod state;

@@ -1,6 +1,9 @@
 //! The only place that starts threads: each has a name that tools show.
 
-use std::thread::{Builder, JoinHandle};
+use std::{
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
 
 /// Starts a thread that may block: readers, sinks, the ticker.
 ///
@@ -27,4 +30,10 @@ pub fn thread<T: Send + 'static>(
         .name(name)
         .spawn(body)
         .expect("the system starts a thread")
+}
+
+/// Lets a thread that may block rest, between two looks at what the system cannot announce.
+#[expect(clippy::disallowed_methods, reason = "for readers' threads; tasks on slots never block")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
 }

@@ -1,4 +1,9 @@
 //! Tasks: what runs on slots.
 
+pub mod chain;
+pub mod gated;
+pub mod outbox;
+pub mod sink;
 pub mod slot;
 pub mod sorter;
+pub mod source;

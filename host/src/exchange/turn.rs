@@ -28,6 +28,11 @@ impl<T> Turns<T> {
         }
     }
 
+    /// The number whose turn it is: for one who alone draws numbers.
+    pub fn next(&self) -> u64 {
+        self.next.load(Ordering::Acquire)
+    }
+
     /// Waits for turn `number`. The turn ends when the guard is dropped; every number must have its
     /// turn.
     pub async fn wait(&self, number: u64, subtask: usize) -> Turn<'_, T> {

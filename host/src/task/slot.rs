@@ -348,6 +348,20 @@ pub async fn yield_now() {
     .await;
 }
 
+/// Runs a future and tells how long it ran, without the time in which others did.
+pub async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
+    let mut ran = Duration::ZERO;
+    let mut future = std::pin::pin!(future);
+    let output = std::future::poll_fn(|context| {
+        let began = clock::monotonic();
+        let polled = future.as_mut().poll(context);
+        ran += clock::monotonic() - began;
+        polled
+    })
+    .await;
+    (output, ran)
+}
+
 /// Sleeps until `due`. Must be awaited on a slot.
 pub async fn sleep_until(due: Instant) {
     let mut set = false;

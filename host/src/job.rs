@@ -1,0 +1,195 @@
+//! Jobs: a plan brought to life on slots, and what became of it.
+
+mod build;
+mod readers;
+mod splits;
+pub mod summary;
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt, future::join_all};
+
+use crate::{
+    clock,
+    connector::ConnectorError,
+    metrics::Node,
+    task::{
+        chain::TaskError,
+        gated::GatedTask,
+        slot::{Slots, TaskClock},
+        source::{Feed, SourceTask},
+    },
+};
+
+pub use build::{Plugins, build};
+pub use summary::{Ended, Summary};
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// A source or sink cannot be opened.
+    #[error("`{name}`")]
+    Open {
+        /// The source or sink.
+        name: String,
+        /// Why.
+        source: ConnectorError,
+    },
+    /// The plan and the machine do not fit; the message says what to change.
+    #[error("{0}")]
+    Build(String),
+    /// A task failed.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A sink failed.
+    #[error("sink `{name}`")]
+    Sink {
+        /// The sink.
+        name: String,
+        /// Why.
+        source: ConnectorError,
+    },
+    /// A task panicked: a mistake of ours.
+    #[error("a task panicked: {0}; this is a bug of wasmill, please report it")]
+    Panic(String),
+}
+
+/// A subtask that has not started.
+enum Subtask {
+    Source(Box<SourceTask>, Box<Feed>),
+    Gated(Box<GatedTask>),
+}
+
+/// A job that is ready to run.
+pub struct Job {
+    name: String,
+    parallelism: usize,
+    nodes: Vec<Node>,
+    /// Each with its slot.
+    subtasks: Vec<(usize, Subtask)>,
+    sinks: Vec<(String, JoinHandle<Result<(), ConnectorError>>)>,
+    stop: Stop,
+    failed: Arc<AtomicBool>,
+}
+
+/// Asks a job to stop: its sources end, everything read is processed and written.
+#[derive(Clone)]
+pub struct Stop {
+    flag: Arc<AtomicBool>,
+    closers: Vec<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Stop {
+    /// Stops the job. May be called more than once.
+    pub fn stop(&self) {
+        self.flag.store(true, Ordering::Release);
+        self.closers.iter().for_each(|close| close());
+    }
+}
+
+/// How a job ended.
+pub struct Outcome {
+    /// The counters at the end.
+    pub summary: Summary,
+    /// The first error, if the job failed.
+    pub error: Option<JobError>,
+}
+
+impl Job {
+    /// A handle that stops the job.
+    pub fn stopper(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// The sources, operators and sinks with their counters, which live as long as anybody reads them.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Runs to the end, or until it is stopped or fails.
+    pub async fn run(self) -> Outcome {
+        let (start, cpu) = (clock::monotonic(), clock::process_cpu());
+        let slots = Slots::start(self.parallelism);
+        let tasks: Vec<_> = self
+            .subtasks
+            .into_iter()
+            .map(|(slot, subtask)| {
+                let failed = self.failed.clone();
+                slots.spawn(slot, TaskClock::new(100), supervise(subtask, failed, self.stop.clone()))
+            })
+            .collect();
+        let results = join_all(tasks).await;
+        let mut error = results.into_iter().filter_map(Result::err).reduce(prefer_cause);
+        for (name, sink) in self.sinks {
+            // A sink that failed explains why its senders found it gone.
+            match sink.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => error = Some(JobError::Sink { name, source }),
+                Err(panic) => error = Some(JobError::Panic(panic_message(&*panic))),
+            }
+        }
+        drop(slots);
+        let mut summary = Summary::new(&self.name, &self.nodes, elapsed(start), cpu_since(cpu));
+        summary.parallelism = self.parallelism;
+        summary.outcome = match &error {
+            Some(_) => Ended::Failed,
+            None if self.stop.flag.load(Ordering::Acquire) => Ended::Stopped,
+            None => Ended::Done,
+        };
+        summary.error = error.as_ref().map(|error| readers::explain(error));
+        Outcome { summary, error }
+    }
+}
+
+/// Runs a subtask; whatever ends it early ends the job.
+async fn supervise(
+    mut subtask: Subtask,
+    failed: Arc<AtomicBool>,
+    stop: Stop,
+) -> Result<(), JobError> {
+    let ended = match &mut subtask {
+        Subtask::Gated(task) => AssertUnwindSafe(task.run()).catch_unwind().await,
+        Subtask::Source(task, feed) => AssertUnwindSafe(task.run(feed)).catch_unwind().await,
+    };
+    let result = match ended {
+        Ok(result) => result.map_err(JobError::Task),
+        Err(panic) => Err(JobError::Panic(panic_message(&*panic))),
+    };
+    if result.is_err() {
+        // Before the senders are dropped: receivers must not take this for the end of their input.
+        failed.store(true, Ordering::Release);
+        stop.stop();
+    }
+    drop(subtask);
+    result
+}
+
+/// Of two errors the one that explains the other.
+fn prefer_cause(first: JobError, second: JobError) -> JobError {
+    match first {
+        JobError::Task(TaskError::Gone(_)) => second,
+        _ => first,
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+fn elapsed(start: Instant) -> Duration {
+    clock::monotonic() - start
+}
+
+fn cpu_since(start: Duration) -> Duration {
+    clock::process_cpu().saturating_sub(start)
+}

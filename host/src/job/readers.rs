@@ -1,0 +1,92 @@
+//! Readers: the threads that read splits and hand their chunks to source subtasks.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use parking_lot::Mutex;
+
+use async_channel::{Receiver, Sender, bounded};
+use wasmill_core::watermark::SplitWatermark;
+
+use super::splits::Splits;
+use crate::{
+    connector::{ConnectorError, SplitReader},
+    exchange::turn::Turns,
+    spawn,
+    task::source::Work,
+};
+
+/// Bytes that a reader gives at once under load.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks that may wait for the subtasks of a source.
+const CHUNKS_MAX: usize = 8;
+/// The channel between a source's readers and its subtasks.
+pub(super) fn channel() -> (Sender<Result<Work, String>>, Receiver<Result<Work, String>>) {
+    bounded(CHUNKS_MAX)
+}
+
+/// Starts the readers of a source; they share its splits.
+pub(super) fn start(
+    name: &str,
+    splits: Splits,
+    new_turns: impl Fn() -> Turns<SplitWatermark> + Send + Sync + 'static,
+    work: &Sender<Result<Work, String>>,
+    stopping: &Arc<AtomicBool>,
+) {
+    let open = Arc::new(Mutex::new(splits.open));
+    let new_turns = Arc::new(new_turns);
+    for number in 0..splits.at_once {
+        let (open, new_turns) = (open.clone(), new_turns.clone());
+        let (work, stopping) = (work.clone(), stopping.clone());
+        // Nobody joins a reader: one that waits for standard input cannot be woken, and holds nothing that matters.
+        spawn::thread(&format!("read-{name}-{number}"), move || {
+            loop {
+                let next = (open.lock())();
+                let Some((split, reader)) = next else { return };
+                let turns = Arc::new(new_turns());
+                let read = reader.and_then(|reader| read(reader, split, turns, &work, &stopping));
+                if let Err(error) = read {
+                    // If nobody listens the job has ended for another reason.
+                    let _ = work.send_blocking(Err(explain(&error)));
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn read(
+    mut reader: Box<dyn SplitReader>,
+    split: u32,
+    turns: Arc<Turns<SplitWatermark>>,
+    work: &Sender<Result<Work, String>>,
+    stopping: &AtomicBool,
+) -> Result<(), ConnectorError> {
+    let mut number = 0;
+    loop {
+        let chunk = match stopping.load(Ordering::Acquire) {
+            true => None,
+            false => reader.next_chunk(CHUNK_BYTES)?,
+        };
+        let is_end = chunk.is_none();
+        let chunk = chunk.map(Arc::new);
+        let next = Work { split, turns: turns.clone(), number, chunk };
+        if work.send_blocking(Ok(next)).is_err() || is_end {
+            return Ok(());
+        }
+        number += 1;
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
+}

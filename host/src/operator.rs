@@ -1,0 +1,303 @@
+//! Operators at work: a plugin's instance, its state and its timers, in one subtask.
+//!
+//! A call is a transaction: state, rows, timers take effect only if it returns and everything it returned is valid. Where
+//! it fails, [`isolation`] finds the row to blame, treats it by the operator's policy and runs the rest again.
+
+mod call;
+mod effects;
+mod isolation;
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow_array::ArrayRef;
+use wasmill_core::{
+    batch::Batch,
+    boundary::{Decoder, Encoder, Layout, StateKind, StateLayout, ValueType},
+    descriptor::{Descriptor, Kind, TimeDomain as Domain},
+    pipeline,
+    timer::{TimeDomain, TimerTable},
+};
+
+use crate::{
+    metrics::NodeMetrics,
+    state::{BatchKeys, KeyIndex, KeyedStates},
+    task::slot,
+    wasm::{CallError, Instance, InstanceOptions, Limits, Plugin},
+};
+
+/// Keys that are woken with one call.
+const WOKEN_KEYS_MAX: usize = 1_024;
+
+/// Why an operator ended its job.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperatorError {
+    /// The plugin could not be started.
+    #[error("operator `{operator}` cannot start")]
+    Start {
+        /// The operator.
+        operator: Arc<str>,
+        /// Why.
+        source: CallError,
+    },
+    /// A row failed, and the policy is to fail or the budget is used up.
+    #[error("operator `{operator}`: {message}")]
+    Failed {
+        /// The operator.
+        operator: Arc<str>,
+        /// The row's place, what is wrong with it, what to do.
+        message: String,
+    },
+}
+
+/// The keys of a task's rows, shared by all its operators.
+pub struct Keyed {
+    /// The keys of the subtask.
+    pub index: KeyIndex,
+    /// The keys of the batch.
+    pub keys: BatchKeys,
+    /// The task's features of the batch.
+    pub features: Vec<ArrayRef>,
+}
+
+/// An operator of one subtask.
+pub struct Operator {
+    name: Arc<str>,
+    /// The binding of each input stream, by the stream's position in the pipeline.
+    bindings: HashMap<usize, pipeline::InputBinding>,
+    descriptor: Arc<Descriptor>,
+    layout: Layout,
+    guest: Guest,
+    encoder: Encoder,
+    decoder: Decoder,
+    states: Option<KeyedStates>,
+    timers: Option<TimerTable>,
+    /// For each feature of the operator its position among the task's.
+    features: Vec<usize>,
+    failures: isolation::Failures,
+    /// Streams of the outputs.
+    outputs: Vec<usize>,
+    rows_max: usize,
+    output_rows_max: u64,
+    metrics: Arc<NodeMetrics>,
+    state_bytes: u64,
+    watermark: i64,
+}
+
+/// Where instances of the operator come from, and the one in use.
+struct Guest {
+    make: Make,
+    context: String,
+    options: InstanceOptions,
+    instance: Option<Instance>,
+    digest: Arc<str>,
+}
+
+/// How instances are made.
+#[derive(Clone)]
+pub enum Make {
+    /// From a plugin.
+    Plugin(Plugin),
+    /// From a native function, which benchmarks compare with.
+    Native(Arc<dyn Fn() -> Instance + Send + Sync>),
+}
+
+impl Make {
+    /// SHA-256 of the plugin.
+    pub fn digest(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Plugin(plugin) => Some(plugin.digest().into()),
+            Self::Native(_) => None,
+        }
+    }
+}
+
+/// What an operator needs besides its description.
+pub struct Parts {
+    /// How instances are made.
+    pub make: Make,
+    /// Its states, if it is keyed or has an operator state.
+    pub states: Option<KeyedStates>,
+    /// For each of its features the position among the task's.
+    pub features: Vec<usize>,
+    /// Which subtask it is, and of how many.
+    pub subtask: (usize, usize),
+    /// Its counters.
+    pub metrics: Arc<NodeMetrics>,
+}
+
+impl Operator {
+    /// An operator of one subtask. Its instance is made at the first call.
+    pub fn new(spec: &pipeline::Operator, parts: Parts) -> Self {
+        let limits = Limits {
+            memory_bytes_max: usize::try_from(spec.limits.memory_bytes_max).unwrap_or(usize::MAX),
+            cpu_max: std::time::Duration::from_micros(spec.limits.cpu_us_max),
+            output_bytes_max: usize::try_from(spec.limits.output_bytes_max).unwrap_or(usize::MAX),
+            output_rows_max: spec.limits.output_rows_max,
+            log_lines_max: spec.limits.log_lines_max,
+            ..Limits::default()
+        };
+        let options = InstanceOptions { limits, somebody_is_ready: slot::somebody_is_ready };
+        let digest = parts.make.digest().unwrap_or_default();
+        let domains: Vec<TimeDomain> =
+            spec.descriptor.timers.iter().map(|timer| domain(timer.time)).collect();
+        let context = call::context(spec, parts.subtask);
+        let bindings = spec.inputs.iter().map(|input| (input.stream.0, input.clone()));
+        Self {
+            name: spec.name.as_str().into(),
+            bindings: bindings.collect(),
+            layout: layout(&spec.descriptor),
+            descriptor: spec.descriptor.clone(),
+            guest: Guest { make: parts.make, context, options, instance: None, digest },
+            encoder: Encoder::new(),
+            decoder: Decoder::new(),
+            states: parts.states,
+            timers: (!domains.is_empty()).then(|| TimerTable::new(domains)),
+            features: parts.features,
+            failures: isolation::Failures::new(spec),
+            outputs: spec.outputs.iter().map(|stream| stream.0).collect(),
+            rows_max: spec.batch.rows_max as usize,
+            output_rows_max: spec.limits.output_rows_max,
+            metrics: parts.metrics,
+            state_bytes: 0,
+            watermark: i64::MIN,
+        }
+    }
+
+    /// Processes rows of a stream and appends what is emitted.
+    ///
+    /// # Errors
+    /// If a row fails and the policy is to fail, or the plugin cannot be started.
+    pub async fn process(
+        &mut self,
+        stream: usize,
+        batch: &Batch,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Vec<(usize, Batch)>,
+    ) -> Result<(), OperatorError> {
+        self.metrics.records_in.add(batch.len());
+        let mut keyed = keyed;
+        let mut features = Vec::new();
+        if let Some(keyed) = &keyed {
+            features.extend(self.features.iter().map(|at| keyed.features[*at].clone()));
+        }
+        let mut run = isolation::Run { stream, batch, features: &features, emitted };
+        for start in (0..batch.len()).step_by(self.rows_max) {
+            let end = batch.len().min(start + self.rows_max);
+            self.isolate(&mut run, start..end, keyed.as_deref_mut()).await?;
+        }
+        self.account();
+        Ok(())
+    }
+
+    /// Moves the event-time clock of keys without rows: those whose timers are due are woken.
+    ///
+    /// # Errors
+    /// As for [`Operator::process`].
+    pub async fn advance(
+        &mut self,
+        watermark: i64,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Vec<(usize, Batch)>,
+    ) -> Result<(), OperatorError> {
+        self.watermark = self.watermark.max(watermark);
+        self.wake(TimeDomain::Event, watermark, keyed, emitted).await
+    }
+
+    /// Fires what is due in processing time, in microseconds.
+    ///
+    /// # Errors
+    /// As for [`Operator::process`].
+    pub async fn tick(
+        &mut self,
+        now: i64,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Vec<(usize, Batch)>,
+    ) -> Result<(), OperatorError> {
+        self.wake(TimeDomain::Processing, now, keyed, emitted).await
+    }
+
+    /// The earliest processing time at which a timer is due.
+    pub fn next_tick(&self) -> Option<i64> {
+        self.timers.as_ref()?.next_wake(TimeDomain::Processing)
+    }
+
+    async fn wake(
+        &mut self,
+        domain: TimeDomain,
+        clock: i64,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Vec<(usize, Batch)>,
+    ) -> Result<(), OperatorError> {
+        let Some(keyed) = keyed else { return Ok(()) };
+        loop {
+            let Some(timers) = &mut self.timers else { return Ok(()) };
+            let mut due = Vec::new();
+            timers.due(domain, clock, WOKEN_KEYS_MAX, &mut due);
+            if due.is_empty() {
+                self.account();
+                return Ok(());
+            }
+            let mut keys = BatchKeys::default();
+            for key in &due {
+                keyed.index.include(*key, &mut keys);
+            }
+            self.fire(&due, &keys, &mut keyed.index, emitted).await?;
+            slot::breathe().await;
+        }
+    }
+
+    /// Keeps the counter of state bytes up to date.
+    fn account(&mut self) {
+        let states = self.states.as_ref().map_or(0, KeyedStates::bytes);
+        let timers = self.timers.as_ref().map_or(0, TimerTable::bytes);
+        let now = (states + timers) as u64;
+        self.metrics.state_bytes.replace(self.state_bytes, now);
+        self.state_bytes = now;
+    }
+}
+
+impl Guest {
+    /// The instance in use, or a new one.
+    async fn instance(&mut self) -> Result<&mut Instance, CallError> {
+        if !self.instance.as_ref().is_some_and(Instance::is_usable) {
+            let mut made = match &self.make {
+                Make::Plugin(plugin) => plugin.instantiate(&self.options).await?,
+                Make::Native(make) => make(),
+            };
+            made.open(&self.context).await?;
+            self.instance = Some(made);
+        }
+        Ok(self.instance.as_mut().expect("it was made just now"))
+    }
+}
+
+fn domain(time: Domain) -> TimeDomain {
+    match time {
+        Domain::Event => TimeDomain::Event,
+        Domain::Processing => TimeDomain::Processing,
+    }
+}
+
+/// What the operator's buffers may contain.
+pub fn layout(descriptor: &Descriptor) -> Layout {
+    let value = |field: &arrow_schema::Field| {
+        ValueType::new(field.data_type().clone(), field.is_nullable())
+    };
+    let states = descriptor.states.iter().map(|state| StateLayout {
+        kind: match state.kind {
+            Kind::List => StateKind::List,
+            Kind::Map | Kind::Broadcast => StateKind::Map,
+            Kind::Operator => StateKind::Operator,
+            Kind::Value | Kind::Reducing | Kind::Aggregating => StateKind::Value,
+        },
+        map_key: state.key.as_ref().map(value),
+        value: value(&state.value),
+    });
+    Layout {
+        inputs: descriptor.inputs.iter().map(|input| input.schema.clone()).collect(),
+        states: states.collect(),
+        timers: u32::try_from(descriptor.timers.len()).expect("a descriptor has few timers"),
+        outputs: descriptor.outputs.iter().map(|output| output.schema.clone()).collect(),
+    }
+}

@@ -1,0 +1,307 @@
+//! One call: rows, keys, states and timers are written into the arena, and what comes back is applied.
+
+use std::ops::Range;
+
+use arrow_array::ArrayRef;
+use serde_json::json;
+use wasmill_core::{
+    batch::Batch,
+    boundary::{Effects, EncodeError, Group, Kind, Question, TimerAction, column},
+    descriptor::TimeDomain as Domain,
+    pipeline::{self, ColumnOrigin, InputBinding},
+    timer::{Action, Change, Timer},
+};
+
+use super::{Operator, isolation::CallFailure};
+use crate::{
+    clock,
+    state::{BatchKeys, Clocks, KeyIndex},
+    task::slot,
+    wasm::{CallContext, LogLine},
+};
+
+/// The rows of one call.
+pub(super) struct Rows<'a> {
+    /// The stream that they come from.
+    pub stream: usize,
+    /// The rows.
+    pub batch: &'a Batch,
+    /// The features of these rows.
+    pub features: &'a [ArrayRef],
+}
+
+/// The keys of one call.
+pub(super) struct Keys<'a> {
+    /// The keys of the subtask.
+    pub index: &'a mut KeyIndex,
+    /// The keys of the call, and each row's.
+    pub batch: &'a BatchKeys,
+}
+
+/// The context document of `open`.
+pub(super) fn context(spec: &pipeline::Operator, subtask: (usize, usize)) -> String {
+    let inputs: Vec<_> = spec
+        .descriptor
+        .inputs
+        .iter()
+        .map(|input| json!({ "name": input.name, "stream": input.name }))
+        .collect();
+    json!({
+        "context": 1, "operator": spec.name, "subtask": subtask.0, "subtasks": subtask.1,
+        "config": spec.config, "inputs": inputs,
+    })
+    .to_string()
+}
+
+impl Operator {
+    /// Calls the guest once. On error nothing has happened, but the instance may be gone.
+    pub(super) async fn call(
+        &mut self,
+        rows: Option<Rows<'_>>,
+        mut keys: Option<Keys<'_>>,
+        emitted: &mut Vec<(usize, Batch)>,
+    ) -> Result<(), CallFailure> {
+        let now = clock::wall_us();
+        let key_clocks = self.key_clocks(rows.as_ref(), keys.as_ref());
+        let clocks = Clocks { event: &key_clocks, processing: now };
+        let pending = self.encode(rows.as_ref(), keys.as_mut(), &clocks)?;
+        let count = rows.as_ref().map_or(0, |rows| rows.batch.len());
+        let context = CallContext {
+            time_us: rows.as_ref().and_then(|rows| first_time(rows.batch)).unwrap_or(self.watermark),
+            seed: rows.as_ref().map_or(0, |rows| seed(rows.batch)),
+            reader: None,
+        };
+        let (directory, arena) = self.encoder.finish().map_err(CallFailure::Encode)?;
+        let instance = self.guest.instance().await.map_err(CallFailure::Start)?;
+        let count = u32::try_from(count).expect("batches are bounded");
+        let call = instance.process(count, directory, arena, context);
+        let (output, ran) = slot::timed(call).await;
+        self.metrics.cpu_ns.add(usize::try_from(ran.as_nanos()).unwrap_or(usize::MAX));
+        let output = output.map_err(CallFailure::Call)?;
+        self.write_log(&output.log);
+        let question = Question {
+            rows: count,
+            keys: keys.as_ref().map_or(0, |keys| keys.batch.ids.len() as u32),
+            timers: &pending,
+            output_rows_max: self.output_rows_max,
+        };
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let decoded =
+            decoder.decode(&self.layout, &question, &output.directory, &output.arena);
+        let applied = match decoded {
+            Ok(effects) => self.apply(&effects, rows.as_ref(), keys, &clocks, emitted),
+            Err(error) => Err(CallFailure::Decode(error)),
+        };
+        self.decoder = decoder;
+        applied
+    }
+
+    /// Each key's event-time clock: that of its last row, or the watermark for a key without rows.
+    fn key_clocks(&self, rows: Option<&Rows<'_>>, keys: Option<&Keys<'_>>) -> Vec<i64> {
+        let Some(keys) = keys.filter(|_| self.descriptor.uses_time(Domain::Event)) else {
+            return Vec::new();
+        };
+        let mut clocks = vec![self.watermark; keys.batch.ids.len()];
+        if let Some(row_clocks) = rows.and_then(|rows| rows.batch.clocks.as_ref()) {
+            for (key, clock) in keys.batch.row_to_key.iter().zip(row_clocks.iter()) {
+                clocks[*key as usize] = *clock;
+            }
+        }
+        clocks
+    }
+
+    /// Writes the call's sections; gives the pending timers that were sent.
+    fn encode(
+        &mut self,
+        rows: Option<&Rows<'_>>,
+        keys: Option<&mut Keys<'_>>,
+        clocks: &Clocks<'_>,
+    ) -> Result<Vec<(u32, u32, i64)>, CallFailure> {
+        self.encoder.clear();
+        if let Some(rows) = rows {
+            self.encode_rows(rows, keys.as_deref()).map_err(CallFailure::Encode)?;
+        }
+        let mut pending = Vec::new();
+        if let Some(keys) = keys {
+            self.encode_keys(rows, keys, clocks).map_err(CallFailure::Encode)?;
+            if let Some(states) = &mut self.states {
+                states.encode(keys.batch, *clocks, &mut self.encoder);
+            }
+            self.encode_timers(keys, &mut pending);
+        }
+        if self.descriptor.timers.iter().any(|timer| timer.time == Domain::Processing) {
+            self.encoder.begin(Group::Batch, 0, 1);
+            self.encoder.copy(0, Kind::Values, &[clocks.processing]);
+        }
+        Ok(pending)
+    }
+
+    fn encode_rows(
+        &mut self,
+        rows: &Rows<'_>,
+        keys: Option<&Keys<'_>>,
+    ) -> Result<(), EncodeError> {
+        let binding = &self.bindings[&rows.stream];
+        let (batch, encoder) = (rows.batch, &mut self.encoder);
+        encoder.begin(Group::Input, binding.input as u16, batch.len() as u32);
+        let mut number = 0;
+        for bound in &binding.columns {
+            match bound.origin {
+                ColumnOrigin::Stream(at) => {
+                    encoder.array(&mut number, &bound.to, batch.rows.column(at).as_ref())?;
+                }
+                ColumnOrigin::Feature(at) => {
+                    encoder.array(&mut number, &bound.to, rows.features[at].as_ref())?;
+                }
+                ColumnOrigin::Null => encoder.nulls(&mut number, &bound.to, batch.len()),
+            }
+        }
+        if let Some(keys) = keys {
+            encoder.copy(column::KEY, Kind::Values, &keys.batch.row_to_key);
+        }
+        let input = &self.descriptor.inputs[binding.input];
+        if let Some(times) = batch.times.as_ref().filter(|_| input.time) {
+            encoder.copy(column::TIME, Kind::Values, times);
+        }
+        let has_timers = self.descriptor.timers.iter().any(|timer| timer.time == Domain::Event);
+        if let Some(clocks) = batch.clocks.as_ref().filter(|_| has_timers) {
+            encoder.copy(column::CLOCK, Kind::Values, clocks);
+        }
+        if let Some(ops) = batch.ops.as_ref().filter(|_| input.changelog) {
+            encoder.copy(column::OP, Kind::Values, ops);
+        }
+        Ok(())
+    }
+
+    fn encode_keys(
+        &mut self,
+        rows: Option<&Rows<'_>>,
+        keys: &Keys<'_>,
+        clocks: &Clocks<'_>,
+    ) -> Result<(), EncodeError> {
+        let count = keys.batch.ids.len() as u32;
+        self.encoder.begin(Group::Keys, 0, count);
+        if let Some(rows) = rows
+            && !self.descriptor.keys.is_empty()
+        {
+            let binding = self.bindings[&rows.stream].clone();
+            self.encode_key_columns(rows, keys, &binding)?;
+        }
+        let has_timers = self.descriptor.timers.iter().any(|timer| timer.time == Domain::Event);
+        if has_timers {
+            self.encoder.copy(column::CLOCK, Kind::Values, clocks.event);
+        }
+        Ok(())
+    }
+
+    /// The key columns that the guest wants to see, from each key's first row.
+    fn encode_key_columns(
+        &mut self,
+        rows: &Rows<'_>,
+        keys: &Keys<'_>,
+        binding: &InputBinding,
+    ) -> Result<(), EncodeError> {
+        let mut first = vec![u32::MAX; keys.batch.ids.len()];
+        for (row, key) in (0u32..).zip(&keys.batch.row_to_key) {
+            let at = &mut first[*key as usize];
+            *at = (*at).min(row);
+        }
+        let first = arrow_array::UInt32Array::from(first);
+        let mut number = 0;
+        for bound in &binding.keys {
+            match bound.origin {
+                ColumnOrigin::Stream(at) => {
+                    let values = rows.batch.rows.column(at).as_ref();
+                    let taken = arrow_select::take::take(values, &first, None);
+                    let taken = taken.expect("every key of the batch has a row");
+                    self.encoder.array(&mut number, &bound.to, taken.as_ref())?;
+                }
+                _ => self.encoder.nulls(&mut number, &bound.to, first.len()),
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_timers(&mut self, keys: &Keys<'_>, pending: &mut Vec<(u32, u32, i64)>) {
+        let Some(timers) = &self.timers else { return };
+        for (at, id) in (0u32..).zip(&keys.batch.ids) {
+            let of_key = timers.pending(*id).iter();
+            pending.extend(of_key.map(|timer| (at, timer.timer, timer.time)));
+        }
+        self.encoder.begin(Group::Timers, 0, pending.len() as u32);
+        let keys: Vec<u32> = pending.iter().map(|timer| timer.0).collect();
+        let numbers: Vec<u32> = pending.iter().map(|timer| timer.1).collect();
+        let times: Vec<i64> = pending.iter().map(|timer| timer.2).collect();
+        self.encoder.copy(0, Kind::Values, &keys);
+        self.encoder.copy(1, Kind::Values, &numbers);
+        self.encoder.copy(2, Kind::Values, &times);
+    }
+
+    /// Lets a call's effects happen: all of them, or none.
+    fn apply(
+        &mut self,
+        effects: &Effects<'_>,
+        rows: Option<&Rows<'_>>,
+        keys: Option<Keys<'_>>,
+        clocks: &Clocks<'_>,
+        emitted: &mut Vec<(usize, Batch)>,
+    ) -> Result<(), CallFailure> {
+        // The caller's policy may end the job over a refused row: then nothing else happens.
+        self.check_rejects(effects, rows)?;
+        if let Some(keys) = keys {
+            if let Some(timers) = &mut self.timers {
+                let changes: Vec<Change> =
+                    effects.timers.iter().map(|change| of_key(change, keys.batch)).collect();
+                timers.apply(&changes).map_err(CallFailure::Timer)?;
+            }
+            if let Some(states) = &mut self.states {
+                states.apply(&effects.states, *clocks, keys.batch, keys.index);
+            }
+            self.emit(effects, rows, Some(&keys), emitted)?;
+        } else {
+            self.emit(effects, rows, None, emitted)?;
+        }
+        self.bury_rejects(effects, rows, emitted)
+    }
+
+    fn write_log(&self, lines: &[LogLine]) {
+        for line in lines {
+            tracing::info!(target: "guest", operator = %self.name, level = ?line.level, "{}", line.text);
+        }
+    }
+}
+
+fn of_key(change: &wasmill_core::boundary::TimerChange, keys: &BatchKeys) -> Change {
+    let action = match change.action {
+        TimerAction::Set => Action::Set,
+        TimerAction::Deleted => Action::Delete,
+        TimerAction::Fired => Action::Fire,
+    };
+    let timer = Timer { time: change.time, timer: change.timer };
+    Change { key: keys.ids[change.key as usize], timer, action }
+}
+
+fn first_time(batch: &Batch) -> Option<i64> {
+    batch.times.as_ref().and_then(|times| times.first().copied())
+}
+
+/// The same for every run over the same rows.
+fn seed(batch: &Batch) -> u64 {
+    let (split, offset) = batch.lineage.position(0).unwrap_or_default();
+    wasmill_core::key::hash_word(offset ^ u64::from(split).rotate_left(40))
+}
+
+/// The keys of some of a batch's rows.
+pub(super) fn keys_of(keys: &BatchKeys, rows: Range<usize>) -> BatchKeys {
+    let mut positions = vec![u32::MAX; keys.ids.len()];
+    let mut some = BatchKeys::default();
+    for key in &keys.row_to_key[rows] {
+        let position = &mut positions[*key as usize];
+        if *position == u32::MAX {
+            *position = some.ids.len() as u32;
+            some.ids.push(keys.ids[*key as usize]);
+        }
+        some.row_to_key.push(*position);
+    }
+    some
+}

@@ -1,0 +1,310 @@
+//! Containing failures: find the row to blame, treat it by the policy, run the rest.
+//!
+//! A guest that fails usually names the row itself. Where it does not, the rows run again in pieces and then one by one:
+//! every piece that succeeds takes effect, so the search costs a few extra calls and never repeats an effect.
+
+use std::{ops::Range, sync::Arc};
+
+use arrow_array::ArrayRef;
+use arrow_schema::ArrowError;
+use wasmill_core::{
+    batch::Batch,
+    boundary::{DecodeError, Effects, EncodeError},
+    dead_letter::kind,
+    pipeline::{self, Policy},
+    timer::TimerError,
+};
+
+use super::{
+    Keyed, Operator, OperatorError,
+    call::{self, Keys, Rows},
+};
+use crate::{
+    dead_letter::{Failure, letters},
+    state::{BatchKeys, KeyIndex},
+    wasm::CallError,
+};
+
+/// Pieces into which a failing stretch of rows is cut.
+const PIECES: usize = 32;
+/// Calls that may exceed a limit in one batch: each costs up to its whole budget.
+const LIMITS_PER_BATCH_MAX: usize = 16;
+
+/// Why one call had no effect.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallFailure {
+    #[error("{0}")]
+    Start(#[source] CallError),
+    #[error("{0}")]
+    Call(#[source] CallError),
+    #[error("the plugin returned buffers that do not keep to the contract: {0}")]
+    Decode(#[source] DecodeError),
+    #[error("the plugin's timers do not keep to the contract: {0}")]
+    Timer(#[source] TimerError),
+    #[error("{0}")]
+    Encode(#[source] EncodeError),
+    #[error("{0}")]
+    Rows(#[source] ArrowError),
+    /// The policy ends the job over a refused row.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl CallFailure {
+    fn row(&self) -> Option<usize> {
+        match self {
+            Self::Call(error) => error.row().map(|row| row as usize),
+            _ => None,
+        }
+    }
+
+    fn is_limit(&self) -> bool {
+        matches!(self, Self::Call(CallError::Limit { .. }))
+    }
+
+    fn log(&self) -> String {
+        let lines = match self {
+            Self::Call(error) => error.log(),
+            _ => &[],
+        };
+        lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// The policy for rows that fail, and how many have.
+pub(super) struct Failures {
+    policy: Policy,
+    budget: Option<(u64, Option<u64>)>,
+    failed: u64,
+    /// Rows since the budget's stretch began.
+    seen: u64,
+}
+
+impl Failures {
+    pub(super) fn new(spec: &pipeline::Operator) -> Self {
+        Self { policy: spec.policy.on_error, budget: spec.policy.budget, failed: 0, seen: 0 }
+    }
+
+    fn see(&mut self, rows: usize) {
+        self.seen += rows as u64;
+        if let Some((_, Some(of))) = self.budget
+            && self.seen >= of
+        {
+            (self.seen, self.failed) = (0, 0);
+        }
+    }
+
+    /// Counts failed rows; says what is wrong when they are too many.
+    fn count(&mut self, rows: usize) -> Result<(), String> {
+        self.failed += rows as u64;
+        match self.budget {
+            Some((most, _)) if self.failed > most => {
+                Err(format!("{} rows failed and `error-budget` allows {most}", self.failed))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The rows of one batch on their way through an operator.
+pub(super) struct Run<'a> {
+    pub stream: usize,
+    pub batch: &'a Batch,
+    pub features: &'a [ArrayRef],
+    pub emitted: &'a mut Vec<(usize, Batch)>,
+}
+
+impl Operator {
+    /// Processes rows, whatever some of them do to the guest.
+    pub(super) async fn isolate(
+        &mut self,
+        run: &mut Run<'_>,
+        rows: Range<usize>,
+        mut keyed: Option<&mut Keyed>,
+    ) -> Result<(), OperatorError> {
+        self.failures.see(rows.len());
+        let mut limits = 0;
+        let mut work = vec![rows];
+        while let Some(rows) = work.pop() {
+            let Err(failure) = self.attempt(run, rows.clone(), keyed.as_deref_mut()).await else {
+                continue;
+            };
+            self.metrics.faults.add(1);
+            limits += usize::from(failure.is_limit());
+            if limits > LIMITS_PER_BATCH_MAX {
+                return Err(self.failed(format!(
+                    "{failure}; {limits} calls of one batch exceeded a limit: raise the limit or \
+                     mend the plugin"
+                )));
+            }
+            match failure {
+                CallFailure::Start(source) => {
+                    return Err(OperatorError::Start { operator: self.name.clone(), source });
+                }
+                CallFailure::Refused(message) => return Err(self.failed(message)),
+                _ => {}
+            }
+            let blamed = failure.row().filter(|row| *row < rows.len());
+            match blamed.or_else(|| (rows.len() == 1).then_some(0)) {
+                Some(row) => {
+                    let row = rows.start + row;
+                    self.bury(run, row, &failure)?;
+                    work.push(row + 1..rows.end);
+                    work.push(rows.start..row);
+                }
+                None => {
+                    let size = rows.len().div_ceil(PIECES);
+                    let pieces = rows.clone().step_by(size);
+                    let pieces = pieces.map(|start| start..rows.end.min(start + size));
+                    work.extend(pieces.collect::<Vec<_>>().into_iter().rev());
+                }
+            }
+            work.retain(|rows| !rows.is_empty());
+        }
+        Ok(())
+    }
+
+    async fn attempt(
+        &mut self,
+        run: &mut Run<'_>,
+        rows: Range<usize>,
+        keyed: Option<&mut Keyed>,
+    ) -> Result<(), CallFailure> {
+        let whole = rows.len() == run.batch.len();
+        let some = (!whole).then(|| run.batch.slice(rows.start, rows.len()));
+        let some_features: Vec<ArrayRef>;
+        let features = if whole {
+            run.features
+        } else {
+            let slice = |feature: &ArrayRef| feature.slice(rows.start, rows.len());
+            some_features = run.features.iter().map(slice).collect();
+            &some_features
+        };
+        let batch = some.as_ref().unwrap_or(run.batch);
+        let called = Rows { stream: run.stream, batch, features };
+        let Some(keyed) = keyed else {
+            return self.call(Some(called), None, run.emitted).await;
+        };
+        let some_keys = (!whole).then(|| call::keys_of(&keyed.keys, rows));
+        let keys = Keys {
+            index: &mut keyed.index,
+            batch: some_keys.as_ref().unwrap_or(&keyed.keys),
+        };
+        self.call(Some(called), Some(keys), run.emitted).await
+    }
+
+    /// Fires the due timers of keys without rows; a key whose timers fail loses those that are due.
+    pub(super) async fn fire(
+        &mut self,
+        due: &[u32],
+        keys: &BatchKeys,
+        index: &mut KeyIndex,
+        emitted: &mut Vec<(usize, Batch)>,
+    ) -> Result<(), OperatorError> {
+        let called = self.call(None, Some(Keys { index, batch: keys }), emitted).await;
+        let Err(failure) = called else { return Ok(()) };
+        self.metrics.faults.add(1);
+        if let CallFailure::Start(source) = failure {
+            return Err(OperatorError::Start { operator: self.name.clone(), source });
+        }
+        Err(self.failed(format!(
+            "{failure}, while the timers of {} keys fired; rows can be skipped, timers cannot",
+            due.len()
+        )))
+    }
+
+    /// Treats one row that failed.
+    fn bury(
+        &mut self,
+        run: &mut Run<'_>,
+        row: usize,
+        failure: &CallFailure,
+    ) -> Result<(), OperatorError> {
+        let place = place(run.batch, row);
+        self.failures
+            .count(1)
+            .map_err(|budget| self.failed(format!("{failure}, {place}; {budget}")))?;
+        match self.failures.policy {
+            Policy::Fail => Err(self.failed(format!(
+                "{failure}, {place}; mend the plugin or the row, or say `on-error: skip` or \
+                 `on-error: {{ dead-letter: SINK }}`"
+            ))),
+            Policy::Skip => Ok(()),
+            Policy::DeadLetter(stream) => {
+                self.metrics.dead_letters.add(1);
+                let letter = self.letter(kind::FAULT, failure.to_string(), failure.log());
+                let row = run.batch.slice(row, 1);
+                let batch = letters(&row.lineage, &[letter]).map_err(|error| self.bug(&error))?;
+                run.emitted.push((stream.0, batch));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the rows that a call refused let the job go on.
+    pub(super) fn check_rejects(
+        &mut self,
+        effects: &Effects<'_>,
+        rows: Option<&Rows<'_>>,
+    ) -> Result<(), CallFailure> {
+        let rejects = &effects.rejects;
+        let (Some(first), Some(rows)) = (rejects.rows.first(), rows) else { return Ok(()) };
+        let place = place(rows.batch, *first as usize);
+        let reason = rejects.reason(0);
+        if self.failures.policy == Policy::Fail {
+            return Err(CallFailure::Refused(format!(
+                "the plugin refused a row ({reason}), {place}; mend the row, or say \
+                 `on-error: skip` or `on-error: {{ dead-letter: SINK }}`"
+            )));
+        }
+        self.failures.count(rejects.len()).map_err(|budget| {
+            CallFailure::Refused(format!("the plugin refused a row ({reason}), {place}; {budget}"))
+        })
+    }
+
+    /// Treats the rows that a call refused.
+    pub(super) fn bury_rejects(
+        &self,
+        effects: &Effects<'_>,
+        rows: Option<&Rows<'_>>,
+        emitted: &mut Vec<(usize, Batch)>,
+    ) -> Result<(), CallFailure> {
+        let rejects = &effects.rejects;
+        let Some(rows) = rows.filter(|_| !rejects.is_empty()) else { return Ok(()) };
+        self.metrics.rejected.add(rejects.len());
+        if let Policy::DeadLetter(stream) = self.failures.policy {
+            self.metrics.dead_letters.add(rejects.len());
+            let refused = Self::selected(rows, rejects.rows)?;
+            let why: Vec<Failure> = (0..rejects.len())
+                .map(|at| self.letter(kind::REJECT, rejects.reason(at).into(), String::new()))
+                .collect();
+            let batch = letters(&refused.lineage, &why).map_err(CallFailure::Rows)?;
+            emitted.push((stream.0, batch));
+        }
+        Ok(())
+    }
+
+    fn letter(&self, kind: &'static str, reason: String, log: String) -> Failure {
+        let plugin = self.guest.digest.clone();
+        Failure { at: self.name.clone(), kind, reason, plugin, log, row: None }
+    }
+
+    fn failed(&self, message: String) -> OperatorError {
+        OperatorError::Failed { operator: self.name.clone(), message }
+    }
+
+    fn bug(&self, error: &ArrowError) -> OperatorError {
+        self.failed(format!("dead letters cannot be built: {error}"))
+    }
+}
+
+/// Where a row comes from, for people.
+fn place(batch: &Batch, row: usize) -> Arc<str> {
+    match batch.lineage.source(row) {
+        Some((chunk, at)) => {
+            let number = chunk.first_offset + u64::from(at) + 1;
+            format!("at row {number} of `{}`", chunk.split_name).into()
+        }
+        None => "at a row that a timer emitted".into(),
+    }
+}

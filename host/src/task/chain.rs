@@ -1,0 +1,185 @@
+//! Chains: the operators of one task, run one after the other without a queue between them.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use arrow_schema::ArrowError;
+use wasmill_core::batch::Batch;
+
+use crate::{
+    exchange::gate::Gone,
+    feature::FeatureFault,
+    operator::{Keyed, Operator, OperatorError},
+        task::{outbox::Outbox, slot, sorter::SorterError},
+};
+
+/// Why a task ended before its input did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// An operator failed and its policy is to fail.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// A source cannot be read, or a row of it does not fit and the policy is to fail.
+    #[error("source `{source_name}`: {message}")]
+    Source {
+        /// The source's name.
+        source_name: Arc<str>,
+        /// What is wrong, where, and what to do.
+        message: String,
+    },
+    /// A receiver is gone; its own error says why.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// A declared feature cannot be computed.
+    #[error("{0}")]
+    Feature(#[from] FeatureFault),
+    /// Rows cannot be put in order.
+    #[error("{0}")]
+    Order(#[from] SorterError),
+    /// Columns that do not fit together: a mistake of ours.
+    #[error("the rows cannot be arranged")]
+    Rows(#[from] ArrowError),
+}
+
+/// Who reads a stream within the task, or carries it out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// An input of an operator of this chain.
+    Operator {
+        /// The operator's position in the chain.
+        operator: usize,
+        /// The stream's position in the pipeline.
+        stream: usize,
+    },
+    /// A way out.
+    Output(usize),
+}
+
+/// The readers of each stream, by the stream's position in the pipeline.
+pub type Routes = Vec<Vec<Target>>;
+
+/// The operators of one subtask.
+pub struct Chain {
+    operators: Vec<Operator>,
+    routes: Routes,
+    /// Where rows leave.
+    pub outbox: Outbox,
+    /// Rows on their way from one operator to the next; kept for its memory.
+    work: VecDeque<(usize, Batch)>,
+}
+
+/// Rows that an operator emitted: the stream's position in the pipeline, and the rows.
+pub type Emitted = Vec<(usize, Batch)>;
+
+impl Chain {
+    /// Operators in topological order.
+    pub fn new(operators: Vec<Operator>, routes: Routes, outbox: Outbox) -> Self {
+        Self { operators, routes, outbox, work: VecDeque::new() }
+    }
+
+    /// The readers of a stream.
+    pub fn targets(&self, stream: usize) -> &[Target] {
+        &self.routes[stream]
+    }
+
+    /// Pushes rows that come from outside the chain to the given readers, and what these emit further on.
+    ///
+    /// # Errors
+    /// If an operator fails and its policy is to fail.
+    pub async fn push(
+        &mut self,
+        targets: &[Target],
+        batch: Batch,
+        keyed: Option<&mut Keyed>,
+    ) -> Result<(), TaskError> {
+        let mut keyed = keyed;
+        let mut emitted = Vec::new();
+        let (last, others) = match targets.split_last() {
+            None => return Ok(()),
+            Some(split) => split,
+        };
+        for target in others {
+            self.deliver(*target, batch.clone(), keyed.as_deref_mut(), &mut emitted).await?;
+        }
+        self.deliver(*last, batch, keyed, &mut emitted).await?;
+        self.follow(emitted).await
+    }
+
+    /// Moves the event-time clock: operators wake the keys whose timers are due.
+    ///
+    /// # Errors
+    /// As for [`Chain::push`].
+    pub async fn advance(
+        &mut self,
+        watermark: i64,
+        mut keyed: Option<&mut Keyed>,
+    ) -> Result<(), TaskError> {
+        for at in 0..self.operators.len() {
+            let mut emitted = Vec::new();
+            let keyed = keyed.as_deref_mut();
+            self.operators[at].advance(watermark, keyed, &mut emitted).await?;
+            self.follow(emitted).await?;
+        }
+        Ok(())
+    }
+
+    /// Fires what is due in processing time, in microseconds.
+    ///
+    /// # Errors
+    /// As for [`Chain::push`].
+    pub async fn tick(
+        &mut self,
+        now: i64,
+        mut keyed: Option<&mut Keyed>,
+    ) -> Result<(), TaskError> {
+        for at in 0..self.operators.len() {
+            let mut emitted = Vec::new();
+            self.operators[at].tick(now, keyed.as_deref_mut(), &mut emitted).await?;
+            self.follow(emitted).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows of a stream that come from within the task: dead letters, late rows.
+    ///
+    /// # Errors
+    /// As for [`Chain::push`].
+    pub async fn emit(&mut self, stream: usize, batch: Batch) -> Result<(), TaskError> {
+        self.follow(vec![(stream, batch)]).await
+    }
+
+    /// The earliest processing time at which an operator wants a tick.
+    pub fn next_tick(&self) -> Option<i64> {
+        self.operators.iter().filter_map(Operator::next_tick).min()
+    }
+
+    async fn follow(&mut self, emitted: Emitted) -> Result<(), TaskError> {
+        self.work.extend(emitted);
+        while let Some((stream, batch)) = self.work.pop_front() {
+            let mut emitted = Vec::new();
+            for at in 0..self.routes[stream].len() {
+                let target = self.routes[stream][at];
+                self.deliver(target, batch.clone(), None, &mut emitted).await?;
+            }
+            self.work.extend(emitted);
+        }
+        Ok(())
+    }
+
+    async fn deliver(
+        &mut self,
+        target: Target,
+        batch: Batch,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Emitted,
+    ) -> Result<(), TaskError> {
+        match target {
+            Target::Output(output) => self.outbox.stage(output, batch)?,
+            Target::Operator { operator, stream } => {
+                self.operators[operator].process(stream, &batch, keyed, emitted).await?;
+                slot::breathe().await;
+            }
+        }
+        Ok(())
+    }
+}

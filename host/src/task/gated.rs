@@ -1,0 +1,259 @@
+//! A subtask behind a gate: it gathers rows into batches, looks up their keys, orders them where asked, and runs its
+//! chain.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use wasmill_core::{batch::Batch, key::KeyCodec, watermark::{self, WatermarkMerge}};
+
+use crate::{
+    clock,
+    exchange::gate::{Credit, Gate, Gone, Message, Received},
+    feature::{FeatureRows, FeatureSet},
+    metrics::NodeMetrics,
+    operator::Keyed,
+    task::{
+        chain::{Chain, Target, TaskError},
+        slot,
+        sorter::Sorter,
+    },
+};
+
+/// One stream that comes in through the gate.
+pub struct GateInput {
+    /// Who reads it.
+    pub targets: Vec<Target>,
+    /// Who reads its late rows, where the gate puts rows in order.
+    pub late: Vec<Target>,
+    /// The key columns, behind a hash exchange.
+    pub codec: Option<KeyCodec>,
+    /// Puts rows in the order of their event time, where the task asks for it.
+    pub sorter: Option<Sorter>,
+    /// The features of the keys' rows.
+    pub features: Option<FeatureSet>,
+}
+
+/// A subtask behind a gate.
+pub struct GatedTask {
+    /// Where rows come from.
+    pub gate: Gate,
+    /// The streams that come through it.
+    pub inputs: Vec<GateInput>,
+    /// Behind a hash exchange: the keys, which all operators share.
+    pub keyed: Option<Keyed>,
+    /// What is done with the rows.
+    pub chain: Chain,
+    /// Lanes that are open from the start.
+    pub lanes: Vec<u32>,
+    /// The lane under which this subtask promises its own watermark to those behind it.
+    pub lane: u32,
+    /// Rows that a batch is filled up to under load.
+    pub rows_max: usize,
+    /// Set when a task has failed: then the end of the input means nothing.
+    pub failed: Arc<AtomicBool>,
+    /// Late rows are counted here.
+    pub late: Vec<Arc<NodeMetrics>>,
+}
+
+/// What a gated task keeps between two messages.
+struct Pending {
+    input: usize,
+    batches: Vec<Batch>,
+    credits: Vec<Credit>,
+    rows: usize,
+}
+
+/// The merged event-time clock of a gate's lanes.
+struct Lanes {
+    merge: WatermarkMerge,
+    numbers: HashMap<u32, usize>,
+}
+
+impl Lanes {
+    fn new(lanes: &[u32]) -> Self {
+        let mut this = Self { merge: WatermarkMerge::new(), numbers: HashMap::new() };
+        for lane in lanes {
+            this.number(*lane);
+        }
+        this
+    }
+
+    fn number(&mut self, lane: u32) -> usize {
+        *self.numbers.entry(lane).or_insert_with(|| self.merge.open())
+    }
+}
+
+impl GatedTask {
+    /// Runs until every sender has ended, then sends what is left.
+    ///
+    /// # Errors
+    /// If an operator fails and its policy is to fail, or a receiver is gone.
+    pub async fn run(&mut self) -> Result<(), TaskError> {
+        let mut lanes = Lanes::new(&self.lanes);
+        let mut pending =
+            Pending { input: 0, batches: Vec::new(), credits: Vec::new(), rows: 0 };
+        while let Some(received) = self.next(&mut pending).await? {
+            let (message, credit) = received.split();
+            let risen = match message {
+                Message::Rows { input, batch } => {
+                    self.gather(&mut pending, usize::from(input), batch, credit).await?;
+                    continue;
+                }
+                Message::Watermark { lane, time } => {
+                    let number = lanes.number(lane);
+                    lanes.merge.update(number, time)
+                }
+                Message::Idle { lane } => {
+                    let number = lanes.number(lane);
+                    lanes.merge.idle(number)
+                }
+                Message::LaneEnd { lane } => {
+                    let number = lanes.number(lane);
+                    lanes.merge.close(number)
+                }
+            };
+            if let Some(watermark) = risen {
+                self.flush(&mut pending).await?;
+                self.advance(watermark).await?;
+            }
+        }
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Gone.into());
+        }
+        self.flush(&mut pending).await?;
+        // All input has come: what was held back is due, and every event timer.
+        self.advance(watermark::END).await
+    }
+
+    /// The next message. What is pending is processed before the task would wait.
+    async fn next(&mut self, pending: &mut Pending) -> Result<Option<Received>, TaskError> {
+        loop {
+            if let Some(received) = self.gate.try_recv() {
+                return Ok(Some(received));
+            }
+            self.flush(pending).await?;
+            let Some(wake) = self.chain.next_tick() else {
+                return Ok(self.gate.recv().await);
+            };
+            let now = clock::wall_us();
+            if wake <= now {
+                self.chain.tick(now, self.keyed.as_mut()).await?;
+                self.chain.outbox.send().await?;
+                continue;
+            }
+            let rest = Duration::from_micros((wake - now).unsigned_abs());
+            let alarm = slot::sleep_until(clock::monotonic() + rest);
+            let recv = self.gate.recv();
+            futures_util::pin_mut!(alarm, recv);
+            if let futures_util::future::Either::Left((received, _)) =
+                futures_util::future::select(recv, alarm).await
+            {
+                return Ok(received);
+            }
+        }
+    }
+
+    async fn gather(
+        &mut self,
+        pending: &mut Pending,
+        input: usize,
+        batch: Batch,
+        credit: Credit,
+    ) -> Result<(), TaskError> {
+        if pending.input != input {
+            self.flush(pending).await?;
+            pending.input = input;
+        }
+        pending.rows += batch.len();
+        pending.batches.push(batch);
+        pending.credits.push(credit);
+        if pending.rows >= self.rows_max || !self.gate.is_ready() {
+            self.flush(pending).await?;
+        }
+        Ok(())
+    }
+
+    /// Processes what was gathered and gives the senders their credits back.
+    async fn flush(&mut self, pending: &mut Pending) -> Result<(), TaskError> {
+        if pending.batches.is_empty() {
+            return Ok(());
+        }
+        let batch = Batch::concat(&pending.batches)?;
+        pending.batches.clear();
+        pending.rows = 0;
+        let input = pending.input;
+        match &mut self.inputs[input].sorter {
+            Some(sorter) => {
+                let late = sorter.push(batch)?;
+                self.leave_out(input, late).await?;
+            }
+            None => self.run_chain(input, batch).await?,
+        }
+        self.chain.outbox.send().await?;
+        pending.credits.clear();
+        Ok(())
+    }
+
+    /// Rows that came too late to be put in order.
+    async fn leave_out(&mut self, input: usize, late: Option<Batch>) -> Result<(), TaskError> {
+        let Some(late) = late else { return Ok(()) };
+        for metrics in &self.late {
+            metrics.late.add(late.len());
+        }
+        let targets = self.inputs[input].late.clone();
+        self.chain.push(&targets, late, None).await
+    }
+
+    async fn run_chain(&mut self, input: usize, batch: Batch) -> Result<(), TaskError> {
+        for start in (0..batch.len()).step_by(self.rows_max) {
+            let rows = self.rows_max.min(batch.len() - start);
+            self.run_piece(input, batch.slice(start, rows)).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_piece(&mut self, input: usize, batch: Batch) -> Result<(), TaskError> {
+        let from = &mut self.inputs[input];
+        if let (Some(keyed), Some(codec)) = (&mut self.keyed, &from.codec) {
+            let keys = codec.keys(&batch.rows);
+            let hashes = batch.hashes.clone().unwrap_or_else(|| keys.hashes());
+            keyed.index.recycle();
+            keyed.keys.clear();
+            keyed.index.lookup(&keys, &hashes, &mut keyed.keys);
+            if let Some(features) = &mut from.features {
+                let rows = FeatureRows {
+                    rows: &batch.rows,
+                    times: batch.times.as_deref().unwrap_or_default(),
+                    clocks: batch.clocks.as_deref().unwrap_or_default(),
+                    keys: &keyed.keys,
+                };
+                keyed.features = features.compute(rows, &mut keyed.index)?;
+            }
+        }
+        self.chain.push(&from.targets, batch, self.keyed.as_mut()).await
+    }
+
+    /// The gate's clock has moved: ordered rows become due, timers fire, and the promise is passed on.
+    async fn advance(&mut self, watermark: i64) -> Result<(), TaskError> {
+        for input in 0..self.inputs.len() {
+            while let Some(sorter) = &mut self.inputs[input].sorter
+                && let Some(mut due) = sorter.release(watermark, self.rows_max)?
+            {
+                // In event-time order a key's clock is its row's own time.
+                due.clocks = due.times.clone();
+                self.run_chain(input, due).await?;
+            }
+        }
+        self.chain.advance(watermark, self.keyed.as_mut()).await?;
+        self.chain.outbox.send().await?;
+        let promise = Message::Watermark { lane: self.lane, time: watermark };
+        self.chain.outbox.broadcast(&promise).await?;
+        Ok(())
+    }
+}
