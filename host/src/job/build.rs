@@ -300,7 +300,7 @@ impl<'a> Builder<'a> {
                 codec,
                 sorter: (root.order == OrderWord::EventTime)
                     .then(|| Sorter::new(WAITING_BYTES_MAX)),
-                features: self.features(task, stream),
+                features: self.features(task, stream)?,
             });
         }
         let range = KeyGroupRange::of_subtask(
@@ -328,10 +328,18 @@ impl<'a> Builder<'a> {
     }
 
     /// The task's features over the rows of a stream, by the positions that its operators know.
-    fn features(&self, task: &TaskPlan, stream: StreamId) -> Option<FeatureSet> {
-        let features = task.features.iter().map(|plan| plan.feature.clone());
-        let schema = &self.plan.stream(stream).schema;
-        (!task.features.is_empty()).then(|| FeatureSet::new(features.collect(), schema))
+    fn features(
+        &self,
+        task: &TaskPlan,
+        stream: StreamId,
+    ) -> Result<Option<FeatureSet>, JobError> {
+        if task.features.is_empty() {
+            return Ok(None);
+        }
+        let features = task.features.iter().map(|plan| plan.feature.clone()).collect();
+        FeatureSet::new(features, &self.plan.stream(stream).schema)
+            .map(Some)
+            .map_err(|error| JobError::Build(readers::explain(&error)))
     }
 
     /// Lanes that hold a task's clock back from the start.
