@@ -16,6 +16,7 @@ mod log;
 mod native;
 mod plugin;
 mod prepass;
+mod record;
 mod ticker;
 mod wasi;
 

@@ -10,6 +10,7 @@ mod decode;
 mod directory;
 mod effects;
 mod encode;
+mod input;
 mod layout;
 mod validate;
 mod widen;
@@ -18,6 +19,7 @@ pub use decode::{Decoder, Question};
 pub use directory::DecodeError;
 pub use effects::{Effects, OutputRows, Rejects, StateChanges, TimerAction, TimerChange, Values};
 pub use encode::{EncodeError, Encoder};
+pub use input::{InputReader, InputRows};
 pub use layout::{Layout, StateKind, StateLayout, ValueType};
 pub use widen::can_widen;
 

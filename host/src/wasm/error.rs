@@ -137,6 +137,26 @@ impl CallError {
         }
     }
 
+    /// Blames a row that the guest could not name itself.
+    pub(super) fn at_row(mut self, at: usize) -> Self {
+        let at = u32::try_from(at).ok();
+        match &mut self {
+            Self::Fault { row, .. } => *row = at,
+            Self::Trap {
+                reported, message, ..
+            } => {
+                let message = message.clone();
+                *reported = Some(Fault { row: at, message });
+            }
+            Self::Limit { reported, .. } => {
+                let message = String::new();
+                *reported = Some(Fault { row: at, message });
+            }
+            Self::Spent => {}
+        }
+        self
+    }
+
     /// The last lines of the guest's log.
     pub fn log(&self) -> &[LogLine] {
         match self {

@@ -1,5 +1,7 @@
 //! A live guest.
 
+use std::sync::Arc;
+
 use wasmtime::{
     Store, Trap, UpdateDeadline,
     component::{self, InstancePre, TypedFunc},
@@ -16,6 +18,7 @@ use super::{
     log::{LogLine, escape},
     native::NativeOperator,
     plugin::Exports,
+    record,
 };
 
 /// Which world a plugin exports.
@@ -68,8 +71,15 @@ enum Inner {
     Native(Box<dyn NativeOperator>),
 }
 
-type Process = TypedFunc<(BuffersIn<'static>,), (Result<Buffers, Fault>,)>;
+type ProcessBatch = TypedFunc<(BuffersIn<'static>,), (Result<Buffers, Fault>,)>;
+type ProcessRecord = TypedFunc<(record::InputRecord,), (Result<record::Effects, Fault>,)>;
 type Open = TypedFunc<(&'static str,), (Result<(), Fault>,)>;
+
+/// The exported function, by world.
+enum Process {
+    Batch(ProcessBatch),
+    Record(ProcessRecord, Arc<record::Shape>),
+}
 
 struct Sandbox {
     engine: Engine,
@@ -130,7 +140,18 @@ impl Instance {
                     directory,
                     arena,
                 };
-                sandbox.process(batch, context).await
+                match &sandbox.process {
+                    Process::Batch(process) => {
+                        let process = *process;
+                        sandbox.process_batch(process, batch, context).await
+                    }
+                    Process::Record(process, shape) => {
+                        let (process, shape) = (*process, Arc::clone(shape));
+                        sandbox
+                            .process_records(process, &shape, batch, context)
+                            .await
+                    }
+                }
             }
             Inner::Native(operator) => match operator.process(rows, directory, arena) {
                 Ok((directory, arena)) => Ok(RawOutput {
@@ -158,7 +179,14 @@ pub(super) async fn instantiate(
     let (mut store, instance) = start(engine, pre, options).await?;
     let open = instance.get_typed_func(&mut store, exports.open);
     let open = open.map_err(|error| explain(&mut store, &error))?;
-    let process = instance.get_typed_func(&mut store, exports.process);
+    let process = match &exports.records {
+        None => instance
+            .get_typed_func(&mut store, exports.process)
+            .map(Process::Batch),
+        Some(shape) => instance
+            .get_typed_func(&mut store, exports.process)
+            .map(|process| Process::Record(process, Arc::clone(shape))),
+    };
     let process = process.map_err(|error| explain(&mut store, &error))?;
     Ok(Instance(Inner::Wasm(Box::new(Sandbox {
         engine: engine.clone(),
@@ -239,13 +267,14 @@ impl Sandbox {
         Ok(())
     }
 
-    async fn process(
+    async fn process_batch(
         &mut self,
+        process: ProcessBatch,
         batch: BuffersIn<'_>,
         context: CallContext<'_>,
     ) -> Result<RawOutput, CallError> {
         self.begin(context.time_us, context.seed)?;
-        let process: TypedFunc<(BuffersIn<'_>,), _> = self.process;
+        let process: TypedFunc<(BuffersIn<'_>,), _> = process;
         let running = self.engine.running();
         let guest = self.store.data();
         let (meter, mailbox) = (guest.meter.clone(), guest.mailbox.clone());
@@ -253,13 +282,61 @@ impl Sandbox {
         let outcome = drive(call, &meter, &mailbox, context.reader).await;
         drop(running);
         let buffers = self.end(outcome.map(|(answer,)| answer))?;
+        Ok(self.output(buffers.directory, buffers.arena))
+    }
+
+    /// Calls a record operator once a record; the CPU budget is the batch's.
+    async fn process_records(
+        &mut self,
+        process: ProcessRecord,
+        shape: &record::Shape,
+        batch: BuffersIn<'_>,
+        context: CallContext<'_>,
+    ) -> Result<RawOutput, CallError> {
+        self.begin(context.time_us, context.seed)?;
+        let guest = self.store.data();
+        let (meter, mailbox) = (guest.meter.clone(), guest.mailbox.clone());
+        let rows_max = guest.limits.output_rows_max;
+        let mut records = record::Batch::read(shape, batch.directory, batch.arena)
+            .map_err(|reason| self.fault(None, &reason))?;
+        for row in 0..records.len() {
+            let running = self.engine.running();
+            let call = process.call_async(&mut self.store, (records.record(row),));
+            let outcome = drive(call, &meter, &mailbox, None).await;
+            drop(running);
+            let effects = self.end(outcome.map(|(answer,)| answer));
+            let effects = effects.map_err(|error| error.at_row(row))?;
+            self.spent = true;
+            let applied = records.apply(row, effects);
+            applied.map_err(|reason| self.fault(Some(row), &reason))?;
+            if records.output_rows() > rows_max {
+                let reason = format!("more than {rows_max} rows emitted (limit `output-rows`)");
+                return Err(self.fault(Some(row), &reason));
+            }
+        }
+        let answer = records.finish();
+        let (directory, arena) = answer.map_err(|reason| self.fault(None, &reason))?;
+        self.spent = false;
+        Ok(self.output(directory, arena))
+    }
+
+    /// What the guest did against its contract, seen by the host.
+    fn fault(&mut self, row: Option<usize>, reason: &str) -> CallError {
+        CallError::Fault {
+            row: row.and_then(|row| u32::try_from(row).ok()),
+            message: escape(reason),
+            log: self.store.data_mut().log.take_tail(),
+        }
+    }
+
+    fn output(&mut self, directory: Vec<u32>, arena: Vec<u64>) -> RawOutput {
         let guest = self.store.data_mut();
-        Ok(RawOutput {
-            directory: buffers.directory,
-            arena: buffers.arena,
+        RawOutput {
+            directory,
+            arena,
             log: guest.log.take(),
             metrics: std::mem::take(&mut guest.metrics),
-        })
+        }
     }
 
     /// Only a call that came to its end leaves an instance that can be called again.

@@ -20,7 +20,7 @@ use super::{
     error::{CallError, PluginError},
     guest::GuestState,
     instance::{self, Instance, InstanceOptions, World},
-    prepass, wasi,
+    prepass, record, wasi,
 };
 
 /// The longest descriptor.
@@ -41,6 +41,8 @@ struct Loaded {
 /// Where a component keeps what an operator exports.
 pub(super) struct Exports {
     pub(super) world: World,
+    /// Of a record operator: its columns and states, once it has described itself.
+    pub(super) records: Option<Arc<record::Shape>>,
     pub(super) describe: ComponentExportIndex,
     pub(super) open: ComponentExportIndex,
     pub(super) process: ComponentExportIndex,
@@ -76,7 +78,7 @@ pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Plugin, PluginError>
     prepass::check(bytes)?;
     let digest = hex(&Sha256::digest(bytes));
     let component = compile(engine, bytes, &digest)?;
-    let exports = exports(&component)?;
+    let mut exports = exports(&component)?;
     let pre = link(engine, &component)?;
     let described = instance::describe(engine, &pre, &exports);
     let descriptor = block_on(described).map_err(|error| PluginError::Describe(Box::new(error)))?;
@@ -85,6 +87,11 @@ pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Plugin, PluginError>
             bytes: descriptor.len(),
             bytes_max: DESCRIPTOR_BYTES_MAX,
         });
+    }
+    if exports.world == World::Record {
+        let shape = record::shape(&descriptor);
+        let shape = shape.map_err(|reason| PluginError::Contract { reason })?;
+        exports.records = Some(Arc::new(shape));
     }
     Ok(Plugin(Arc::new(Loaded {
         engine: engine.clone(),
@@ -187,6 +194,7 @@ fn exports(component: &Component) -> Result<Exports, PluginError> {
     };
     Ok(Exports {
         world,
+        records: None,
         describe: function("describe")?,
         open: function("open")?,
         process: function("process")?,

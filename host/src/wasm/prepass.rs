@@ -140,12 +140,6 @@ impl Counts {
     }
 
     fn judge(&self) -> Result<(), PluginError> {
-        let is_operator = |name: &String| name == OPERATOR || name == RECORD_OPERATOR;
-        if !self.exports.iter().any(is_operator) {
-            return Err(PluginError::WrongWorld {
-                found: list(&self.exports),
-            });
-        }
         let refused: Vec<String> = self
             .imports
             .iter()
@@ -153,7 +147,7 @@ impl Counts {
             .cloned()
             .collect();
         let remedy = match refused.first() {
-            None => return Ok(()),
+            None => return self.judge_world(),
             Some(name) if name.starts_with("wasi:sockets") || name.starts_with("wasi:http") => {
                 "a plugin has no network; give it what it needs as rows or configuration"
             }
@@ -169,6 +163,18 @@ impl Counts {
             names: list(&refused),
             remedy,
         })
+    }
+}
+
+impl Counts {
+    fn judge_world(&self) -> Result<(), PluginError> {
+        let is_operator = |name: &String| name == OPERATOR || name == RECORD_OPERATOR;
+        match self.exports.iter().any(is_operator) {
+            true => Ok(()),
+            false => Err(PluginError::WrongWorld {
+                found: list(&self.exports),
+            }),
+        }
     }
 }
 

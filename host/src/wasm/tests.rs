@@ -1,5 +1,6 @@
 use super::{call::block_on, *};
 
+mod hostile;
 mod refusals;
 
 /// A component that `cargo xtask plugins` has built.

@@ -17,6 +17,7 @@ use super::{
     layout::{Layout, StateKind, StateLayout, ValueType},
     section, validate,
 };
+use crate::encoding;
 use check::{check_below, check_causes, check_entries, check_keys};
 
 /// What the call was about: the guest may speak of nothing else.
@@ -62,7 +63,7 @@ impl Decoder {
         self.check_sections(layout, question)?;
         let mut effects = Effects::default();
         // Causes may name timer changes, and changes of a map follow its clears.
-        if let Some(section) = self.find(section(Group::TimerChanges, 0)) {
+        if let Some(section) = self.directory.find(section(Group::TimerChanges, 0)) {
             let cursor = self.directory.cursor(&section, bytes);
             effects.timers = timer_changes(cursor, layout, question)?;
         }
@@ -137,11 +138,6 @@ impl Decoder {
         };
         cursor.finish()?;
         Ok((indexes, entries))
-    }
-
-    fn find(&self, number: u32) -> Option<Section> {
-        let sections = &self.directory.sections;
-        sections.iter().find(|s| s.number == number).copied()
     }
 
     /// Refuses sections that the descriptor knows nothing of, and floods of rows.
@@ -243,7 +239,7 @@ impl Decoder {
         arena: &'a [u8],
     ) -> Result<&'a [u32], DecodeError> {
         let number = section(Group::MapClears, ordinal(state));
-        let Some(at) = self.find(number) else {
+        let Some(at) = self.directory.find(number) else {
             return Ok(&[]);
         };
         let mut cursor = self.directory.cursor(&at, arena);
@@ -262,8 +258,10 @@ impl Decoder {
         arena: &'a [u8],
     ) -> Result<Option<StateChanges<'a>>, DecodeError> {
         debug_assert_eq!(at.number & 0xFFFF, u32::from(ordinal(state)));
+        let changes = section(Group::StateChanges, ordinal(state));
         if self
-            .find(section(Group::StateChanges, ordinal(state)))
+            .directory
+            .find(changes)
             .is_some()
         {
             return Ok(None);
@@ -331,7 +329,7 @@ fn output(
     })
 }
 
-fn engine_column<T: bytemuck::Pod + arrow_buffer::ArrowNativeType>(
+pub(super) fn engine_column<T: bytemuck::Pod + arrow_buffer::ArrowNativeType>(
     cursor: &mut Cursor<'_, '_>,
     number: u32,
 ) -> Result<Option<ScalarBuffer<T>>, DecodeError> {
@@ -418,7 +416,7 @@ fn operator_change<'a>(
 }
 
 /// A column of encoded values, each checked against its type.
-fn values<'a>(
+pub(super) fn values<'a>(
     cursor: &mut Cursor<'_, 'a>,
     column: u32,
     value_type: &ValueType,
@@ -453,8 +451,8 @@ fn values<'a>(
     if !value_type.any_bytes {
         for row in 0..rows {
             if let Some(bytes) = values.get(row) {
-                validate::value(value_type, bytes)
-                    .map_err(|reason| cursor.wrong_row(column, row, &reason))?;
+                encoding::validate(&value_type.data_type, value_type.nullable, bytes)
+                    .map_err(|error| cursor.wrong_row(column, row, &error.to_string()))?;
             }
         }
     }

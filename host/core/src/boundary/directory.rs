@@ -255,6 +255,11 @@ impl Directory {
         }
     }
 
+    /// A section, if it is there.
+    pub(super) fn find(&self, number: u32) -> Option<Section> {
+        self.sections.iter().find(|s| s.number == number).copied()
+    }
+
     /// A cursor over a section's buffers.
     pub(super) fn cursor<'d, 'a>(&'d self, section: &Section, arena: &'a [u8]) -> Cursor<'d, 'a> {
         Cursor {

@@ -2,7 +2,7 @@
 
 use arrow_schema::{DataType, SchemaRef};
 
-use crate::data_type;
+use crate::{data_type, encoding};
 
 /// The columns, states and timers of an operator: what its buffers may contain.
 #[derive(Debug, Clone, Default)]
@@ -58,21 +58,12 @@ impl ValueType {
     /// The encoding of a type.
     pub fn new(data_type: DataType, nullable: bool) -> Self {
         let width = data_type::fixed_width(&data_type, nullable);
-        let any_bytes = width.is_some() && accepts_any_bytes(&data_type);
+        let any_bytes = encoding::width_if_any_bytes(&data_type, nullable).is_some();
         Self {
             data_type,
             nullable,
             width,
             any_bytes,
         }
-    }
-}
-
-/// Whether every byte string of a fixed-width type's width is a value of it.
-fn accepts_any_bytes(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Boolean | DataType::Decimal128(..) => false,
-        DataType::Struct(fields) => fields.iter().all(|f| accepts_any_bytes(f.data_type())),
-        _ => true,
     }
 }
