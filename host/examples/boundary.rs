@@ -1,6 +1,8 @@
-//! What a call across the boundary costs, in nanoseconds of thread CPU time a row: `boundary COUNT-BY-KEY.wasm`.
+//! What a call across the boundary costs, in nanoseconds of thread CPU time a row: `boundary
+//! COUNT-BY-KEY.wasm`.
 //!
-//! The guest keeps one 16-byte state a key and emits a row for each row. The parts are measured apart: writing the
+//! The guest keeps one 16-byte state a key and emits a row for each row. The parts are measured
+//! apart: writing the
 //! arena, the call itself, reading the answer.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 

@@ -1,7 +1,9 @@
 //! Plugins: loading them, and calling into their sandbox. The only place that knows wasmtime.
 //!
-//! A guest is hostile. Its component passes a pre-pass before it is compiled, its instance runs under limits, its
-//! imports reach nothing outside, and what it returns is only bytes until `wasmill_core::boundary` has checked it.
+//! A guest is hostile. Its component passes a pre-pass before it is compiled, its instance runs
+//! under limits, its
+//! imports reach nothing outside, and what it returns is only bytes until
+//! `wasmill_core::boundary` has checked it.
 
 mod bindings;
 mod cache;

@@ -1,6 +1,7 @@
 //! Compiled code on disk.
 //!
-//! Loading code is running it, so a file is believed only if it carries our own authentication code, and the bytes
+//! Loading code is running it, so a file is believed only if it carries our own authentication
+//! code, and the bytes
 //! that were checked are the bytes that are loaded. The folder is ours alone.
 
 use std::{
@@ -32,7 +33,8 @@ impl Cache {
         self.try_read(name)
             .inspect_err(|error| {
                 if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(%error, folder = %self.folder.display(), "compiled code not read");
+                    let folder = self.folder.display();
+                    tracing::warn!(%error, %folder, "compiled code not read");
                 }
             })
             .ok()

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::clock;
 
-/// What a call knows besides its rows. It derives from the batch's first row, so that a rerun sees the same.
+/// What a call knows besides its rows. It derives from the batch's first row, so that a rerun
+/// sees the same.
 #[derive(Default)]
 pub struct CallContext<'a> {
     /// Event time of the batch's first row in microseconds.
@@ -42,11 +43,13 @@ pub struct StateQuestion {
 
 /// Answers what guests ask of map states.
 pub trait StateReader: Send {
-    /// The directory and the arena of the answer; or why the question is refused, which ends the call.
+    /// The directory and the arena of the answer; or why the question is refused, which ends
+    /// the call.
     fn read(&mut self, question: StateQuestion) -> Result<(Vec<u32>, Vec<u64>), String>;
 }
 
-/// Where a guest's question waits for its answer. The guest's fiber and the task that polls it share it.
+/// Where a guest's question waits for its answer. The guest's fiber and the task that polls it
+/// share it.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox(Mutex<Slot>);
 
@@ -93,7 +96,8 @@ impl Mailbox {
 
 /// CPU time of one call: of its own thread while it runs, none while it has yielded.
 ///
-/// Reading a thread's CPU time is a system call, so a call that ends before its first tick reads none: what a call
+/// Reading a thread's CPU time is a system call, so a call that ends before its first tick
+/// reads none: what a call
 /// used before its first tick (less than a tick) is not counted.
 #[derive(Debug, Default)]
 pub(super) struct Meter {

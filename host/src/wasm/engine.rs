@@ -12,7 +12,8 @@ use super::{
     ticker::{Running, Ticker},
 };
 
-/// Stack of a guest. The fiber has more: the difference is the host's, and an overflow there would end the process.
+/// Stack of a guest. The fiber has more: the difference is the host's, and an overflow there
+/// would end the process.
 pub(super) const STACK_BYTES_MAX: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = 1 << 20;
 
@@ -31,7 +32,8 @@ pub enum Compiler {
     /// In this process: for tests.
     #[default]
     InProcess,
-    /// In a child process with limits on memory and CPU time: the program and its arguments, which lead to
+    /// In a child process with limits on memory and CPU time: the program and its arguments,
+    /// which lead to
     /// [`compile_child`].
     Child(PathBuf, Vec<String>),
 }

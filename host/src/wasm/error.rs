@@ -37,7 +37,8 @@ pub enum PluginError {
     /// The component does not export what an operator exports.
     #[error(
         "the component exports {found}; an operator exports `wasmill:operator/operator@0.1.0` or \
-         `wasmill:operator/record-operator@0.1.0`: build it against world `batch-operator` or `single-record-operator`"
+         `wasmill:operator/record-operator@0.1.0`: build it against world `batch-operator` \
+         or `single-record-operator`"
     )]
     WrongWorld {
         /// What it exports.
@@ -91,7 +92,7 @@ pub enum CallError {
         log: Vec<LogLine>,
     },
     /// The guest trapped.
-    #[error("the plugin crashed ({kind}){}: {message}", at_row(reported.as_ref().and_then(|fault| fault.row)))]
+    #[error("the plugin crashed ({kind}){}: {message}", at_row(row_of(reported)))]
     Trap {
         /// In what way.
         kind: TrapKind,
@@ -105,7 +106,11 @@ pub enum CallError {
         log: Vec<LogLine>,
     },
     /// The guest used more than it may.
-    #[error("the plugin exceeded its limit `{limit}`: {used} of {budget}{} (the call used {cpu_us} µs of CPU time)", unit(*limit))]
+    #[error(
+        "the plugin exceeded its limit `{limit}`: {used} of {budget}{} \
+         (the call used {cpu_us} µs of CPU time)",
+        unit(*limit)
+    )]
     Limit {
         /// Which limit.
         limit: Limit,
@@ -195,6 +200,10 @@ impl fmt::Display for TrapKind {
             Self::Other => "trap",
         })
     }
+}
+
+fn row_of(fault: &Option<Fault>) -> Option<u32> {
+    fault.as_ref().and_then(|fault| fault.row)
 }
 
 fn at_row(row: Option<u32>) -> String {

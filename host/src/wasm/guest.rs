@@ -80,7 +80,8 @@ impl GuestState {
         }))
     }
 
-    /// The next number of a SplitMix64 generator (Steele, Lea and Flood, 2014) that began at the seed.
+    /// The next number of a SplitMix64 generator (Steele, Lea and Flood, 2014) that began at
+    /// the seed.
     pub(super) fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.random;

@@ -104,6 +104,11 @@ impl GuestLog {
     }
 }
 
+/// Marks that reverse the order of what a terminal shows.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Escapes control characters and cuts what is too long.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len().min(LINE_BYTES_MAX));
@@ -115,9 +120,7 @@ pub(super) fn escape(text: &str) -> String {
         match character {
             '\t' => escaped.push(character),
             // Also the marks that reverse the order of what a terminal shows.
-            c if c.is_control()
-                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
+            c if c.is_control() || is_direction(c) => {
                 escaped.extend(c.escape_default());
             }
             c => escaped.push(c),

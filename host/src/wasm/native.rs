@@ -2,7 +2,8 @@
 
 use super::bindings::Fault;
 
-/// The signature of `process`, linked in. It runs on the slot's thread and is trusted: nothing stops it.
+/// The signature of `process`, linked in. It runs on the slot's thread and is trusted: nothing
+/// stops it.
 pub trait NativeOperator: Send {
     /// Processes one batch: rows to process, directory and arena in; directory and arena out.
     ///

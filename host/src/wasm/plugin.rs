@@ -129,8 +129,10 @@ fn compile(engine: &Engine, bytes: &[u8], digest: &str) -> Result<Component, Plu
 /// Loads code that this process compiled, had compiled by its own child, or wrote to its own cache.
 #[expect(unsafe_code, reason = "compiled code can only be believed")]
 fn deserialize(engine: &Engine, code: &[u8]) -> Result<Component, PluginError> {
-    // SAFETY: the bytes come from our compiler, over a pipe from our own child or out of a file whose authentication
-    // code was just checked over these very bytes; wasmtime itself checks version and configuration.
+    // SAFETY: the bytes come from our compiler, over a pipe from our own child or out of a file
+    // whose authentication
+    // code was just checked over these very bytes; wasmtime itself checks version and
+    // configuration.
     unsafe { Component::deserialize(engine.wasmtime(), code) }.map_err(|error| {
         PluginError::Compile {
             reason: format!("{error:#}"),
@@ -148,7 +150,8 @@ fn compile_in_child(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, Plug
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(format!("the compiler does not start: {error}")))?;
-    // The child reads all of its input before it writes: no pipe can fill while the other one waits.
+    // The child reads all of its input before it writes: no pipe can fill while the other one
+    // waits.
     if let Some(mut stdin) = child.stdin.take() {
         // A child that died early tells why by its status.
         let _ = stdin.write_all(bytes);

@@ -1,5 +1,7 @@
-//! Looks at a component before the compiler does: what is too large or tangled, or wants what it cannot have, is
-//! refused with a name. The limits leave room, twice over, for interpreters of 18 MB such as Python's.
+//! Looks at a component before the compiler does: what is too large or tangled, or wants what
+//! it cannot have, is
+//! refused with a name. The limits leave room, twice over, for interpreters of 18 MB such as
+//! Python's.
 
 use wasmparser::{BinaryReaderError, Encoding, FunctionBody, Operator, Parser, Payload};
 
@@ -43,7 +45,7 @@ fn recognise(bytes: &[u8]) -> Result<(), PluginError> {
     let (found, remedy) = match bytes {
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => (
             "a core module",
-            "build it for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`",
+            "build it for `wasm32-wasip2`, or run `wasm-tools component new` on it",
         ),
         [b'\0', b'a', b's', b'm', ..] => return Ok(()),
         [] => ("empty", "give the path of a `.wasm` file"),

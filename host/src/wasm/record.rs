@@ -1,4 +1,5 @@
-//! Calls a `single-record-operator` as if it took batches: one guest call a record, one answer a batch.
+//! Calls a `single-record-operator` as if it took batches: one guest call a record, one answer
+//! a batch.
 
 mod answer;
 mod cell;

@@ -1,7 +1,9 @@
 //! Our own closed WASI.
 //!
-//! Toolchains import WASI whether or not a plugin uses it. What they import links, whatever 0.2.x it is, but reaches
-//! nothing: no arguments, no environment, no files; stdout and stderr go to the guest's log; time is the records'
+//! Toolchains import WASI whether or not a plugin uses it. What they import links, whatever
+//! 0.2.x it is, but reaches
+//! nothing: no arguments, no environment, no files; stdout and stderr go to the guest's log;
+//! time is the records'
 //! time, randomness follows the seed. Whatever would wait is a fault that names the function.
 
 use wasmtime::{

@@ -259,11 +259,7 @@ impl Decoder {
     ) -> Result<Option<StateChanges<'a>>, DecodeError> {
         debug_assert_eq!(at.number & 0xFFFF, u32::from(ordinal(state)));
         let changes = section(Group::StateChanges, ordinal(state));
-        if self
-            .directory
-            .find(changes)
-            .is_some()
-        {
+        if self.directory.find(changes).is_some() {
             return Ok(None);
         }
         let none = Values::Variable {

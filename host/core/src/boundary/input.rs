@@ -1,4 +1,5 @@
-//! Reads what the host itself wrote for a guest: adapters and native operators need it as Arrow again.
+//! Reads what the host itself wrote for a guest: adapters and native operators need it as Arrow
+//! again.
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_buffer::ScalarBuffer;

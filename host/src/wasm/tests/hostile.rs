@@ -267,7 +267,8 @@ fn a_neighbour_is_not_disturbed() {
 
 #[test]
 fn a_yielded_call_counts_only_its_own_time() {
-    // The hook says that somebody always waits: the call yields at every tick, and still its own budget ends it.
+    // The hook says that somebody always waits: the call yields at every tick, and still its
+    // own budget ends it.
     let encoder = batch(&[1]);
     let (directory, arena) = encoder.finish().expect("small");
     let error = block_on(async {

@@ -1,4 +1,5 @@
-//! An operator that passes its rows on, and misbehaves in the way its configuration names: `{ "misbehave": WORD }`.
+//! An operator that passes its rows on, and misbehaves in the way its configuration names: `{
+//! "misbehave": WORD }`.
 //! Built from the WIT alone: no SDK stands between it and the boundary.
 
 #![allow(unsafe_code, reason = "it calls C functions that no safe code reaches")]
