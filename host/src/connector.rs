@@ -1,5 +1,5 @@
-//! The ends of a pipeline: readers of splits and writers of batches. All of them block, so each runs on a thread
-//! of its own and never on a slot.
+//! The ends of a pipeline: readers of splits and writers of batches. All of them block, so each
+//! runs on a thread of its own and never on a slot.
 
 pub mod file;
 pub mod generator;
@@ -14,14 +14,15 @@ pub use reader::ROW_BYTES_MAX;
 
 /// Reads one split from its start, in order.
 pub trait SplitReader: Send {
-    /// The next rows: about `bytes_max` bytes of them under load, fewer where no more are there yet. Blocks until
-    /// there is a row; none at the end of the split.
+    /// The next rows: about `bytes_max` bytes of them under load, fewer where no more are there
+    /// yet. Blocks until there is a row; none at the end of the split.
     fn next_chunk(&mut self, bytes_max: usize) -> Result<Option<Chunk>, ConnectorError>;
 }
 
 /// Waits between two looks at an input that may grow.
 pub trait Waiter: Send {
-    /// Returns after a while, or at once when there is something new; false asks the reader to stop.
+    /// Returns after a while, or at once when there is something new; false asks the reader to
+    /// stop.
     fn wait(&mut self) -> bool;
 }
 

@@ -57,12 +57,16 @@ impl Letters {
         self.at.append_value(&failure.at);
         self.kind.append_value(failure.kind);
         self.reason.append_value(&failure.reason);
-        self.plugin.append_option(Some(&failure.plugin).filter(|plugin| !plugin.is_empty()));
-        self.log.append_option(Some(&failure.log).filter(|log| !log.is_empty()));
+        self.plugin
+            .append_option(Some(&failure.plugin).filter(|plugin| !plugin.is_empty()));
+        self.log
+            .append_option(Some(&failure.log).filter(|log| !log.is_empty()));
         self.row.append_option(failure.row.as_ref());
         let source = lineage.source(row);
-        self.split.append_option(source.map(|(chunk, _)| chunk.split_name.as_ref()));
-        self.offset.append_option(lineage.position(row).map(|(_, offset)| offset));
+        self.split
+            .append_option(source.map(|(chunk, _)| chunk.split_name.as_ref()));
+        self.offset
+            .append_option(lineage.position(row).map(|(_, offset)| offset));
         let bytes = source.and_then(|(chunk, at)| chunk.row(at));
         match bytes.as_deref().map(str::from_utf8) {
             Some(Ok(text)) => {
@@ -126,7 +130,13 @@ mod tests {
         let column = |name: &str| batch.rows.column_by_name(name).expect("a column").clone();
         assert_eq!(column("original").as_string::<i32>().value(0), "good");
         assert!(column("original").is_null(1));
-        assert_eq!(column("original-bytes").as_binary::<i32>().value(1), b"\xff\xfe");
-        assert_eq!(column("offset").as_primitive::<UInt64Type>().values(), &[7, 8]);
+        assert_eq!(
+            column("original-bytes").as_binary::<i32>().value(1),
+            b"\xff\xfe"
+        );
+        assert_eq!(
+            column("offset").as_primitive::<UInt64Type>().values(),
+            &[7, 8]
+        );
     }
 }

@@ -85,7 +85,8 @@ pub struct Decoded {
     pub refused: Vec<Refused>,
 }
 
-/// Turns a source's chunks into columns. One decoder serves any number of splits; decoders share nothing.
+/// Turns a source's chunks into columns. One decoder serves any number of splits; decoders share
+/// nothing.
 #[derive(Debug)]
 pub enum Decoder {
     /// One JSON object a row.
@@ -139,7 +140,8 @@ pub(crate) fn constant(field: &Field, value: &serde_json::Value) -> Result<Array
 /// A chunk's rows on their way into columns.
 struct Rows<'a> {
     chunk: &'a Chunk,
-    /// The chunk's text, if all of it is UTF-8: checked once, which is several times faster than row by row.
+    /// The chunk's text, if all of it is UTF-8: checked once, which is several times faster than
+    /// row by row.
     text: Option<&'a str>,
     next: u32,
     /// Rows that fit so far.

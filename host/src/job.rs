@@ -110,7 +110,8 @@ impl Job {
         self.stop.clone()
     }
 
-    /// The sources, operators and sinks with their counters, which live as long as anybody reads them.
+    /// The sources, operators and sinks with their counters, which live as long as anybody reads
+    /// them.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
@@ -124,11 +125,18 @@ impl Job {
             .into_iter()
             .map(|(slot, subtask)| {
                 let failed = self.failed.clone();
-                slots.spawn(slot, TaskClock::new(100), supervise(subtask, failed, self.stop.clone()))
+                slots.spawn(
+                    slot,
+                    TaskClock::new(100),
+                    supervise(subtask, failed, self.stop.clone()),
+                )
             })
             .collect();
         let results = join_all(tasks).await;
-        let mut error = results.into_iter().filter_map(Result::err).reduce(prefer_cause);
+        let mut error = results
+            .into_iter()
+            .filter_map(Result::err)
+            .reduce(prefer_cause);
         for (name, sink) in self.sinks {
             // A sink that failed explains why its senders found it gone.
             match sink.join() {
@@ -183,7 +191,8 @@ fn prefer_cause(first: JobError, second: JobError) -> JobError {
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
 }
 
 fn elapsed(start: Instant) -> Duration {

@@ -1,4 +1,5 @@
-//! Counters of a running job. Tasks add to them once a batch; the summary and the progress line read them.
+//! Counters of a running job. Tasks add to them once a batch; the summary and the progress line
+//! read them.
 
 use std::sync::{
     Arc,
@@ -38,7 +39,8 @@ impl Counter {
 
     /// Replaces this caller's earlier share by a new one.
     pub fn replace(&self, earlier: u64, now: u64) {
-        self.0.fetch_add(now.wrapping_sub(earlier), Ordering::Relaxed);
+        self.0
+            .fetch_add(now.wrapping_sub(earlier), Ordering::Relaxed);
     }
 
     /// The sum so far.
@@ -76,6 +78,12 @@ pub struct Node {
 impl Node {
     /// A node that has counted nothing yet.
     pub fn new(name: &str, kind: NodeKind) -> Self {
-        Self { name: name.into(), kind, plugin: None, has_input: true, metrics: Arc::default() }
+        Self {
+            name: name.into(),
+            kind,
+            plugin: None,
+            has_input: true,
+            metrics: Arc::default(),
+        }
     }
 }

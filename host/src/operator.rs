@@ -1,7 +1,8 @@
 //! Operators at work: a plugin's instance, its state and its timers, in one subtask.
 //!
-//! A call is a transaction: state, rows, timers take effect only if it returns and everything it returned is valid. Where
-//! it fails, [`isolation`] finds the row to blame, treats it by the operator's policy and runs the rest again.
+//! A call is a transaction: state, rows, timers take effect only if it returns and everything it
+//! returned is valid. Where it fails, [`isolation`] finds the row to blame, treats it by the
+//! operator's policy and runs the rest again.
 
 mod call;
 mod effects;
@@ -65,6 +66,8 @@ pub struct Operator {
     name: Arc<str>,
     /// The binding of each input stream, by the stream's position in the pipeline.
     bindings: HashMap<usize, pipeline::InputBinding>,
+    /// The types of the key columns, once a row has shown them: keys without rows are decoded.
+    key_fields: Option<(pipeline::InputBinding, arrow_schema::Fields)>,
     descriptor: Arc<Descriptor>,
     layout: Layout,
     guest: Guest,
@@ -137,18 +140,35 @@ impl Operator {
             log_lines_max: spec.limits.log_lines_max,
             ..Limits::default()
         };
-        let options = InstanceOptions { limits, somebody_is_ready: slot::somebody_is_ready };
+        let options = InstanceOptions {
+            limits,
+            somebody_is_ready: slot::somebody_is_ready,
+        };
         let digest = parts.make.digest().unwrap_or_default();
-        let domains: Vec<TimeDomain> =
-            spec.descriptor.timers.iter().map(|timer| domain(timer.time)).collect();
+        let domains: Vec<TimeDomain> = spec
+            .descriptor
+            .timers
+            .iter()
+            .map(|timer| domain(timer.time))
+            .collect();
         let context = call::context(spec, parts.subtask);
-        let bindings = spec.inputs.iter().map(|input| (input.stream.0, input.clone()));
+        let bindings = spec
+            .inputs
+            .iter()
+            .map(|input| (input.stream.0, input.clone()));
         Self {
             name: spec.name.as_str().into(),
             bindings: bindings.collect(),
+            key_fields: None,
             layout: layout(&spec.descriptor),
             descriptor: spec.descriptor.clone(),
-            guest: Guest { make: parts.make, context, options, instance: None, digest },
+            guest: Guest {
+                make: parts.make,
+                context,
+                options,
+                instance: None,
+                digest,
+            },
             encoder: Encoder::new(),
             decoder: Decoder::new(),
             states: parts.states,
@@ -181,10 +201,16 @@ impl Operator {
         if let Some(keyed) = &keyed {
             features.extend(self.features.iter().map(|at| keyed.features[*at].clone()));
         }
-        let mut run = isolation::Run { stream, batch, features: &features, emitted };
+        let mut run = isolation::Run {
+            stream,
+            batch,
+            features: &features,
+            emitted,
+        };
         for start in (0..batch.len()).step_by(self.rows_max) {
             let end = batch.len().min(start + self.rows_max);
-            self.isolate(&mut run, start..end, keyed.as_deref_mut()).await?;
+            self.isolate(&mut run, start..end, keyed.as_deref_mut())
+                .await?;
         }
         self.account();
         Ok(())
@@ -201,7 +227,8 @@ impl Operator {
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), OperatorError> {
         self.watermark = self.watermark.max(watermark);
-        self.wake(TimeDomain::Event, watermark, keyed, emitted).await
+        self.wake(TimeDomain::Event, watermark, keyed, emitted)
+            .await
     }
 
     /// Fires what is due in processing time, in microseconds.
@@ -231,7 +258,9 @@ impl Operator {
     ) -> Result<(), OperatorError> {
         let Some(keyed) = keyed else { return Ok(()) };
         loop {
-            let Some(timers) = &mut self.timers else { return Ok(()) };
+            let Some(timers) = &mut self.timers else {
+                return Ok(());
+            };
             let mut due = Vec::new();
             timers.due(domain, clock, WOKEN_KEYS_MAX, &mut due);
             if due.is_empty() {
@@ -295,9 +324,17 @@ pub fn layout(descriptor: &Descriptor) -> Layout {
         value: value(&state.value),
     });
     Layout {
-        inputs: descriptor.inputs.iter().map(|input| input.schema.clone()).collect(),
+        inputs: descriptor
+            .inputs
+            .iter()
+            .map(|input| input.schema.clone())
+            .collect(),
         states: states.collect(),
         timers: u32::try_from(descriptor.timers.len()).expect("a descriptor has few timers"),
-        outputs: descriptor.outputs.iter().map(|output| output.schema.clone()).collect(),
+        outputs: descriptor
+            .outputs
+            .iter()
+            .map(|output| output.schema.clone())
+            .collect(),
     }
 }

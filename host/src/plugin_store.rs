@@ -12,7 +12,8 @@ use wasmill_core::descriptor::{Descriptor, DescriptorError};
 
 use crate::wasm::{Compiler, Engine, EngineOptions, Plugin, PluginError};
 
-/// The arguments with which this program, started again, is the compiler: see `wasm::compile_child`.
+/// The arguments with which this program, started again, is the compiler: see
+/// `wasm::compile_child`.
 pub const COMPILE_COMMAND: &str = "compile-component";
 
 /// Why a plugin cannot be used.
@@ -112,7 +113,8 @@ pub fn load(engine: &Engine, path: &Path) -> Result<Loaded, PluginStoreError> {
     })
 }
 
-/// The engine of a command: code is cached in the user's folder, the compiler is a child of this program.
+/// The engine of a command: code is cached in the user's folder, the compiler is a child of this
+/// program.
 ///
 /// # Errors
 /// If this machine cannot run compiled guests.

@@ -33,7 +33,10 @@ pub fn thread<T: Send + 'static>(
 }
 
 /// Lets a thread that may block rest, between two looks at what the system cannot announce.
-#[expect(clippy::disallowed_methods, reason = "for readers' threads; tasks on slots never block")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "for readers' threads; tasks on slots never block"
+)]
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -21,7 +21,8 @@ pub struct Chunk {
     pub spans: Vec<(u32, u32)>,
     /// The split's header row, where its format has one; it is not counted as a row.
     pub header: Bytes,
-    /// Rows that are longer than their source allows, with their length in bytes: `bytes` holds only their start.
+    /// Rows that are longer than their source allows, with their length in bytes: `bytes` holds
+    /// only their start.
     pub oversized: Vec<(u32, u64)>,
 }
 

@@ -6,7 +6,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// How the program logs.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// What is logged: error, warn, info, debug, trace, or a filter such as `wasmill_host::task=debug`.
+    /// What is logged: error, warn, info, debug, trace, or a filter such as
+    /// `wasmill_host::task=debug`.
     #[arg(
         long,
         global = true,

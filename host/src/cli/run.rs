@@ -51,15 +51,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let asked = arguments.parallelism.map(usize::from);
     let plan = plan::plan(&loaded.pipeline, load::parallelism(&loaded.pipeline, asked));
     let plugins = loaded.pipeline.operators.iter().map(|operator| {
-        let loaded = loaded.plugins.load(&operator.plugin).map_err(Failure::invalid)?;
+        let loaded = loaded
+            .plugins
+            .load(&operator.plugin)
+            .map_err(Failure::invalid)?;
         Ok(Make::Plugin(loaded.plugin))
     });
     let plugins = plugins.collect::<Result<Vec<_>, Failure>>()?;
-    let job = job::build(&loaded.pipeline, &plan, &plugins, &loaded.folder)
-        .map_err(|error| match error {
-            job::JobError::Open { .. } => Failure::invalid(error),
-            other => Failure::failed(other),
-        })?;
+    let job =
+        job::build(&loaded.pipeline, &plan, &plugins, &loaded.folder).map_err(
+            |error| match error {
+                job::JobError::Open { .. } => Failure::invalid(error),
+                other => Failure::failed(other),
+            },
+        )?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -104,7 +109,10 @@ async fn watch(job: Job) -> Result<(Outcome, Option<i32>), Failure> {
         if stopped.replace(number).is_some() {
             std::process::exit(128 + number);
         }
-        tracing::info!(signal = number, "stopping: what was read is processed and written");
+        tracing::info!(
+            signal = number,
+            "stopping: what was read is processed and written"
+        );
         stop.stop();
     }
 }
@@ -118,13 +126,21 @@ impl Progress {
             return Self(None);
         }
         let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
-        Self(style.ok().map(|style| ProgressBar::new_spinner().with_style(style)))
+        Self(
+            style
+                .ok()
+                .map(|style| ProgressBar::new_spinner().with_style(style)),
+        )
     }
 
     fn show(&self, nodes: &[Node]) {
         let Some(bar) = &self.0 else { return };
         let read = |node: &&Node| node.kind == NodeKind::Source;
-        let rows: u64 = nodes.iter().filter(read).map(|node| node.metrics.records_in.get()).sum();
+        let rows: u64 = nodes
+            .iter()
+            .filter(read)
+            .map(|node| node.metrics.records_in.get())
+            .sum();
         let rate = rows as f64 / bar.elapsed().as_secs_f64().max(0.001);
         bar.set_message(format!("{rows} records, {rate:.0}/s"));
         bar.tick();
@@ -137,11 +153,7 @@ impl Progress {
     }
 }
 
-fn report(
-    arguments: &Arguments,
-    pipeline: &Pipeline,
-    outcome: &Outcome,
-) -> Result<(), Failure> {
+fn report(arguments: &Arguments, pipeline: &Pipeline, outcome: &Outcome) -> Result<(), Failure> {
     let summary = &outcome.summary;
     let json = serde_json::to_string(summary).expect("a summary is plain data");
     if let Some(file) = &arguments.summary_file {
@@ -153,9 +165,8 @@ fn report(
         Summary::Json => json,
         Summary::Human => table(summary),
     };
-    let carries_rows = |sink: &wasmill_core::pipeline::Sink| {
-        matches!(sink.kind, SinkKind::Stdout(_))
-    };
+    let carries_rows =
+        |sink: &wasmill_core::pipeline::Sink| matches!(sink.kind, SinkKind::Stdout(_));
     if pipeline.sinks.iter().any(carries_rows) {
         super::complain(&text);
         return Ok(());
@@ -175,7 +186,11 @@ fn table(summary: &job::Summary) -> String {
         summary.peak_memory_bytes >> 20,
         summary.parallelism,
     )];
-    let nodes = summary.sources.iter().chain(&summary.operators).chain(&summary.sinks);
+    let nodes = summary
+        .sources
+        .iter()
+        .chain(&summary.operators)
+        .chain(&summary.sinks);
     let width = nodes.clone().map(|node| node.name.len()).max().unwrap_or(0);
     for node in nodes {
         let mut line = format!(

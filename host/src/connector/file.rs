@@ -38,7 +38,8 @@ pub struct FileSplit {
 }
 
 impl FileSource {
-    /// The files of paths, folders (each file in it whose name does not start with a dot) and globs such as
+    /// The files of paths, folders (each file in it whose name does not start with a dot) and globs
+    /// such as
     /// `in/*.jsonl.gz`; relative ones start at `folder`.
     pub fn new(source: &document::FileSource, folder: &Path) -> Self {
         let full = |path| folder.join(path).to_string_lossy().into_owned();
@@ -50,7 +51,8 @@ impl FileSource {
         }
     }
 
-    /// The files that are new since the last call: those of a glob or folder by name, lists in their order.
+    /// The files that are new since the last call: those of a glob or folder by name, lists in
+    /// their order.
     pub fn discover(&mut self) -> Result<Vec<FileSplit>, ConnectorError> {
         let mut splits = Vec::new();
         for path in &self.paths {
@@ -70,8 +72,8 @@ impl FileSource {
         Ok(splits)
     }
 
-    /// Opens a file. With a waiter its reader waits for more rows at the end, until the waiter says to stop; packed
-    /// files are read once.
+    /// Opens a file. With a waiter its reader waits for more rows at the end, until the waiter says
+    /// to stop; packed files are read once.
     pub fn open(
         &self,
         split: &FileSplit,

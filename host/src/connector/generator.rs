@@ -1,4 +1,5 @@
-//! Rows that are computed from their numbers: any stretch of them, in any order, by any number of threads.
+//! Rows that are computed from their numbers: any stretch of them, in any order, by any number of
+//! threads.
 
 use std::sync::Arc;
 
@@ -98,7 +99,8 @@ impl Generator {
         }
     }
 
-    /// The rows of a split as text, for a decoder to read: each is the value of the first text column.
+    /// The rows of a split as text, for a decoder to read: each is the value of the first text
+    /// column.
     pub fn text_chunk(&self, split: u32, first: u64, rows: usize) -> Chunk {
         let range = self.range(split, first, rows);
         let text = |column: &GeneratorColumn| match &column.value {
@@ -174,11 +176,13 @@ impl Range {
     }
 }
 
-/// Division by one number, often: the quotient is taken from a product and is at most one too small.
+/// Division by one number, often: the quotient is taken from a product and is at most one too
+/// small.
 #[derive(Debug, Clone, Copy)]
 struct Remainder {
     n: u64,
-    /// 2^64 / n, rounded down; for 1 the largest word, which is one too small, as the quotient may be.
+    /// 2^64 / n, rounded down; for 1 the largest word, which is one too small, as the quotient may
+    /// be.
     reciprocal: u64,
 }
 

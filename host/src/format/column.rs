@@ -180,7 +180,8 @@ impl Column {
             count => *count = len.min(*count));
     }
 
-    /// The finished array; the column is empty afterwards. `children` are a struct's fields or a list's items.
+    /// The finished array; the column is empty afterwards. `children` are a struct's fields or a
+    /// list's items.
     pub(crate) fn finish(
         &mut self,
         data_type: &DataType,

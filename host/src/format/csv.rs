@@ -27,7 +27,8 @@ pub struct CsvDecoder {
     rules: Rules,
     delimiter: u8,
     null: Vec<u8>,
-    /// The last header, and which column each of its fields goes to. Without headers: the declared order.
+    /// The last header, and which column each of its fields goes to. Without headers: the declared
+    /// order.
     header: Bytes,
     order: Vec<Option<usize>>,
     has_header: bool,
@@ -248,8 +249,8 @@ fn push_default(
     }
 }
 
-/// Copies the field at `start` into `out`, without its quotes. Returns where the next one starts, if there is one,
-/// and whether this one was quoted.
+/// Copies the field at `start` into `out`, without its quotes. Returns where the next one starts,
+/// if there is one, and whether this one was quoted.
 fn field(
     text: &[u8],
     start: usize,

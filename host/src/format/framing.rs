@@ -39,8 +39,8 @@ impl Framing {
         matches!(self, Framing::Csv { header: true, .. })
     }
 
-    /// Appends the span of each complete row and returns how many bytes they take up. `last` says that nothing
-    /// follows, so that a row without a line end is complete too.
+    /// Appends the span of each complete row and returns how many bytes they take up. `last` says
+    /// that nothing follows, so that a row without a line end is complete too.
     pub fn cut(self, bytes: &[u8], last: bool, spans: &mut Vec<(u32, u32)>) -> usize {
         let mut start = 0;
         let mut row = |end: usize, next: usize| {
@@ -79,8 +79,8 @@ impl Framing {
     }
 }
 
-/// The line end that ends the record starting at `from`. A quote counts only at the start of a field, as the
-/// decoder has it.
+/// The line end that ends the record starting at `from`. A quote counts only at the start of a
+/// field, as the decoder has it.
 fn csv_end(bytes: &[u8], from: usize, delimiter: u8) -> Option<usize> {
     let mut at = from;
     loop {

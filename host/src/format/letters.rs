@@ -1,4 +1,5 @@
-//! Dead letters: rows that failed, as rows of their own with the columns of [`dead_letter::schema`].
+//! Dead letters: rows that failed, as rows of their own with the columns of
+//! [`dead_letter::schema`].
 
 use std::sync::Arc;
 
@@ -65,8 +66,8 @@ impl Letters {
         self.row.append_null();
     }
 
-    /// A row of a batch that an operator refused or failed on. One that goes back to a source's bytes carries these;
-    /// one that was computed on the way is written as JSON, with its id.
+    /// A row of a batch that an operator refused or failed on. One that goes back to a source's
+    /// bytes carries these; one that was computed on the way is written as JSON, with its id.
     pub fn push_row(
         &mut self,
         failure: &Failure<'_>,

@@ -19,7 +19,8 @@ pub(crate) enum NumberError {
 }
 
 impl<'a> Number<'a> {
-    /// Reads a whole text by JSON's grammar; `loose` also takes a leading `+`, leading zeros and `.5`, as CSV has them.
+    /// Reads a whole text by JSON's grammar; `loose` also takes a leading `+`, leading zeros and
+    /// `.5`, as CSV has them.
     pub(crate) fn parse(text: &'a [u8], loose: bool) -> Option<Self> {
         let (negative, rest) = match text.split_first()? {
             (b'-', rest) => (true, rest),
@@ -192,7 +193,8 @@ pub(crate) fn short_digits(text: &[u8], at: usize) -> Option<(u64, usize)> {
     (end > at).then_some((value, end))
 }
 
-/// A JSON integer of at most 18 digits and where its digits end. What follows is for the caller to judge.
+/// A JSON integer of at most 18 digits and where its digits end. What follows is for the caller to
+/// judge.
 #[inline]
 pub(crate) fn short_integer(text: &[u8], at: usize) -> Option<(i64, usize)> {
     let negative = *text.get(at)? == b'-';

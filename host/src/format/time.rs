@@ -62,8 +62,8 @@ pub(crate) fn parse_date(text: &[u8]) -> Option<i32> {
     i32::try_from(days).ok()
 }
 
-/// Microseconds since 1970 of an RFC 3339 time; places behind the microsecond are cut off, a leap second is the
-/// second before it. A time without offset is one of `zone`.
+/// Microseconds since 1970 of an RFC 3339 time; places behind the microsecond are cut off, a leap
+/// second is the second before it. A time without offset is one of `zone`.
 pub(crate) fn parse_timestamp(text: &[u8], zone: &TimeZone) -> Result<i64, &'static str> {
     const FORM: &str = "is not a time such as 2026-01-31T09:30:00Z (RFC 3339)";
     let (local, offset) = parse_parts(text).ok_or(FORM)?;
@@ -125,8 +125,8 @@ fn parse_offset(text: &[u8]) -> Option<Option<i64>> {
     }
 }
 
-/// A local time in a zone. One that exists twice (clocks set back) is the earlier, one that does not (clocks set
-/// forward) is moved by the gap.
+/// A local time in a zone. One that exists twice (clocks set back) is the earlier, one that does
+/// not (clocks set forward) is moved by the gap.
 fn in_zone(local: i64, zone: &TimeZone) -> Option<i64> {
     let (days, micros) = (
         local.div_euclid(DAY_SECONDS * MICROS),

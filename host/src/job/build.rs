@@ -50,7 +50,8 @@ const WAITING_BYTES_MAX: usize = 1 << 30;
 /// How the instances of each operator are made, by the operator's position in the pipeline.
 pub type Plugins = Vec<Make>;
 
-/// Brings a plan to life, up to the point where it runs. `folder` is where relative input paths start.
+/// Brings a plan to life, up to the point where it runs. `folder` is where relative input paths
+/// start.
 ///
 /// # Errors
 /// If a source or sink cannot be opened.
@@ -81,7 +82,10 @@ struct Builder<'a> {
     sink_nodes: Vec<Node>,
     /// The sinks' threads, by the task that stands for each in the plan.
     sinks: HashMap<TaskId, SinkSender>,
-    threads: Vec<(String, std::thread::JoinHandle<Result<(), connector::ConnectorError>>)>,
+    threads: Vec<(
+        String,
+        std::thread::JoinHandle<Result<(), connector::ConnectorError>>,
+    )>,
     /// The gates of each task's subtasks, until they are built.
     gates: HashMap<TaskId, Vec<Gate>>,
     /// For each receiving task: sender subtasks, each with a sender for every receiving subtask.
@@ -107,7 +111,11 @@ impl<'a> Builder<'a> {
             plan,
             plugins,
             folder,
-            sources: pipeline.sources.iter().map(|s| node(&s.name, NodeKind::Source)).collect(),
+            sources: pipeline
+                .sources
+                .iter()
+                .map(|s| node(&s.name, NodeKind::Source))
+                .collect(),
             operators: pipeline
                 .operators
                 .iter()
@@ -117,13 +125,20 @@ impl<'a> Builder<'a> {
                     ..node(&operator.name, NodeKind::Operator)
                 })
                 .collect(),
-            sink_nodes: pipeline.sinks.iter().map(|sink| sink_node(pipeline, sink)).collect(),
+            sink_nodes: pipeline
+                .sinks
+                .iter()
+                .map(|sink| sink_node(pipeline, sink))
+                .collect(),
             sinks: HashMap::new(),
             threads: Vec::new(),
             gates: HashMap::new(),
             senders: HashMap::new(),
             subtasks: Vec::new(),
-            stop: Stop { flag: Arc::default(), closers: Vec::new() },
+            stop: Stop {
+                flag: Arc::default(),
+                closers: Vec::new(),
+            },
             failed: Arc::default(),
             splits: HashMap::new(),
             secret: Secret::random(),
@@ -146,8 +161,13 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let schema = self.plan.stream(*stream).schema.clone();
-            let sink = connector::sink::open(spec, &schema, &self.pipeline.name)
-                .map_err(|source| JobError::Open { name: spec.name.clone(), source })?;
+            let sink =
+                connector::sink::open(spec, &schema, &self.pipeline.name).map_err(|source| {
+                    JobError::Open {
+                        name: spec.name.clone(),
+                        source,
+                    }
+                })?;
             let metrics = self.sink_nodes[id.0].metrics.clone();
             let (sender, thread) = sink::start(&spec.name, sink, metrics);
             self.sinks.insert(task.id, sender);
@@ -159,16 +179,23 @@ impl<'a> Builder<'a> {
     /// Makes the gates of all tasks, and gives every upstream subtask its senders.
     fn connect(&mut self) {
         for task in &self.plan.tasks {
-            let Root::Gate(root) = &task.root else { continue };
+            let Root::Gate(root) = &task.root else {
+                continue;
+            };
             if self.sinks.contains_key(&task.id) {
                 continue;
             }
-            let mut upstream: Vec<TaskId> =
-                root.edges.iter().map(|edge| self.plan.edge(*edge).from).collect();
+            let mut upstream: Vec<TaskId> = root
+                .edges
+                .iter()
+                .map(|edge| self.plan.edge(*edge).from)
+                .collect();
             upstream.sort_unstable();
             upstream.dedup();
-            let counts: Vec<usize> =
-                upstream.iter().map(|from| self.plan.task(*from).parallelism).collect();
+            let counts: Vec<usize> = upstream
+                .iter()
+                .map(|from| self.plan.task(*from).parallelism)
+                .collect();
             let mut gates = Vec::new();
             for _ in 0..task.parallelism {
                 let (gate, senders) = gate(counts.iter().sum());
@@ -191,7 +218,10 @@ impl<'a> Builder<'a> {
         let mut operators = Vec::new();
         for (at, operator) in task.operators.iter().enumerate() {
             for stream in &operator.inputs {
-                let target = Target::Operator { operator: at, stream: stream.0 };
+                let target = Target::Operator {
+                    operator: at,
+                    stream: stream.0,
+                };
                 if !routes[stream.0].contains(&target) {
                     routes[stream.0].push(target);
                 }
@@ -240,19 +270,27 @@ impl<'a> Builder<'a> {
         let input = inputs.iter().position(|stream| *stream == edge.stream);
         let input = input.expect("an edge's stream is an input of its gate");
         let senders = self.senders[&(edge.from, edge.to)][subtask].clone();
-        Ok(Output::Edge { input: small(input), partition, senders })
+        Ok(Output::Edge {
+            input: small(input),
+            partition,
+            senders,
+        })
     }
 
     fn codec(&self, stream: StreamId, columns: &[usize]) -> Result<KeyCodec, JobError> {
         let schema = &self.plan.stream(stream).schema;
-        let names: Vec<&str> =
-            columns.iter().map(|column| schema.field(*column).name().as_str()).collect();
+        let names: Vec<&str> = columns
+            .iter()
+            .map(|column| schema.field(*column).name().as_str())
+            .collect();
         KeyCodec::new(schema, &names).map_err(|error| JobError::Build(readers::explain(&error)))
     }
 
     /// The streams that come in through a task's gate, each once.
     fn gate_streams(&self, task: &TaskPlan) -> Vec<StreamId> {
-        let Root::Gate(root) = &task.root else { return Vec::new() };
+        let Root::Gate(root) = &task.root else {
+            return Vec::new();
+        };
         let mut streams = Vec::new();
         for edge in root.edges.iter().map(|edge| self.plan.edge(*edge)) {
             if !streams.contains(&edge.stream) {
@@ -266,7 +304,8 @@ impl<'a> Builder<'a> {
         let gates = self.gates.remove(&task.id).unwrap_or_default();
         for (subtask, gate) in gates.into_iter().enumerate() {
             let gated = self.gated_subtask(task, subtask, gate)?;
-            self.subtasks.push((subtask, Subtask::Gated(Box::new(gated))));
+            self.subtasks
+                .push((subtask, Subtask::Gated(Box::new(gated))));
         }
         Ok(())
     }
@@ -284,19 +323,29 @@ impl<'a> Builder<'a> {
         let mut inputs = Vec::new();
         let mut is_word = true;
         for stream in self.gate_streams(task) {
-            let hash = root.edges.iter().map(|edge| self.plan.edge(*edge)).find_map(|edge| {
-                match &edge.partition {
+            let hash = root
+                .edges
+                .iter()
+                .map(|edge| self.plan.edge(*edge))
+                .find_map(|edge| match &edge.partition {
                     Deal::Hash(columns) if edge.stream == stream => Some(columns),
                     _ => None,
-                }
-            });
-            let codec = hash.map(|columns| self.codec(stream, columns)).transpose()?;
+                });
+            let codec = hash
+                .map(|columns| self.codec(stream, columns))
+                .transpose()?;
             is_word &= codec.as_ref().is_none_or(KeyCodec::is_word);
             let readers = |stream: StreamId| chain.targets(stream.0).to_vec();
-            let late = task.operators.iter().filter(|operator| operator.inputs.contains(&stream));
+            let late = task
+                .operators
+                .iter()
+                .filter(|operator| operator.inputs.contains(&stream));
             inputs.push(GateInput {
                 targets: readers(stream),
-                late: late.filter_map(|operator| operator.late).flat_map(readers).collect(),
+                late: late
+                    .filter_map(|operator| operator.late)
+                    .flat_map(readers)
+                    .collect(),
                 codec,
                 sorter: (root.order == OrderWord::EventTime)
                     .then(|| Sorter::new(WAITING_BYTES_MAX)),
@@ -323,20 +372,22 @@ impl<'a> Builder<'a> {
             lane: lane(task.id, subtask),
             rows_max: ROWS_MAX,
             failed: self.failed.clone(),
-            late: operators.map(|operator| self.operators[operator].metrics.clone()).collect(),
+            late: operators
+                .map(|operator| self.operators[operator].metrics.clone())
+                .collect(),
         })
     }
 
     /// The task's features over the rows of a stream, by the positions that its operators know.
-    fn features(
-        &self,
-        task: &TaskPlan,
-        stream: StreamId,
-    ) -> Result<Option<FeatureSet>, JobError> {
+    fn features(&self, task: &TaskPlan, stream: StreamId) -> Result<Option<FeatureSet>, JobError> {
         if task.features.is_empty() {
             return Ok(None);
         }
-        let features = task.features.iter().map(|plan| plan.feature.clone()).collect();
+        let features = task
+            .features
+            .iter()
+            .map(|plan| plan.feature.clone())
+            .collect();
         FeatureSet::new(features, &self.plan.stream(stream).schema)
             .map(Some)
             .map_err(|error| JobError::Build(readers::explain(&error)))
@@ -344,7 +395,9 @@ impl<'a> Builder<'a> {
 
     /// Lanes that hold a task's clock back from the start.
     fn lanes(&self, task: &TaskPlan) -> Vec<u32> {
-        let Root::Gate(root) = &task.root else { return Vec::new() };
+        let Root::Gate(root) = &task.root else {
+            return Vec::new();
+        };
         let mut lanes = Vec::new();
         for from in root.edges.iter().map(|edge| self.plan.edge(*edge).from) {
             let upstream = self.plan.task(from);
@@ -379,7 +432,8 @@ impl<'a> Builder<'a> {
                 lane: lane(task.id, 0),
                 stopping: self.stop.flag.clone(),
             };
-            self.subtasks.push((subtask, Subtask::Source(Box::new(source), Box::new(feed))));
+            self.subtasks
+                .push((subtask, Subtask::Source(Box::new(source), Box::new(feed))));
         }
         Ok(())
     }
@@ -395,7 +449,10 @@ impl<'a> Builder<'a> {
             }
             SourceKind::File(_, format) | SourceKind::Stdin(format) => format,
         };
-        let failed = |source| JobError::Open { name: spec.name.clone(), source };
+        let failed = |source| JobError::Open {
+            name: spec.name.clone(),
+            source,
+        };
         let opened = match &spec.kind {
             SourceKind::File(file, _) => {
                 let stopping = self.stop.flag.clone();
@@ -415,7 +472,10 @@ impl<'a> Builder<'a> {
             .map(|_| {
                 let decoder = Decoder::new(format)
                     .map_err(|error| JobError::Build(readers::explain(&error)))?;
-                Ok(Feed::Chunks { work: receiver.clone(), decoder: Box::new(decoder) })
+                Ok(Feed::Chunks {
+                    work: receiver.clone(),
+                    decoder: Box::new(decoder),
+                })
             })
             .collect()
     }
@@ -428,19 +488,25 @@ impl<'a> Builder<'a> {
     ) -> Result<Vec<Feed>, JobError> {
         let splits = u64::from(generator.splits.max(1));
         self.splits.insert(task.id, generator.splits);
-        let computed = Generator::new(generator)
-            .map_err(|error| JobError::Build(readers::explain(&error)))?;
+        let computed =
+            Generator::new(generator).map_err(|error| JobError::Build(readers::explain(&error)))?;
         let each = (0..splits).map(|_| (Arc::new(new_turns()), AtomicU64::new(0)));
         let feed = Generated {
             generator: Arc::new(computed),
             splits: Arc::new(each.collect()),
             rate: generator.rate.map(|rate| rate.div_ceil(splits)),
         };
-        Ok((0..task.parallelism).map(|_| Feed::Generated(feed.clone())).collect())
+        Ok((0..task.parallelism)
+            .map(|_| Feed::Generated(feed.clone()))
+            .collect())
     }
 
     fn finish(self) -> Job {
-        let nodes = self.sources.into_iter().chain(self.operators).chain(self.sink_nodes);
+        let nodes = self
+            .sources
+            .into_iter()
+            .chain(self.operators)
+            .chain(self.sink_nodes);
         Job {
             name: self.pipeline.name.clone(),
             parallelism: self.plan.parallelism,
@@ -454,10 +520,12 @@ impl<'a> Builder<'a> {
 }
 
 fn sink_node(pipeline: &Pipeline, sink: &pipeline::Sink) -> Node {
-    let is_named = |stream: &StreamId| {
-        !matches!(pipeline.stream(*stream).producer, Producer::DeadLetters(_))
-    };
-    Node { has_input: sink.inputs.iter().any(is_named), ..Node::new(&sink.name, NodeKind::Sink) }
+    let is_named =
+        |stream: &StreamId| !matches!(pipeline.stream(*stream).producer, Producer::DeadLetters(_));
+    Node {
+        has_input: sink.inputs.iter().any(is_named),
+        ..Node::new(&sink.name, NodeKind::Sink)
+    }
 }
 
 fn lane(task: TaskId, number: usize) -> u32 {
@@ -465,5 +533,7 @@ fn lane(task: TaskId, number: usize) -> u32 {
 }
 
 fn small<T: TryFrom<usize>>(number: usize) -> T {
-    T::try_from(number).ok().expect("plans are far smaller than this")
+    T::try_from(number)
+        .ok()
+        .expect("plans are far smaller than this")
 }

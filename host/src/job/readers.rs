@@ -40,7 +40,8 @@ pub(super) fn start(
     for number in 0..splits.at_once {
         let (open, new_turns) = (open.clone(), new_turns.clone());
         let (work, stopping) = (work.clone(), stopping.clone());
-        // Nobody joins a reader: one that waits for standard input cannot be woken, and holds nothing that matters.
+        // Nobody joins a reader: one that waits for standard input cannot be woken, and holds
+        // nothing that matters.
         spawn::thread(&format!("read-{name}-{number}"), move || {
             loop {
                 let next = (open.lock())();
@@ -72,7 +73,12 @@ fn read(
         };
         let is_end = chunk.is_none();
         let chunk = chunk.map(Arc::new);
-        let next = Work { split, turns: turns.clone(), number, chunk };
+        let next = Work {
+            split,
+            turns: turns.clone(),
+            number,
+            chunk,
+        };
         if work.send_blocking(Ok(next)).is_err() || is_end {
             return Ok(());
         }

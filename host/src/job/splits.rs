@@ -53,7 +53,11 @@ pub(super) fn files(
     let mut source = FileSource::new(document, folder);
     let mut found: VecDeque<_> = source.discover()?.into();
     let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
-    let at_once = if follow { FILES_AT_ONCE } else { FILES_AT_ONCE.min(found.len()) };
+    let at_once = if follow {
+        FILES_AT_ONCE
+    } else {
+        FILES_AT_ONCE.min(found.len())
+    };
     let options = RowOptions::new(Framing::of(format));
     let open = move || loop {
         if let Some(split) = found.pop_front() {
@@ -68,13 +72,21 @@ pub(super) fn files(
             Err(error) => return Some((u32::MAX, Err(error))),
         }
     };
-    Ok(Splits { count, at_once, open: Box::new(open) })
+    Ok(Splits {
+        count,
+        at_once,
+        open: Box::new(open),
+    })
 }
 
 /// Standard input.
 pub(super) fn stdin(format: &pipeline::Format) -> Splits {
     let mut reader = Some(file::open_stdin(RowOptions::new(Framing::of(format))));
-    Splits { count: 1, at_once: 1, open: Box::new(move || Some((0, Ok(reader.take()?)))) }
+    Splits {
+        count: 1,
+        at_once: 1,
+        open: Box::new(move || Some((0, Ok(reader.take()?)))),
+    }
 }
 
 /// Waits a little while, unless the job stops.

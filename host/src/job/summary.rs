@@ -71,16 +71,25 @@ impl Summary {
     /// Reads the counters.
     pub fn new(pipeline: &str, nodes: &[Node], wall: Duration, cpu: Duration) -> Self {
         let of = |kind: NodeKind| -> Vec<NodeSummary> {
-            nodes.iter().filter(|node| node.kind == kind).map(NodeSummary::new).collect()
+            nodes
+                .iter()
+                .filter(|node| node.kind == kind)
+                .map(NodeSummary::new)
+                .collect()
         };
-        let (sources, operators, sinks) =
-            (of(NodeKind::Source), of(NodeKind::Operator), of(NodeKind::Sink));
+        let (sources, operators, sinks) = (
+            of(NodeKind::Source),
+            of(NodeKind::Operator),
+            of(NodeKind::Sink),
+        );
         let sum = |count: fn(&NodeSummary) -> Option<u64>| -> u64 {
             sources.iter().chain(&operators).filter_map(count).sum()
         };
         let records_in: u64 = sources.iter().map(|source| source.records_in).sum();
         let wall_seconds = wall.as_secs_f64();
-        let written = nodes.iter().filter(|node| node.kind == NodeKind::Sink && node.has_input);
+        let written = nodes
+            .iter()
+            .filter(|node| node.kind == NodeKind::Sink && node.has_input);
         Self {
             summary: 1,
             pipeline: pipeline.into(),
@@ -109,8 +118,11 @@ impl NodeSummary {
     fn new(node: &Node) -> Self {
         let metrics = &node.metrics;
         let records_in = metrics.records_in.get();
-        let common =
-            Self { name: node.name.to_string(), records_in, ..Self::default() };
+        let common = Self {
+            name: node.name.to_string(),
+            records_in,
+            ..Self::default()
+        };
         let failing = Self {
             records_out: metrics.records_out.get(),
             rejected: Some(metrics.rejected.get()),
@@ -119,7 +131,10 @@ impl NodeSummary {
             ..common.clone()
         };
         match node.kind {
-            NodeKind::Sink => Self { records_out: records_in, ..common },
+            NodeKind::Sink => Self {
+                records_out: records_in,
+                ..common
+            },
             NodeKind::Source => failing,
             NodeKind::Operator => Self {
                 faults: Some(metrics.faults.get()),

@@ -1,13 +1,16 @@
-//! One call: rows, keys, states and timers are written into the arena, and what comes back is applied.
+//! One call: rows, keys, states and timers are written into the arena, and what comes back is
+//! applied.
 
 use std::ops::Range;
 
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, cast::AsArray};
+use arrow_schema::DataType;
 use serde_json::json;
 use wasmill_core::{
     batch::Batch,
     boundary::{Effects, EncodeError, Group, Kind, Question, TimerAction, column},
     descriptor::TimeDomain as Domain,
+    encoding,
     pipeline::{self, ColumnOrigin, InputBinding},
     timer::{Action, Change, Timer},
 };
@@ -63,11 +66,17 @@ impl Operator {
     ) -> Result<(), CallFailure> {
         let now = clock::wall_us();
         let key_clocks = self.key_clocks(rows.as_ref(), keys.as_ref());
-        let clocks = Clocks { event: &key_clocks, processing: now };
+        let clocks = Clocks {
+            event: &key_clocks,
+            processing: now,
+        };
         let pending = self.encode(rows.as_ref(), keys.as_mut(), &clocks)?;
         let count = rows.as_ref().map_or(0, |rows| rows.batch.len());
         let context = CallContext {
-            time_us: rows.as_ref().and_then(|rows| first_time(rows.batch)).unwrap_or(self.watermark),
+            time_us: rows
+                .as_ref()
+                .and_then(|rows| first_time(rows.batch))
+                .unwrap_or(self.watermark),
             seed: rows.as_ref().map_or(0, |rows| seed(rows.batch)),
             reader: None,
         };
@@ -76,7 +85,9 @@ impl Operator {
         let count = u32::try_from(count).expect("batches are bounded");
         let call = instance.process(count, directory, arena, context);
         let (output, ran) = slot::timed(call).await;
-        self.metrics.cpu_ns.add(usize::try_from(ran.as_nanos()).unwrap_or(usize::MAX));
+        self.metrics
+            .cpu_ns
+            .add(usize::try_from(ran.as_nanos()).unwrap_or(usize::MAX));
         let output = output.map_err(CallFailure::Call)?;
         self.write_log(&output.log);
         let question = Question {
@@ -86,8 +97,7 @@ impl Operator {
             output_rows_max: self.output_rows_max,
         };
         let mut decoder = std::mem::take(&mut self.decoder);
-        let decoded =
-            decoder.decode(&self.layout, &question, &output.directory, &output.arena);
+        let decoded = decoder.decode(&self.layout, &question, &output.directory, &output.arena);
         let applied = match decoded {
             Ok(effects) => self.apply(&effects, rows.as_ref(), keys, &clocks, emitted),
             Err(error) => Err(CallFailure::Decode(error)),
@@ -119,28 +129,31 @@ impl Operator {
     ) -> Result<Vec<(u32, u32, i64)>, CallFailure> {
         self.encoder.clear();
         if let Some(rows) = rows {
-            self.encode_rows(rows, keys.as_deref()).map_err(CallFailure::Encode)?;
+            self.encode_rows(rows, keys.as_deref())
+                .map_err(CallFailure::Encode)?;
         }
         let mut pending = Vec::new();
         if let Some(keys) = keys {
-            self.encode_keys(rows, keys, clocks).map_err(CallFailure::Encode)?;
+            self.encode_keys(rows, keys, clocks)
+                .map_err(CallFailure::Encode)?;
             if let Some(states) = &mut self.states {
                 states.encode(keys.batch, *clocks, &mut self.encoder);
             }
             self.encode_timers(keys, &mut pending);
         }
-        if self.descriptor.timers.iter().any(|timer| timer.time == Domain::Processing) {
+        if self
+            .descriptor
+            .timers
+            .iter()
+            .any(|timer| timer.time == Domain::Processing)
+        {
             self.encoder.begin(Group::Batch, 0, 1);
             self.encoder.copy(0, Kind::Values, &[clocks.processing]);
         }
         Ok(pending)
     }
 
-    fn encode_rows(
-        &mut self,
-        rows: &Rows<'_>,
-        keys: Option<&Keys<'_>>,
-    ) -> Result<(), EncodeError> {
+    fn encode_rows(&mut self, rows: &Rows<'_>, keys: Option<&Keys<'_>>) -> Result<(), EncodeError> {
         let binding = &self.bindings[&rows.stream];
         let (batch, encoder) = (rows.batch, &mut self.encoder);
         encoder.begin(Group::Input, binding.input as u16, batch.len() as u32);
@@ -163,7 +176,11 @@ impl Operator {
         if let Some(times) = batch.times.as_ref().filter(|_| input.time) {
             encoder.copy(column::TIME, Kind::Values, times);
         }
-        let has_timers = self.descriptor.timers.iter().any(|timer| timer.time == Domain::Event);
+        let has_timers = self
+            .descriptor
+            .timers
+            .iter()
+            .any(|timer| timer.time == Domain::Event);
         if let Some(clocks) = batch.clocks.as_ref().filter(|_| has_timers) {
             encoder.copy(column::CLOCK, Kind::Values, clocks);
         }
@@ -181,13 +198,19 @@ impl Operator {
     ) -> Result<(), EncodeError> {
         let count = keys.batch.ids.len() as u32;
         self.encoder.begin(Group::Keys, 0, count);
-        if let Some(rows) = rows
-            && !self.descriptor.keys.is_empty()
-        {
-            let binding = self.bindings[&rows.stream].clone();
-            self.encode_key_columns(rows, keys, &binding)?;
+        match rows {
+            _ if self.descriptor.keys.is_empty() => {}
+            Some(rows) => {
+                let binding = self.bindings[&rows.stream].clone();
+                self.encode_key_columns(rows, keys, &binding)?;
+            }
+            None => self.encode_woken_keys(keys)?,
         }
-        let has_timers = self.descriptor.timers.iter().any(|timer| timer.time == Domain::Event);
+        let has_timers = self
+            .descriptor
+            .timers
+            .iter()
+            .any(|timer| timer.time == Domain::Event);
         if has_timers {
             self.encoder.copy(column::CLOCK, Kind::Values, clocks.event);
         }
@@ -201,6 +224,11 @@ impl Operator {
         keys: &Keys<'_>,
         binding: &InputBinding,
     ) -> Result<(), EncodeError> {
+        if self.key_fields.is_none() {
+            let schema = rows.batch.rows.schema();
+            let fields = binding.key_columns.iter().map(|at| schema.field(*at).clone());
+            self.key_fields = Some((binding.clone(), fields.collect()));
+        }
         let mut first = vec![u32::MAX; keys.batch.ids.len()];
         for (row, key) in (0u32..).zip(&keys.batch.row_to_key) {
             let at = &mut first[*key as usize];
@@ -217,6 +245,31 @@ impl Operator {
                     self.encoder.array(&mut number, &bound.to, taken.as_ref())?;
                 }
                 _ => self.encoder.nulls(&mut number, &bound.to, first.len()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The key columns of keys without rows, from the keys' own bytes.
+    fn encode_woken_keys(&mut self, keys: &Keys<'_>) -> Result<(), EncodeError> {
+        let Some((binding, fields)) = self.key_fields.clone() else { return Ok(()) };
+        let bytes: Vec<Vec<u8>> =
+            keys.batch.ids.iter().map(|id| keys.index.key(*id)).collect();
+        let values = bytes.iter().map(|key| Some(key.as_slice()));
+        let columns = encoding::decode(&DataType::Struct(fields), false, values)
+            .expect("the index holds what the key codec encoded");
+        let columns = columns.as_struct();
+        let mut number = 0;
+        for bound in &binding.keys {
+            let at = match bound.origin {
+                ColumnOrigin::Stream(at) => binding.key_columns.iter().position(|key| *key == at),
+                _ => None,
+            };
+            match at {
+                Some(at) => {
+                    self.encoder.array(&mut number, &bound.to, columns.column(at).as_ref())?;
+                }
+                None => self.encoder.nulls(&mut number, &bound.to, bytes.len()),
             }
         }
         Ok(())
@@ -250,8 +303,11 @@ impl Operator {
         self.check_rejects(effects, rows)?;
         if let Some(keys) = keys {
             if let Some(timers) = &mut self.timers {
-                let changes: Vec<Change> =
-                    effects.timers.iter().map(|change| of_key(change, keys.batch)).collect();
+                let changes: Vec<Change> = effects
+                    .timers
+                    .iter()
+                    .map(|change| of_key(change, keys.batch))
+                    .collect();
                 timers.apply(&changes).map_err(CallFailure::Timer)?;
             }
             if let Some(states) = &mut self.states {
@@ -277,12 +333,22 @@ fn of_key(change: &wasmill_core::boundary::TimerChange, keys: &BatchKeys) -> Cha
         TimerAction::Deleted => Action::Delete,
         TimerAction::Fired => Action::Fire,
     };
-    let timer = Timer { time: change.time, timer: change.timer };
-    Change { key: keys.ids[change.key as usize], timer, action }
+    let timer = Timer {
+        time: change.time,
+        timer: change.timer,
+    };
+    Change {
+        key: keys.ids[change.key as usize],
+        timer,
+        action,
+    }
 }
 
 fn first_time(batch: &Batch) -> Option<i64> {
-    batch.times.as_ref().and_then(|times| times.first().copied())
+    batch
+        .times
+        .as_ref()
+        .and_then(|times| times.first().copied())
 }
 
 /// The same for every run over the same rows.

@@ -31,14 +31,19 @@ impl Operator {
             let derived = Derived {
                 operator: self.name.clone(),
                 plugin: self.guest.digest.clone(),
-                parent: rows.map(|rows| rows.batch.lineage.clone()).unwrap_or_default(),
+                parent: rows
+                    .map(|rows| rows.batch.lineage.clone())
+                    .unwrap_or_default(),
                 causes,
             };
             let len = output.rows.num_rows();
             let lineage = Lineage::whole(Ancestor::Derived(Arc::new(derived)), len);
             let batch = Batch {
                 rows: output.rows.clone(),
-                times: output.times.clone().or_else(|| caused(output, effects, rows, time_of)),
+                times: output
+                    .times
+                    .clone()
+                    .or_else(|| caused(output, effects, rows, time_of)),
                 clocks: caused(output, effects, rows, clock_of),
                 hashes: None,
                 ops: output.ops.clone(),
@@ -60,13 +65,19 @@ impl Operator {
             ordinal = if cause == previous { ordinal + 1 } else { 0 };
             previous = cause;
             if cause & CAUSE_TIMER == 0 {
-                return Cause::Row { row: cause, ordinal };
+                return Cause::Row {
+                    row: cause,
+                    ordinal,
+                };
             }
             let fired = effects.timers[(cause & !CAUSE_TIMER) as usize];
             let key = keys.map(|keys| keys.index.key(keys.batch.ids[fired.key as usize]));
             Cause::Timer(Arc::new(TimerCause {
                 key: key.unwrap_or_default().into(),
-                name: self.descriptor.timers[fired.timer as usize].name.as_str().into(),
+                name: self.descriptor.timers[fired.timer as usize]
+                    .name
+                    .as_str()
+                    .into(),
                 time: fired.time,
                 ordinal,
             }))
@@ -76,7 +87,9 @@ impl Operator {
 
     /// The rows of a call at these positions, to be buried.
     pub(super) fn selected(rows: &Rows<'_>, at: &[u32]) -> Result<Batch, CallFailure> {
-        rows.batch.take(&UInt32Array::from(at.to_vec())).map_err(CallFailure::Rows)
+        rows.batch
+            .take(&UInt32Array::from(at.to_vec()))
+            .map_err(CallFailure::Rows)
     }
 }
 
@@ -103,5 +116,10 @@ fn caused(
         0 => of_rows.map(|column| column[*cause as usize]),
         _ => Some(effects.timers[(cause & !CAUSE_TIMER) as usize].time),
     };
-    output.causes.iter().map(value).collect::<Option<Vec<_>>>().map(Into::into)
+    output
+        .causes
+        .iter()
+        .map(value)
+        .collect::<Option<Vec<_>>>()
+        .map(Into::into)
 }

@@ -1,7 +1,8 @@
 //! Containing failures: find the row to blame, treat it by the policy, run the rest.
 //!
-//! A guest that fails usually names the row itself. Where it does not, the rows run again in pieces and then one by one:
-//! every piece that succeeds takes effect, so the search costs a few extra calls and never repeats an effect.
+//! A guest that fails usually names the row itself. Where it does not, the rows run again in pieces
+//! and then one by one: every piece that succeeds takes effect, so the search costs a few extra
+//! calls and never repeats an effect.
 
 use std::{ops::Range, sync::Arc};
 
@@ -67,7 +68,11 @@ impl CallFailure {
             Self::Call(error) => error.log(),
             _ => &[],
         };
-        lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join("\n")
+        lines
+            .iter()
+            .map(|line| line.text.as_str())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -82,7 +87,12 @@ pub(super) struct Failures {
 
 impl Failures {
     pub(super) fn new(spec: &pipeline::Operator) -> Self {
-        Self { policy: spec.policy.on_error, budget: spec.policy.budget, failed: 0, seen: 0 }
+        Self {
+            policy: spec.policy.on_error,
+            budget: spec.policy.budget,
+            failed: 0,
+            seen: 0,
+        }
     }
 
     fn see(&mut self, rows: usize) {
@@ -98,9 +108,10 @@ impl Failures {
     fn count(&mut self, rows: usize) -> Result<(), String> {
         self.failed += rows as u64;
         match self.budget {
-            Some((most, _)) if self.failed > most => {
-                Err(format!("{} rows failed and `error-budget` allows {most}", self.failed))
-            }
+            Some((most, _)) if self.failed > most => Err(format!(
+                "{} rows failed and `error-budget` allows {most}",
+                self.failed
+            )),
             _ => Ok(()),
         }
     }
@@ -139,7 +150,10 @@ impl Operator {
             }
             match failure {
                 CallFailure::Start(source) => {
-                    return Err(OperatorError::Start { operator: self.name.clone(), source });
+                    return Err(OperatorError::Start {
+                        operator: self.name.clone(),
+                        source,
+                    });
                 }
                 CallFailure::Refused(message) => return Err(self.failed(message)),
                 _ => {}
@@ -181,7 +195,11 @@ impl Operator {
             &some_features
         };
         let batch = some.as_ref().unwrap_or(run.batch);
-        let called = Rows { stream: run.stream, batch, features };
+        let called = Rows {
+            stream: run.stream,
+            batch,
+            features,
+        };
         let Some(keyed) = keyed else {
             return self.call(Some(called), None, run.emitted).await;
         };
@@ -201,11 +219,16 @@ impl Operator {
         index: &mut KeyIndex,
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), OperatorError> {
-        let called = self.call(None, Some(Keys { index, batch: keys }), emitted).await;
+        let called = self
+            .call(None, Some(Keys { index, batch: keys }), emitted)
+            .await;
         let Err(failure) = called else { return Ok(()) };
         self.metrics.faults.add(1);
         if let CallFailure::Start(source) = failure {
-            return Err(OperatorError::Start { operator: self.name.clone(), source });
+            return Err(OperatorError::Start {
+                operator: self.name.clone(),
+                source,
+            });
         }
         Err(self.failed(format!(
             "{failure}, while the timers of {} keys fired; rows can be skipped, timers cannot",
@@ -248,7 +271,9 @@ impl Operator {
         rows: Option<&Rows<'_>>,
     ) -> Result<(), CallFailure> {
         let rejects = &effects.rejects;
-        let (Some(first), Some(rows)) = (rejects.rows.first(), rows) else { return Ok(()) };
+        let (Some(first), Some(rows)) = (rejects.rows.first(), rows) else {
+            return Ok(());
+        };
         let place = place(rows.batch, *first as usize);
         let reason = rejects.reason(0);
         if self.failures.policy == Policy::Fail {
@@ -258,7 +283,9 @@ impl Operator {
             )));
         }
         self.failures.count(rejects.len()).map_err(|budget| {
-            CallFailure::Refused(format!("the plugin refused a row ({reason}), {place}; {budget}"))
+            CallFailure::Refused(format!(
+                "the plugin refused a row ({reason}), {place}; {budget}"
+            ))
         })
     }
 
@@ -270,7 +297,9 @@ impl Operator {
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), CallFailure> {
         let rejects = &effects.rejects;
-        let Some(rows) = rows.filter(|_| !rejects.is_empty()) else { return Ok(()) };
+        let Some(rows) = rows.filter(|_| !rejects.is_empty()) else {
+            return Ok(());
+        };
         self.metrics.rejected.add(rejects.len());
         if let Policy::DeadLetter(stream) = self.failures.policy {
             self.metrics.dead_letters.add(rejects.len());
@@ -286,11 +315,21 @@ impl Operator {
 
     fn letter(&self, kind: &'static str, reason: String, log: String) -> Failure {
         let plugin = self.guest.digest.clone();
-        Failure { at: self.name.clone(), kind, reason, plugin, log, row: None }
+        Failure {
+            at: self.name.clone(),
+            kind,
+            reason,
+            plugin,
+            log,
+            row: None,
+        }
     }
 
     fn failed(&self, message: String) -> OperatorError {
-        OperatorError::Failed { operator: self.name.clone(), message }
+        OperatorError::Failed {
+            operator: self.name.clone(),
+            message,
+        }
     }
 
     fn bug(&self, error: &ArrowError) -> OperatorError {

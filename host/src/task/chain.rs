@@ -9,7 +9,7 @@ use crate::{
     exchange::gate::Gone,
     feature::FeatureFault,
     operator::{Keyed, Operator, OperatorError},
-        task::{outbox::Outbox, slot, sorter::SorterError},
+    task::{outbox::Outbox, slot, sorter::SorterError},
 };
 
 /// Why a task ended before its input did.
@@ -74,7 +74,12 @@ pub type Emitted = Vec<(usize, Batch)>;
 impl Chain {
     /// Operators in topological order.
     pub fn new(operators: Vec<Operator>, routes: Routes, outbox: Outbox) -> Self {
-        Self { operators, routes, outbox, work: VecDeque::new() }
+        Self {
+            operators,
+            routes,
+            outbox,
+            work: VecDeque::new(),
+        }
     }
 
     /// The readers of a stream.
@@ -82,7 +87,8 @@ impl Chain {
         &self.routes[stream]
     }
 
-    /// Pushes rows that come from outside the chain to the given readers, and what these emit further on.
+    /// Pushes rows that come from outside the chain to the given readers, and what these emit
+    /// further on.
     ///
     /// # Errors
     /// If an operator fails and its policy is to fail.
@@ -99,7 +105,8 @@ impl Chain {
             Some(split) => split,
         };
         for target in others {
-            self.deliver(*target, batch.clone(), keyed.as_deref_mut(), &mut emitted).await?;
+            self.deliver(*target, batch.clone(), keyed.as_deref_mut(), &mut emitted)
+                .await?;
         }
         self.deliver(*last, batch, keyed, &mut emitted).await?;
         self.follow(emitted).await
@@ -117,7 +124,9 @@ impl Chain {
         for at in 0..self.operators.len() {
             let mut emitted = Vec::new();
             let keyed = keyed.as_deref_mut();
-            self.operators[at].advance(watermark, keyed, &mut emitted).await?;
+            self.operators[at]
+                .advance(watermark, keyed, &mut emitted)
+                .await?;
             self.follow(emitted).await?;
         }
         Ok(())
@@ -127,14 +136,12 @@ impl Chain {
     ///
     /// # Errors
     /// As for [`Chain::push`].
-    pub async fn tick(
-        &mut self,
-        now: i64,
-        mut keyed: Option<&mut Keyed>,
-    ) -> Result<(), TaskError> {
+    pub async fn tick(&mut self, now: i64, mut keyed: Option<&mut Keyed>) -> Result<(), TaskError> {
         for at in 0..self.operators.len() {
             let mut emitted = Vec::new();
-            self.operators[at].tick(now, keyed.as_deref_mut(), &mut emitted).await?;
+            self.operators[at]
+                .tick(now, keyed.as_deref_mut(), &mut emitted)
+                .await?;
             self.follow(emitted).await?;
         }
         Ok(())
@@ -159,7 +166,8 @@ impl Chain {
             let mut emitted = Vec::new();
             for at in 0..self.routes[stream].len() {
                 let target = self.routes[stream][at];
-                self.deliver(target, batch.clone(), None, &mut emitted).await?;
+                self.deliver(target, batch.clone(), None, &mut emitted)
+                    .await?;
             }
             self.work.extend(emitted);
         }
@@ -176,7 +184,9 @@ impl Chain {
         match target {
             Target::Output(output) => self.outbox.stage(output, batch)?,
             Target::Operator { operator, stream } => {
-                self.operators[operator].process(stream, &batch, keyed, emitted).await?;
+                self.operators[operator]
+                    .process(stream, &batch, keyed, emitted)
+                    .await?;
                 slot::breathe().await;
             }
         }

@@ -1,5 +1,5 @@
-//! A subtask behind a gate: it gathers rows into batches, looks up their keys, orders them where asked, and runs its
-//! chain.
+//! A subtask behind a gate: it gathers rows into batches, looks up their keys, orders them where
+//! asked, and runs its chain.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use wasmill_core::{batch::Batch, key::KeyCodec, watermark::{self, WatermarkMerge}};
+use wasmill_core::{
+    batch::Batch,
+    key::KeyCodec,
+    watermark::{self, WatermarkMerge},
+};
 
 use crate::{
     clock,
@@ -77,7 +81,10 @@ struct Lanes {
 
 impl Lanes {
     fn new(lanes: &[u32]) -> Self {
-        let mut this = Self { merge: WatermarkMerge::new(), numbers: HashMap::new() };
+        let mut this = Self {
+            merge: WatermarkMerge::new(),
+            numbers: HashMap::new(),
+        };
         for lane in lanes {
             this.number(*lane);
         }
@@ -85,7 +92,10 @@ impl Lanes {
     }
 
     fn number(&mut self, lane: u32) -> usize {
-        *self.numbers.entry(lane).or_insert_with(|| self.merge.open())
+        *self
+            .numbers
+            .entry(lane)
+            .or_insert_with(|| self.merge.open())
     }
 }
 
@@ -96,13 +106,18 @@ impl GatedTask {
     /// If an operator fails and its policy is to fail, or a receiver is gone.
     pub async fn run(&mut self) -> Result<(), TaskError> {
         let mut lanes = Lanes::new(&self.lanes);
-        let mut pending =
-            Pending { input: 0, batches: Vec::new(), credits: Vec::new(), rows: 0 };
+        let mut pending = Pending {
+            input: 0,
+            batches: Vec::new(),
+            credits: Vec::new(),
+            rows: 0,
+        };
         while let Some(received) = self.next(&mut pending).await? {
             let (message, credit) = received.split();
             let risen = match message {
                 Message::Rows { input, batch } => {
-                    self.gather(&mut pending, usize::from(input), batch, credit).await?;
+                    self.gather(&mut pending, usize::from(input), batch, credit)
+                        .await?;
                     continue;
                 }
                 Message::Watermark { lane, time } => {
@@ -236,10 +251,13 @@ impl GatedTask {
                 keyed.features = features.compute(rows, &mut keyed.index)?;
             }
         }
-        self.chain.push(&from.targets, batch, self.keyed.as_mut()).await
+        self.chain
+            .push(&from.targets, batch, self.keyed.as_mut())
+            .await
     }
 
-    /// The gate's clock has moved: ordered rows become due, timers fire, and the promise is passed on.
+    /// The gate's clock has moved: ordered rows become due, timers fire, and the promise is passed
+    /// on.
     async fn advance(&mut self, watermark: i64) -> Result<(), TaskError> {
         for input in 0..self.inputs.len() {
             while let Some(sorter) = &mut self.inputs[input].sorter
@@ -252,7 +270,10 @@ impl GatedTask {
         }
         self.chain.advance(watermark, self.keyed.as_mut()).await?;
         self.chain.outbox.send().await?;
-        let promise = Message::Watermark { lane: self.lane, time: watermark };
+        let promise = Message::Watermark {
+            lane: self.lane,
+            time: watermark,
+        };
         self.chain.outbox.broadcast(&promise).await?;
         Ok(())
     }

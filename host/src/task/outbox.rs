@@ -66,30 +66,61 @@ struct Parcel {
 impl Outbox {
     /// An outbox with these ways out.
     pub fn new(outputs: Vec<Output>) -> Self {
-        Self { outputs, staged: Vec::new() }
+        Self {
+            outputs,
+            staged: Vec::new(),
+        }
     }
 
     /// Deals a batch to the receivers of an output.
     pub fn stage(&mut self, output: usize, mut batch: Batch) -> Result<(), ArrowError> {
         match &mut self.outputs[output] {
             Output::Discard(metrics) => metrics.records_in.add(batch.len()),
-            Output::Sink(_) => self.staged.push(Parcel { output, receiver: 0, batch }),
-            Output::Edge { partition: Partition::Rebalance { next }, senders, .. } => {
+            Output::Sink(_) => self.staged.push(Parcel {
+                output,
+                receiver: 0,
+                batch,
+            }),
+            Output::Edge {
+                partition: Partition::Rebalance { next },
+                senders,
+                ..
+            } => {
                 *next = (*next + 1) % senders.len();
-                self.staged.push(Parcel { output, receiver: *next, batch });
+                self.staged.push(Parcel {
+                    output,
+                    receiver: *next,
+                    batch,
+                });
             }
-            Output::Edge { partition: Partition::Hash { codec, partitioner, rows }, .. } => {
+            Output::Edge {
+                partition:
+                    Partition::Hash {
+                        codec,
+                        partitioner,
+                        rows,
+                    },
+                ..
+            } => {
                 let hashes = codec.keys(&batch.rows).hashes();
                 batch.hashes = Some(hashes.clone());
                 if partitioner.parallelism() == 1 {
-                    self.staged.push(Parcel { output, receiver: 0, batch });
+                    self.staged.push(Parcel {
+                        output,
+                        receiver: 0,
+                        batch,
+                    });
                     return Ok(());
                 }
                 partitioner.partition(&hashes, rows);
                 for (receiver, rows) in rows.iter_mut().enumerate() {
                     if !rows.is_empty() {
                         let taken = batch.take(&UInt32Array::from(std::mem::take(rows)))?;
-                        self.staged.push(Parcel { output, receiver, batch: taken });
+                        self.staged.push(Parcel {
+                            output,
+                            receiver,
+                            batch: taken,
+                        });
                     }
                 }
             }
@@ -97,21 +128,33 @@ impl Outbox {
         Ok(())
     }
 
-    /// Raises the clocks of what is staged to at least `floor`: the watermark that earlier chunks reached.
+    /// Raises the clocks of what is staged to at least `floor`: the watermark that earlier chunks
+    /// reached.
     pub fn raise_clocks(&mut self, floor: i64) {
         for parcel in &mut self.staged {
             if let Some(clocks) = parcel.batch.clocks.take() {
-                parcel.batch.clocks = Some(clocks.iter().map(|clock| (*clock).max(floor)).collect());
+                parcel.batch.clocks =
+                    Some(clocks.iter().map(|clock| (*clock).max(floor)).collect());
             }
         }
     }
 
     /// Sends what is staged, in order.
     pub async fn send(&mut self) -> Result<(), Gone> {
-        for Parcel { output, receiver, batch } in self.staged.drain(..) {
+        for Parcel {
+            output,
+            receiver,
+            batch,
+        } in self.staged.drain(..)
+        {
             match &self.outputs[output] {
                 Output::Edge { input, senders, .. } => {
-                    senders[receiver].send(Message::Rows { input: *input, batch }).await?;
+                    senders[receiver]
+                        .send(Message::Rows {
+                            input: *input,
+                            batch,
+                        })
+                        .await?;
                 }
                 Output::Sink(sink) => sink.send(batch).await?,
                 Output::Discard(_) => {}
@@ -120,7 +163,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Tells every receiver on every edge; messages of one gate that several edges reach are sent once an edge.
+    /// Tells every receiver on every edge; messages of one gate that several edges reach are sent
+    /// once an edge.
     pub async fn broadcast(&self, message: &Message) -> Result<(), Gone> {
         for output in &self.outputs {
             if let Output::Edge { senders, .. } = output {

@@ -34,7 +34,10 @@ pub fn start(
 ) -> (SinkSender, JoinHandle<Result<(), ConnectorError>>) {
     let (sender, receiver) = bounded(BATCHES_MAX);
     let body = move || serve(sink, &receiver, &metrics);
-    (SinkSender(sender), spawn::thread(&format!("sink-{name}"), body))
+    (
+        SinkSender(sender),
+        spawn::thread(&format!("sink-{name}"), body),
+    )
 }
 
 fn serve(

@@ -125,8 +125,14 @@ impl SourceTask {
         let Some(chunk) = work.chunk else {
             return self.end(work.split, &work.turns, work.number).await;
         };
-        let decoded = decoder.decode(&chunk).map_err(|error| self.error(error.to_string()))?;
-        let Decoded { rows, kept, refused } = decoded;
+        let decoded = decoder
+            .decode(&chunk)
+            .map_err(|error| self.error(error.to_string()))?;
+        let Decoded {
+            rows,
+            kept,
+            refused,
+        } = decoded;
         self.metrics.records_in.add(rows.num_rows() + refused.len());
         self.refuse(&chunk, refused).await?;
         let (len, all) = (rows.num_rows(), chunk.spans.len());
@@ -135,15 +141,12 @@ impl SourceTask {
             Some(kept) => Lineage::rows_of(Ancestor::Chunk(chunk), all, kept.into()),
         };
         let batch = Batch::new(rows, lineage);
-        self.hand_on(work.split, &work.turns, work.number, batch).await
+        self.hand_on(work.split, &work.turns, work.number, batch)
+            .await
     }
 
     /// Rows that do not fit follow the source's policy.
-    async fn refuse(
-        &mut self,
-        chunk: &Arc<Chunk>,
-        refused: Vec<Refused>,
-    ) -> Result<(), TaskError> {
+    async fn refuse(&mut self, chunk: &Arc<Chunk>, refused: Vec<Refused>) -> Result<(), TaskError> {
         if refused.is_empty() {
             return Ok(());
         }
@@ -163,8 +166,11 @@ impl SourceTask {
         };
         self.metrics.dead_letters.add(refused.len());
         let rows: Vec<u32> = refused.iter().map(|refused| refused.row).collect();
-        let lineage =
-            Lineage::rows_of(Ancestor::Chunk(chunk.clone()), chunk.spans.len(), rows.into());
+        let lineage = Lineage::rows_of(
+            Ancestor::Chunk(chunk.clone()),
+            chunk.spans.len(),
+            rows.into(),
+        );
         let failures: Vec<Failure> = refused
             .into_iter()
             .map(|refused| Failure {
@@ -216,7 +222,10 @@ impl SourceTask {
         self.chain.outbox.send().await?;
         if after > before {
             let lane = self.lane + split;
-            self.chain.outbox.broadcast(&Message::Watermark { lane, time: after }).await?;
+            self.chain
+                .outbox
+                .broadcast(&Message::Watermark { lane, time: after })
+                .await?;
         }
         Ok(())
     }
@@ -225,7 +234,10 @@ impl SourceTask {
     fn times(&self, batch: &mut Batch) -> Option<ScalarBuffer<i64>> {
         let event_time = self.event_time?;
         let column = batch.rows.column(event_time.column);
-        let times = column.as_primitive::<TimestampMicrosecondType>().values().clone();
+        let times = column
+            .as_primitive::<TimestampMicrosecondType>()
+            .values()
+            .clone();
         batch.times = Some(times.clone());
         if self.needs_clocks {
             let mut clocks = Vec::with_capacity(times.len());
@@ -239,7 +251,11 @@ impl SourceTask {
     async fn end(&mut self, split: u32, turns: &SplitTurns, number: u64) -> Result<(), TaskError> {
         let _turn = turns.wait(number, self.subtask.0).await;
         let lane = self.lane + split;
-        Ok(self.chain.outbox.broadcast(&Message::LaneEnd { lane }).await?)
+        Ok(self
+            .chain
+            .outbox
+            .broadcast(&Message::LaneEnd { lane })
+            .await?)
     }
 
     async fn generate(&mut self, feed: &Generated) -> Result<(), TaskError> {
@@ -294,7 +310,8 @@ impl SourceTask {
         start: Instant,
         rate: u64,
     ) -> Result<bool, TaskError> {
-        // The split has one owner, so its rows need no turns: each call is the split's only one under way.
+        // The split has one owner, so its rows need no turns: each call is the split's only one
+        // under way.
         let (turns, next) = &feed.splits[split];
         let mut first = next.load(Ordering::Relaxed);
         let elapsed = clock::monotonic() - start;
@@ -304,7 +321,8 @@ impl SourceTask {
         while first < due {
             let rows = (due - first).min(GENERATED_ROWS);
             let batch = self.computed(feed, split, first, rows)?;
-            self.hand_on(small(split), turns, turns.next(), batch).await?;
+            self.hand_on(small(split), turns, turns.next(), batch)
+                .await?;
             first += rows;
             next.store(first, Ordering::Relaxed);
         }
@@ -334,7 +352,10 @@ impl SourceTask {
     }
 
     fn error(&self, message: String) -> TaskError {
-        TaskError::Source { source_name: self.name.clone(), message }
+        TaskError::Source {
+            source_name: self.name.clone(),
+            message,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! `wasmill plugin new`: the SDK and the contract come out of this binary, since neither is published yet.
+//! `wasmill plugin new`: the SDK and the contract come out of this binary, since neither is
+//! published yet.
 
 use std::{fs, path::Path};
 

@@ -28,7 +28,8 @@ pub struct SqliteSink {
 }
 
 impl SqliteSink {
-    /// Opens the database, and makes it and the table if they are not there. Rows are added to those in the table.
+    /// Opens the database, and makes it and the table if they are not there. Rows are added to
+    /// those in the table.
     pub fn open(path: &Path, table: &str, metadata: Metadata) -> Result<Self, ConnectorError> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|source| ConnectorError::Write {
@@ -111,7 +112,8 @@ fn create(table: &str, schema: &Schema) -> String {
     )
 }
 
-/// A column's declaration. `u64` has no type: SQLite would turn what its integers cannot hold into floats.
+/// A column's declaration. `u64` has no type: SQLite would turn what its integers cannot hold into
+/// floats.
 fn column(field: &Field) -> String {
     let data_type = match field.data_type() {
         DataType::UInt64 => "",

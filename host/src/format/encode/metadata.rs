@@ -104,10 +104,12 @@ impl Metadata {
     }
 }
 
-/// Appends a row's id: the job, the source row's split and offset, then each operator that it passed with the
-/// number of the row among those of one cause; for a timer its key, name, time and number.
+/// Appends a row's id: the job, the source row's split and offset, then each operator that it
+/// passed with the number of the row among those of one cause; for a timer its key, name, time and
+/// number.
 ///
-/// The same input gives the same ids at any parallelism and batch size, so that a reader can drop repeats.
+/// The same input gives the same ids at any parallelism and batch size, so that a reader can drop
+/// repeats.
 pub fn row_id(job: &str, lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(job.as_bytes());
     trail(lineage, row, out);

@@ -60,7 +60,8 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Whether a member or item follows in an object or array, `close` being its end; takes the comma or the end.
+    /// Whether a member or item follows in an object or array, `close` being its end; takes the
+    /// comma or the end.
     pub(super) fn more(&mut self, first: bool, close: u8) -> Result<bool, String> {
         self.skip_blanks();
         if self.accept(close) {
@@ -281,7 +282,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Where the plain part of a string ends: at a quote, a backslash, a control character, or the end of the text.
+/// Where the plain part of a string ends: at a quote, a backslash, a control character, or the end
+/// of the text.
 #[inline]
 pub(super) fn plain_end(text: &[u8], start: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;

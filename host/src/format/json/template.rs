@@ -1,9 +1,10 @@
-//! The fast path: a record that is laid out like an earlier one is read without looking at its names.
+//! The fast path: a record that is laid out like an earlier one is read without looking at its
+//! names.
 //!
-//! A template is the text between the values of a record that the full path accepted. Where the next record has
-//! the same text between its values, its values belong to the same fields; each is still read as a whole JSON value,
-//! so a record that follows a template is a well-formed one. Any difference ends the attempt: what was pushed is
-//! taken back, and the full path has the last word.
+//! A template is the text between the values of a record that the full path accepted. Where the
+//! next record has the same text between its values, its values belong to the same fields; each is
+//! still read as a whole JSON value, so a record that follows a template is a well-formed one. Any
+//! difference ends the attempt: what was pushed is taken back, and the full path has the last word.
 
 use wasmill_core::pipeline::document::TimestampStyle;
 
@@ -69,7 +70,8 @@ enum Fast {
 }
 
 impl Templates {
-    /// Reads the record by one of the templates; false if it follows none. `len` rows were read before.
+    /// Reads the record by one of the templates; false if it follows none. `len` rows were read
+    /// before.
     pub(super) fn follow(&mut self, reader: &mut Reader<'_>, len: usize) -> bool {
         if self.pause > 0 {
             self.pause -= 1;
@@ -153,7 +155,8 @@ impl Template {
 }
 
 impl Step {
-    /// Reads a value of any form at `start` and returns its end; none where none of the field stands there.
+    /// Reads a value of any form at `start` and returns its end; none where none of the field
+    /// stands there.
     #[cold]
     fn slow(&self, reader: &mut Reader<'_>, start: usize) -> Option<usize> {
         // Where no value starts, the layout is another: that is common, and wants no message.
@@ -250,7 +253,8 @@ impl Fast {
         }
     }
 
-    /// Reads a value of the usual form at `at` and returns its end; none for any other, with nothing pushed.
+    /// Reads a value of the usual form at `at` and returns its end; none for any other, with
+    /// nothing pushed.
     #[inline]
     fn read(self, text: &[u8], at: usize, column: &mut Column, rules: &Rules) -> Option<usize> {
         let end = match (self, &mut column.values) {
@@ -295,8 +299,8 @@ impl Fast {
             }
             _ => return None,
         };
-        // A number that goes on (an exponent, a fraction) is not of the usual form; the next lead will not match
-        // there, and the full path reads it.
+        // A number that goes on (an exponent, a fraction) is not of the usual form; the next lead
+        // will not match there, and the full path reads it.
         column.mark_valid();
         Some(end)
     }

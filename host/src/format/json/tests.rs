@@ -190,7 +190,8 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 }
 
-/// What serde_json says of a row with the columns of [`oracle_format`]: each field must fit, the last counts.
+/// What serde_json says of a row with the columns of [`oracle_format`]: each field must fit, the
+/// last counts.
 fn oracle(row: &[u8]) -> Option<String> {
     let Tree::Object(record) = serde_json::from_slice(row).ok()? else {
         return None;

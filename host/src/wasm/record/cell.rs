@@ -42,7 +42,7 @@ pub(super) struct Column {
 
 impl Column {
     pub(super) fn new(field: &Field, array: ArrayRef) -> Result<Self, String> {
-        Encoder::new(array.as_ref(), false, Form::Value).map_err(|error| error.to_string())?;
+        Encoder::new(array.as_ref(), false, Form::State).map_err(|error| error.to_string())?;
         Ok(Self {
             data_type: field.data_type().clone(),
             array,
@@ -54,7 +54,7 @@ impl Column {
             return Cell::Null;
         }
         let mut bytes = Vec::new();
-        if let Ok(encoder) = Encoder::new(self.array.as_ref(), false, Form::Value) {
+        if let Ok(encoder) = Encoder::new(self.array.as_ref(), false, Form::State) {
             encoder.push(row, &mut bytes);
         }
         from_bytes(&self.data_type, bytes)
