@@ -10,7 +10,7 @@ use wasmill_core::{
     batch::Batch,
     boundary::{Effects, EncodeError, Group, Kind, Question, TimerAction, column},
     descriptor::TimeDomain as Domain,
-    encoding,
+    encoding::{self, Form},
     pipeline::{self, ColumnOrigin, InputBinding},
     timer::{Action, Change, Timer},
 };
@@ -172,6 +172,9 @@ impl Operator {
         if let Some(keys) = keys {
             encoder.copy(column::KEY, Kind::Values, &keys.batch.row_to_key);
         }
+        self.encode_map_entries(rows, keys)?;
+        let binding = &self.bindings[&rows.stream];
+        let (batch, encoder) = (rows.batch, &mut self.encoder);
         let input = &self.descriptor.inputs[binding.input];
         if let Some(times) = batch.times.as_ref().filter(|_| input.time) {
             encoder.copy(column::TIME, Kind::Values, times);
@@ -186,6 +189,32 @@ impl Operator {
         }
         if let Some(ops) = batch.ops.as_ref().filter(|_| input.changelog) {
             encoder.copy(column::OP, Kind::Values, ops);
+        }
+        Ok(())
+    }
+
+    /// Which entry of each map state a row names, where the state is bound to a column.
+    fn encode_map_entries(
+        &mut self,
+        rows: &Rows<'_>,
+        keys: Option<&Keys<'_>>,
+    ) -> Result<(), EncodeError> {
+        let (Some(states), Some(keys)) = (&mut self.states, keys) else { return Ok(()) };
+        let binding = &self.bindings[&rows.stream];
+        for (number, state) in (0u32..).zip(&self.descriptor.states) {
+            let Some(bound) = state.column.map(|at| &binding.columns[at]) else { continue };
+            let column = match bound.origin {
+                ColumnOrigin::Stream(at) => rows.batch.rows.column(at),
+                ColumnOrigin::Feature(at) => &rows.features[at],
+                ColumnOrigin::Null => continue,
+            };
+            let nullable = bound.to.is_nullable();
+            let map_key = encoding::Encoder::new(column.as_ref(), nullable, Form::State);
+            let Ok(map_key) = map_key.as_ref().map_err(drop) else { continue };
+            let entries = states.entries_mut(number as usize);
+            entries.collect(keys.batch, |row, out| map_key.push(row, out));
+            let column = column::MAP_ENTRY + number;
+            self.encoder.copy(column, Kind::Values, entries.rows());
         }
         Ok(())
     }

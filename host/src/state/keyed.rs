@@ -59,6 +59,13 @@ impl KeyedStates {
         &mut self.entries[state]
     }
 
+    /// No rows name any map entries: keys are woken without rows.
+    pub fn forget_entries(&mut self) {
+        for entries in &mut self.entries {
+            entries.collect(&BatchKeys::default(), |_, _| {});
+        }
+    }
+
     /// Writes every state's section for the keys of a batch.
     pub fn encode(&mut self, keys: &BatchKeys, clocks: Clocks<'_>, out: &mut Encoder) {
         let scratch = &mut self.scratch;

@@ -42,6 +42,11 @@ impl MapEntries {
         }
     }
 
+    /// Each row's entry.
+    pub fn rows(&self) -> &[u32] {
+        &self.row_to_entry
+    }
+
     /// Number of distinct entries.
     pub fn len(&self) -> usize {
         self.keys.len()
