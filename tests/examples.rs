@@ -1,7 +1,7 @@
 //! Every example does what its `expected` folder says, at any parallelism.
 //!
-//! An example has `pipeline.yaml` and `expected/`, in which `stdout.jsonl` is what the job prints and
-//! each other file is one that it writes. Rows of different keys may come in any order.
+//! An example has `pipeline.yaml` and `expected/`, in which `stdout.jsonl` is what the job prints
+//! and each other file is one that it writes. Rows of different keys may come in any order.
 
 use std::fs;
 use std::path::Path;

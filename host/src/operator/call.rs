@@ -199,10 +199,14 @@ impl Operator {
         rows: &Rows<'_>,
         keys: Option<&Keys<'_>>,
     ) -> Result<(), EncodeError> {
-        let (Some(states), Some(keys)) = (&mut self.states, keys) else { return Ok(()) };
+        let (Some(states), Some(keys)) = (&mut self.states, keys) else {
+            return Ok(());
+        };
         let binding = &self.bindings[&rows.stream];
         for (number, state) in (0u32..).zip(&self.descriptor.states) {
-            let Some(bound) = state.column.map(|at| &binding.columns[at]) else { continue };
+            let Some(bound) = state.column.map(|at| &binding.columns[at]) else {
+                continue;
+            };
             let column = match bound.origin {
                 ColumnOrigin::Stream(at) => rows.batch.rows.column(at),
                 ColumnOrigin::Feature(at) => &rows.features[at],
@@ -210,7 +214,9 @@ impl Operator {
             };
             let nullable = bound.to.is_nullable();
             let map_key = encoding::Encoder::new(column.as_ref(), nullable, Form::State);
-            let Ok(map_key) = map_key.as_ref().map_err(drop) else { continue };
+            let Ok(map_key) = map_key.as_ref().map_err(drop) else {
+                continue;
+            };
             let entries = states.entries_mut(number as usize);
             entries.collect(keys.batch, |row, out| map_key.push(row, out));
             let column = column::MAP_ENTRY + number;
@@ -255,7 +261,10 @@ impl Operator {
     ) -> Result<(), EncodeError> {
         if self.key_fields.is_none() {
             let schema = rows.batch.rows.schema();
-            let fields = binding.key_columns.iter().map(|at| schema.field(*at).clone());
+            let fields = binding
+                .key_columns
+                .iter()
+                .map(|at| schema.field(*at).clone());
             self.key_fields = Some((binding.clone(), fields.collect()));
         }
         let mut first = vec![u32::MAX; keys.batch.ids.len()];
@@ -281,9 +290,15 @@ impl Operator {
 
     /// The key columns of keys without rows, from the keys' own bytes.
     fn encode_woken_keys(&mut self, keys: &Keys<'_>) -> Result<(), EncodeError> {
-        let Some((binding, fields)) = self.key_fields.clone() else { return Ok(()) };
-        let bytes: Vec<Vec<u8>> =
-            keys.batch.ids.iter().map(|id| keys.index.key(*id)).collect();
+        let Some((binding, fields)) = self.key_fields.clone() else {
+            return Ok(());
+        };
+        let bytes: Vec<Vec<u8>> = keys
+            .batch
+            .ids
+            .iter()
+            .map(|id| keys.index.key(*id))
+            .collect();
         let values = bytes.iter().map(|key| Some(key.as_slice()));
         let columns = encoding::decode(&DataType::Struct(fields), false, values)
             .expect("the index holds what the key codec encoded");
@@ -296,7 +311,8 @@ impl Operator {
             };
             match at {
                 Some(at) => {
-                    self.encoder.array(&mut number, &bound.to, columns.column(at).as_ref())?;
+                    self.encoder
+                        .array(&mut number, &bound.to, columns.column(at).as_ref())?;
                 }
                 None => self.encoder.nulls(&mut number, &bound.to, bytes.len()),
             }
