@@ -62,7 +62,8 @@ pub enum ConnectorError {
     },
     /// A database cannot be written.
     #[error(
-        "the database `{}` cannot be written; is it another program's, or has its table other columns?",
+        "the database `{}` cannot be written; is it another program's, or has its table other \
+         columns?",
         path.display()
     )]
     Sqlite {
@@ -88,7 +89,10 @@ pub enum ConnectorError {
         reason: String,
     },
     /// A followed file became shorter.
-    #[error("`{}` became shorter while it was followed; append to files, or write new ones", path.display())]
+    #[error(
+        "`{}` became shorter while it was followed; append to files, or write new ones",
+        path.display()
+    )]
     Shrunk {
         /// The file.
         path: PathBuf,

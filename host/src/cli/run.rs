@@ -177,7 +177,8 @@ fn report(arguments: &Arguments, pipeline: &Pipeline, outcome: &Outcome) -> Resu
 /// The summary for people.
 fn table(summary: &job::Summary) -> String {
     let mut lines = vec![format!(
-        "{}: {} records in {:.2} s, {:.0} records/s, {:.2} s of CPU, {} MiB at most, parallelism {}",
+        "{}: {} records in {:.2} s, {:.0} records/s, {:.2} s of CPU, {} MiB at most, \
+         parallelism {}",
         summary.pipeline,
         summary.records_in,
         summary.wall_seconds,

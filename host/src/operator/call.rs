@@ -367,7 +367,8 @@ impl Operator {
 
     fn write_log(&self, lines: &[LogLine]) {
         for line in lines {
-            tracing::info!(target: "guest", operator = %self.name, level = ?line.level, "{}", line.text);
+            let level = line.level;
+            tracing::info!(target: "guest", operator = %self.name, ?level, "{}", line.text);
         }
     }
 }
