@@ -7,7 +7,7 @@ use wasmill_core::boundary::{Decoder, Effects, Encoder, Group, Kind, Layout, Que
 use super::*;
 
 static PLUGIN: LazyLock<Plugin> =
-    LazyLock::new(|| engine().load(&component("hostile")).expect("loads"));
+    LazyLock::new(|| engine().load(&component("guest-hostile")).expect("loads"));
 
 const BUDGET: Duration = Duration::from_millis(30);
 
