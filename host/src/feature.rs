@@ -187,7 +187,6 @@ impl FeatureSet {
         for (row, key) in batch.keys.row_to_key.iter().enumerate() {
             let id = batch.keys.ids[*key as usize];
             let state = self.keys.get_mut(id);
-            let before = state.bytes();
             if state.prepare(&self.plan) {
                 index.hold(id);
             }
@@ -195,7 +194,7 @@ impl FeatureSet {
             let clock = batch.clocks.get(row).copied().unwrap_or(time);
             let at = state.push(&self.plan, (&timed, &arrived), row, (time, clock));
             state.evaluate(&self.plan, &own, (row, time, clock, at), &mut self.outputs)?;
-            self.bytes = self.bytes + state.bytes() - before;
+            self.bytes = self.bytes.wrapping_add_signed(state.growth());
         }
         let features = self.plan.features.iter().zip(&mut self.outputs);
         features

@@ -18,7 +18,6 @@ mod list;
 mod map;
 mod map_entries;
 mod paged;
-mod prefetch;
 mod variable;
 
 pub use fixed::FixedColumn;

@@ -13,6 +13,8 @@ use super::{FeatureFault, Plan, Source};
 #[derive(Debug, Default)]
 pub(super) struct KeyFeatures {
     is_used: bool,
+    /// What has been counted of its memory.
+    counted: usize,
     timed: Ring,
     arrived: Ring,
     tiles: Box<[Tiles]>,
@@ -141,6 +143,13 @@ impl KeyFeatures {
                 .iter()
                 .zip(tiled)
                 .all(|(tiles, feature)| tiles.is_stale(feature, clock))
+    }
+
+    /// By how many bytes the key's memory has grown since this was asked the last time.
+    pub(super) fn growth(&mut self) -> isize {
+        let bytes = self.bytes();
+        let before = std::mem::replace(&mut self.counted, bytes);
+        bytes as isize - before as isize
     }
 
     /// Memory behind the key's cell, in bytes.

@@ -48,6 +48,7 @@ impl Ring {
         time: Option<i64>,
     ) -> usize {
         let stride = stride(slots);
+        self.make_room(stride);
         let at = match time {
             Some(time) if self.last_time(stride).is_some_and(|last| last > time) => {
                 self.count_until(stride, time)
@@ -74,7 +75,7 @@ impl Ring {
             self.evict_first(slots, stride);
             count += 1;
         }
-        self.compact(stride);
+        self.reset_if_empty(stride);
         count
     }
 
@@ -85,7 +86,7 @@ impl Ring {
         for _ in 0..surplus {
             self.evict_first(slots, stride);
         }
-        self.compact(stride);
+        self.reset_if_empty(stride);
         surplus
     }
 
@@ -172,12 +173,22 @@ impl Ring {
         self.head += 1;
     }
 
-    /// Moves the live records to the front once half are dead: each word moves at most once for
-    /// each that dies. Memory of a burst that is over is given back.
-    fn compact(&mut self, stride: usize) {
-        if self.head * stride * 2 > self.words.len() {
+    fn reset_if_empty(&mut self, stride: usize) {
+        if self.head * stride == self.words.len() {
+            self.words.clear();
+            self.head = 0;
+        }
+    }
+
+    /// Makes room for one more record: moves the live ones to the front if a quarter are dead (so
+    /// each word moves at most three times for each that dies), and grows otherwise.
+    fn make_room(&mut self, stride: usize) {
+        if self.words.len() + stride > self.words.capacity()
+            && self.head * stride * 4 >= self.words.len()
+        {
             self.words.drain(..self.head * stride);
             self.head = 0;
+            // Memory of a burst that is over is given back.
             if self.words.capacity() > 64 && self.words.capacity() > self.words.len() * 8 {
                 self.words.shrink_to(self.words.len() * 2);
             }

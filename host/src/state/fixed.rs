@@ -1,15 +1,11 @@
 //! Value states whose values all have one width.
 
-use super::prefetch::prefetch;
 use super::{BatchKeys, Clocks, KeyIndex, Meta};
 use wasmill_core::descriptor::Ttl;
 
 /// Cells of one page.
 const PAGE: usize = 1 << PAGE_SHIFT;
 const PAGE_SHIFT: u32 = 12;
-
-/// How many keys ahead a cell is asked for: about what a core can have under way.
-const AHEAD: usize = 12;
 
 /// One value of `width` bytes for each key, in place: a cell is a word of meta data and the
 /// value, padded to words. Absent values are zero.
@@ -168,9 +164,6 @@ impl FixedColumn {
             let first = byte * 8;
             let mut seen = 0;
             for (bit, out) in out.iter_mut().enumerate() {
-                if let Some(later) = ids.get(first + bit + AHEAD) {
-                    prefetch(&self.cell(*later, 1 + WORDS)[0]);
-                }
                 let cell = self.cell(ids[first + bit], 1 + WORDS);
                 let (meta, cell) = cell.split_first().expect("a cell begins with meta data");
                 let cell: &[u64; WORDS] = cell.try_into().expect("a cell of this width");
@@ -186,9 +179,6 @@ impl FixedColumn {
     fn gather_bytes(&self, ids: &[u32], values: &mut [u8]) {
         let stride = self.stride();
         for (i, out) in values.chunks_exact_mut(self.width).enumerate() {
-            if let Some(later) = ids.get(i + AHEAD) {
-                prefetch(&self.cell(*later, stride)[0]);
-            }
             let cell = &self.cell(ids[i], stride)[1..];
             for (to, from) in out.chunks_mut(8).zip(cell) {
                 to.copy_from_slice(&from.to_le_bytes()[..to.len()]);

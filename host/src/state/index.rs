@@ -9,11 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_secret;
 
 use super::Paged;
 use super::key_store::KeyStore;
-use super::prefetch::prefetch;
 use group::{Group, Slot};
-
-/// How many rows ahead a slot is asked for: about what a core can have under way.
-const AHEAD: usize = 16;
 
 /// The low bits of a row's scratch word hold its key group, the rest the keyed hash.
 const GROUP_BITS: u64 = 0xffff;
@@ -270,10 +266,6 @@ impl KeyIndex {
         out.ids.resize(count + scratch.len(), Slot::EMPTY);
         out.row_to_key.reserve(scratch.len());
         for (row, mixed) in scratch.iter().enumerate() {
-            if let Some(later) = scratch.get(row + AHEAD) {
-                let group = &self.groups[(later & GROUP_BITS) as usize];
-                prefetch(&group.slots[group.home(*later)]);
-            }
             let at = find(self, row, *mixed);
             let slot = &mut self.groups[(mixed & GROUP_BITS) as usize].slots[at];
             let seen = slot.position as usize;
