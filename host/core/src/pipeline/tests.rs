@@ -373,3 +373,31 @@ fn the_schema_describes_every_field() {
     }
     assert_eq!(schema["additionalProperties"], json!(false));
 }
+
+#[test]
+fn what_the_repository_shows_is_a_document() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).expect("a text");
+    let manual = read(&root.join("docs/pipeline.md"));
+    let fenced = manual.split("```yaml\n").nth(1).expect("an example");
+    let mut documents = vec![fenced.split("```").next().expect("its end").to_owned()];
+    let template = "host/src/cli/plugin/template/pipeline.yaml.txt";
+    documents.push(read(&root.join(template)).replace("NAME", "my-plugin"));
+    for example in root
+        .join("examples")
+        .read_dir()
+        .expect("examples")
+        .flatten()
+    {
+        let files = example.path().read_dir().into_iter().flatten().flatten();
+        let files = files.map(|file| file.path());
+        documents.extend(
+            files
+                .filter(|p| p.extension().is_some_and(|e| e == "yaml"))
+                .map(|p| read(&p)),
+        );
+    }
+    for document in documents {
+        parse(&document).unwrap_or_else(|e| panic!("{document}\n{e}"));
+    }
+}
