@@ -1,6 +1,6 @@
 //! What tests from outside share: where things lie.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The repository's root.
 ///
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Never: this package stands in a folder of the root.
 pub fn root() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     tests.parent().expect("a folder of the root").to_path_buf()
 }
 

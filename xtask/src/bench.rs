@@ -125,8 +125,9 @@ struct Ours {
 
 impl Ours {
     fn build() -> Result<Self> {
-        shell::run(shell::cargo().args(["build", "--package", "wasmill-bench"]))?;
-        let target = Workspace::load()?.target;
+        let workspace = Workspace::load()?;
+        shell::run(&mut workspace.cargo("build"))?;
+        let target = workspace.target;
         Ok(Self {
             program: target.join("debug/wasmill-bench"),
             target,

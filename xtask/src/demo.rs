@@ -23,9 +23,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         _ => bail!("usage: cargo xtask demo [--records N]"),
     };
     plugins::run(&[])?;
-    let packages = ["--package", "wasmill-host", "--package", "card-fraud-data"];
-    shell::run(shell::cargo().arg("build").args(packages))?;
-    let demo = Demo::new(Workspace::load()?.target)?;
+    let workspace = Workspace::load()?;
+    shell::run(&mut workspace.cargo("build"))?;
+    let demo = Demo::new(workspace.target)?;
     demo.generate(records)?;
     demo.mill()?;
     demo.show()

@@ -11,7 +11,9 @@ use wasmill_core::descriptor::{Descriptor, Kind};
 
 fn vectors() -> Json {
     let path = "../../docs/formats/vectors/batches.json";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let path =
+        std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+            .join(path);
     let text = std::fs::read_to_string(path).expect("the vectors stand in docs/formats");
     serde_json::from_str(&text).expect("the vectors are JSON")
 }

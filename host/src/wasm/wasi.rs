@@ -1,16 +1,14 @@
 //! Our own closed WASI.
 //!
 //! Toolchains import WASI whether or not a plugin uses it. What they import links, whatever
-//! 0.2.x it is, but reaches
-//! nothing: no arguments, no environment, no files; stdout and stderr go to the guest's log;
-//! time is the records'
-//! time, randomness follows the seed. Whatever would wait is a fault that names the function.
+//! 0.2.x it is, but reaches nothing: no arguments, no environment, no files; stdout and stderr
+//! go to the guest's log; time is the records' time, randomness follows the seed. Whatever would
+//! wait is a fault that names the function.
 
 use wasmtime::{
     StoreContextMut,
     component::{
-        Component, Linker, LinkerInstance, ResourceAny, ResourceDynamic, ResourceType, Val,
-        types::ComponentItem,
+        Component, Linker, LinkerInstance, ResourceDynamic, ResourceType, Val, types::ComponentItem,
     },
 };
 
@@ -81,8 +79,12 @@ fn define(
 ) -> wasmtime::Result<()> {
     let name = format!("wasi:{interface}#{function}");
     match body(interface, function) {
-        Some(body) => linker.func_new(function, move |guest, _, parameters, results| {
-            body(guest, parameters, results)
+        Some(body) => linker.func_new(function, move |mut guest, _, parameters, results| {
+            let parameters: Result<Vec<_>, _> = parameters
+                .iter()
+                .map(|parameter| give_back(&mut guest, parameter))
+                .collect();
+            body(guest, &parameters?, results)
         }),
         None => {
             let reason = why_not(interface, function);
@@ -152,6 +154,10 @@ fn body(interface: &str, function: &str) -> Option<Body> {
             |_, _, results| give(results, Val::String("closed".into()))
         }
         ("io/streams", function) => stream_body(function)?,
+        // Only output streams give pollables, and the log is always ready.
+        ("io/poll", "poll") => poll,
+        ("io/poll", "[method]pollable.ready") => |_, _, results| give(results, Val::Bool(true)),
+        ("io/poll", "[method]pollable.block") => |_, _, _| Ok(()),
         _ => return None,
     })
 }
@@ -176,6 +182,13 @@ fn stream_body(function: &str) -> Option<Body> {
             |_, _, results| give(results, Val::Result(Ok(None)))
         }
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => write,
+        "[method]output-stream.subscribe" => |guest, _, results| {
+            let resource = ResourceDynamic::new_own(0, resource_number("pollable"));
+            give(
+                results,
+                Val::Resource(resource.try_into_resource_any(guest)?),
+            )
+        },
         _ => return None,
     })
 }
@@ -210,10 +223,9 @@ fn stream(guest: Guest<'_>, results: &mut [Val], number: u32) -> wasmtime::Resul
 }
 
 fn write(mut guest: Guest<'_>, parameters: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
-    let [Val::Resource(stream), Val::List(bytes)] = parameters else {
+    let [Val::U32(number), Val::List(bytes)] = parameters else {
         wasmtime::bail!("a stream takes bytes");
     };
-    let number = rep(&mut guest, *stream)?;
     let bytes: Vec<u8> = bytes
         .iter()
         .filter_map(|byte| match byte {
@@ -221,14 +233,33 @@ fn write(mut guest: Guest<'_>, parameters: &[Val], results: &mut [Val]) -> wasmt
             _ => None,
         })
         .collect();
-    let stream = usize::from(number != STDOUT);
+    let stream = usize::from(*number != STDOUT);
     guest.data_mut().log_bytes(stream, &bytes)?;
     give(results, Val::Result(Ok(None)))
 }
 
-fn rep(guest: &mut Guest<'_>, resource: ResourceAny) -> wasmtime::Result<u32> {
-    let resource = resource.try_into_resource_dynamic(guest)?;
-    Ok(resource.rep())
+fn poll(_: Guest<'_>, parameters: &[Val], results: &mut [Val]) -> wasmtime::Result<()> {
+    let [Val::List(pollables)] = parameters else {
+        wasmtime::bail!("a poll takes pollables");
+    };
+    let ready = (0..pollables.len() as u32).map(Val::U32).collect();
+    give(results, Val::List(ready))
+}
+
+/// A parameter with its borrowed resources returned: their numbers stand in their places.
+fn give_back(guest: &mut Guest<'_>, parameter: &Val) -> wasmtime::Result<Val> {
+    Ok(match parameter {
+        Val::Resource(resource) => {
+            let resource = resource.try_into_resource_dynamic(&mut *guest)?;
+            Val::U32(resource.rep())
+        }
+        Val::List(items) => {
+            let items: Result<Vec<_>, _> =
+                items.iter().map(|item| give_back(guest, item)).collect();
+            Val::List(items?)
+        }
+        other => other.clone(),
+    })
 }
 
 fn random_bytes(

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 
 fn path(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"))
         .join("../../docs/formats/vectors")
         .join(file)
 }

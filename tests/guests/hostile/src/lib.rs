@@ -64,6 +64,9 @@ impl Guest for Hostile {
             "recursion" => {
                 black_box(recurse(black_box(1)));
             }
+            "deep-calls" => {
+                black_box(deep(black_box(1), black_box(0)));
+            }
             "memory-bomb" => loop {
                 std::mem::forget(black_box(vec![1u8; 1 << 20]));
             },
@@ -126,6 +129,14 @@ fn recurse(depth: u64) -> u64 {
     }
     let frame = black_box([depth; 64]);
     frame[63] + recurse(depth + 1) + frame[0]
+}
+
+/// Calls itself without a word of memory: only the stack of calls grows.
+fn deep(depth: u64, end: u64) -> u64 {
+    if depth == end {
+        return 0;
+    }
+    deep(depth + 1, end).wrapping_mul(3).wrapping_add(depth)
 }
 
 fn wait_for_stdin() {
