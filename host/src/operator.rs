@@ -7,6 +7,7 @@
 mod call;
 mod effects;
 mod isolation;
+mod reader;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -84,6 +85,8 @@ pub struct Operator {
     output_rows_max: u64,
     metrics: Arc<NodeMetrics>,
     state_bytes: u64,
+    /// The task's own share of `state_bytes`.
+    task_bytes: usize,
     watermark: i64,
 }
 
@@ -180,6 +183,7 @@ impl Operator {
             output_rows_max: spec.limits.output_rows_max,
             metrics: parts.metrics,
             state_bytes: 0,
+            task_bytes: 0,
             watermark: i64::MIN,
         }
     }
@@ -244,6 +248,20 @@ impl Operator {
         self.wake(TimeDomain::Processing, now, keyed, emitted).await
     }
 
+    /// Forgets some of the state that has expired: looks at `count` keys of each state.
+    pub fn sweep(&mut self, count: u32, now: i64, index: &mut KeyIndex) {
+        if let Some(states) = self.states.as_mut().filter(|states| states.expires()) {
+            states.sweep(count, self.watermark, now, index);
+            self.account();
+        }
+    }
+
+    /// Counts bytes that are the task's, such as its keys, as this operator's.
+    pub fn account_task(&mut self, bytes: usize) {
+        self.task_bytes = bytes;
+        self.account();
+    }
+
     /// The earliest processing time at which a timer is due.
     pub fn next_tick(&self) -> Option<i64> {
         self.timers.as_ref()?.next_wake(TimeDomain::Processing)
@@ -267,11 +285,8 @@ impl Operator {
                 self.account();
                 return Ok(());
             }
-            let mut keys = BatchKeys::default();
-            for key in &due {
-                keyed.index.include(*key, &mut keys);
-            }
-            self.fire(&due, &keys, &mut keyed.index, emitted).await?;
+            self.fire(&due, (domain, clock), &mut keyed.index, emitted)
+                .await?;
             slot::breathe().await;
         }
     }
@@ -280,7 +295,7 @@ impl Operator {
     fn account(&mut self) {
         let states = self.states.as_ref().map_or(0, KeyedStates::bytes);
         let timers = self.timers.as_ref().map_or(0, TimerTable::bytes);
-        let now = (states + timers) as u64;
+        let now = (states + timers + self.task_bytes) as u64;
         self.metrics.state_bytes.replace(self.state_bytes, now);
         self.state_bytes = now;
     }

@@ -168,6 +168,20 @@ impl TimerTable {
         Ok(())
     }
 
+    /// What the changes of the last [`TimerTable::apply`] came to, in order: a key got a timer
+    /// (true) or lost one.
+    pub fn applied(&self) -> impl Iterator<Item = (u32, bool)> {
+        self.done
+            .iter()
+            .map(|(key, _, was_added)| (*key, *was_added))
+    }
+
+    /// Whether a timer of the key is due at `clock`.
+    pub fn is_due(&self, key: u32, domain: TimeDomain, clock: i64) -> bool {
+        earliest(&self.pending, &self.domains, domain, key)
+            .is_some_and(|time| domain.is_due(time, clock))
+    }
+
     /// Writes the keys that have a timer due at `clock`, earliest first and at most `keys_max`,
     /// behind `out`. They are not given out again before a change of theirs is applied or
     /// [`TimerTable::rearm`] is called for them.
@@ -211,6 +225,19 @@ impl TimerTable {
                 queue.push(key, time);
             }
         }
+    }
+
+    /// Deletes the timers of a key that are due at `clock`, and gives them back.
+    pub fn lose_due(&mut self, key: u32, domain: TimeDomain, clock: i64) -> Vec<Timer> {
+        let mut lost = Vec::new();
+        while let Some(at) = self.pending(key).iter().position(|timer| {
+            self.domains[timer.timer as usize] == domain && domain.is_due(timer.time, clock)
+        }) {
+            lost.push(self.pending(key)[at]);
+            self.remove(key, at);
+        }
+        self.rearm(key);
+        lost
     }
 
     /// Memory held, in bytes.

@@ -14,7 +14,7 @@ use wasmill_core::{
     pipeline::document::OrderWord,
     pipeline::{self, Pipeline, Producer, SinkKind, SourceId, SourceKind, StreamId},
     plan::{EdgePlan, OperatorPlan, Partition as Deal, Plan, Root, TaskId, TaskPlan},
-    watermark::SplitWatermark,
+    watermark::{self, SplitWatermark},
 };
 
 use super::{Job, JobError, Stop, Subtask, readers, splits};
@@ -372,6 +372,7 @@ impl<'a> Builder<'a> {
             lane: lane(task.id, subtask),
             rows_max: ROWS_MAX,
             failed: self.failed.clone(),
+            clock: watermark::START,
             late: operators
                 .map(|operator| self.operators[operator].metrics.clone())
                 .collect(),

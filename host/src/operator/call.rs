@@ -15,12 +15,12 @@ use wasmill_core::{
     timer::{Action, Change, Timer},
 };
 
-use super::{Operator, isolation::CallFailure};
+use super::{Operator, isolation::CallFailure, reader::Reader};
 use crate::{
     clock,
     state::{BatchKeys, Clocks, KeyIndex},
     task::slot,
-    wasm::{CallContext, LogLine},
+    wasm::{CallContext, LogLine, StateReader},
 };
 
 /// The rows of one call.
@@ -72,13 +72,20 @@ impl Operator {
         };
         let pending = self.encode(rows.as_ref(), keys.as_mut(), &clocks)?;
         let count = rows.as_ref().map_or(0, |rows| rows.batch.len());
+        let no_keys = BatchKeys::default();
+        let mut reader = self.states.as_mut().map(|states| Reader {
+            layout: &self.layout,
+            states,
+            keys: keys.as_ref().map_or(&no_keys, |keys| keys.batch),
+            clocks,
+        });
         let context = CallContext {
             time_us: rows
                 .as_ref()
                 .and_then(|rows| first_time(rows.batch))
                 .unwrap_or(self.watermark),
             seed: rows.as_ref().map_or(0, |rows| seed(rows.batch)),
-            reader: None,
+            reader: reader.as_mut().map(|reader| reader as &mut dyn StateReader),
         };
         let (directory, arena) = self.encoder.finish().map_err(CallFailure::Encode)?;
         let instance = self.guest.instance().await.map_err(CallFailure::Start)?;
@@ -128,17 +135,24 @@ impl Operator {
         clocks: &Clocks<'_>,
     ) -> Result<Vec<(u32, u32, i64)>, CallFailure> {
         self.encoder.clear();
+        if let Some(states) = &mut self.states {
+            states.forget_entries();
+        }
         if let Some(rows) = rows {
             self.encode_rows(rows, keys.as_deref())
                 .map_err(CallFailure::Encode)?;
         }
         let mut pending = Vec::new();
-        if let Some(keys) = keys {
+        if let Some(keys) = keys.as_deref() {
             self.encode_keys(rows, keys, clocks)
                 .map_err(CallFailure::Encode)?;
-            if let Some(states) = &mut self.states {
-                states.encode(keys.batch, *clocks, &mut self.encoder);
-            }
+        }
+        if let Some(states) = &mut self.states {
+            let no_keys = BatchKeys::default();
+            let batch = keys.as_deref().map_or(&no_keys, |keys| keys.batch);
+            states.encode(batch, *clocks, &mut self.encoder);
+        }
+        if let Some(keys) = keys {
             self.encode_timers(keys, &mut pending);
         }
         if self
@@ -354,12 +368,22 @@ impl Operator {
                     .map(|change| of_key(change, keys.batch))
                     .collect();
                 timers.apply(&changes).map_err(CallFailure::Timer)?;
+                for (key, was_added) in timers.applied() {
+                    if was_added {
+                        keys.index.hold(key);
+                    } else {
+                        keys.index.release(key);
+                    }
+                }
             }
             if let Some(states) = &mut self.states {
                 states.apply(&effects.states, *clocks, keys.batch, keys.index);
             }
             self.emit(effects, rows, Some(&keys), emitted)?;
         } else {
+            if let Some(states) = &mut self.states {
+                states.apply_unkeyed(&effects.states);
+            }
             self.emit(effects, rows, None, emitted)?;
         }
         self.bury_rejects(effects, rows, emitted)

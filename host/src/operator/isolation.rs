@@ -13,7 +13,7 @@ use wasmill_core::{
     boundary::{DecodeError, Effects, EncodeError},
     dead_letter::kind,
     pipeline::{self, Policy},
-    timer::TimerError,
+    timer::{TimeDomain, TimerError},
 };
 
 use super::{
@@ -42,6 +42,8 @@ pub(super) enum CallFailure {
     Decode(#[source] DecodeError),
     #[error("the plugin's timers do not keep to the contract: {0}")]
     Timer(#[source] TimerError),
+    #[error("the plugin left timers pending that were due")]
+    Unfired,
     #[error("{0}")]
     Encode(#[source] EncodeError),
     #[error("{0}")]
@@ -211,29 +213,77 @@ impl Operator {
         self.call(Some(called), Some(keys), run.emitted).await
     }
 
-    /// Fires the due timers of keys without rows; a key whose timers fail loses those that are due.
+    /// Fires the due timers of keys without rows, whatever some of them do to the guest.
     pub(super) async fn fire(
         &mut self,
         due: &[u32],
-        keys: &BatchKeys,
+        (domain, clock): (TimeDomain, i64),
         index: &mut KeyIndex,
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), OperatorError> {
-        let called = self
-            .call(None, Some(Keys { index, batch: keys }), emitted)
-            .await;
-        let Err(failure) = called else { return Ok(()) };
-        self.metrics.faults.add(1);
-        if let CallFailure::Start(source) = failure {
-            return Err(OperatorError::Start {
-                operator: self.name.clone(),
-                source,
-            });
+        let mut work = vec![due];
+        while let Some(due) = work.pop() {
+            let mut keys = BatchKeys::default();
+            for key in due {
+                index.include(*key, &mut keys);
+            }
+            let batch = &keys;
+            let called = self.call(None, Some(Keys { index, batch }), emitted).await;
+            let called = called.and_then(|()| self.check_fired(due, domain, clock));
+            let Err(failure) = called else { continue };
+            self.metrics.faults.add(1);
+            match failure {
+                CallFailure::Start(source) => {
+                    return Err(OperatorError::Start {
+                        operator: self.name.clone(),
+                        source,
+                    });
+                }
+                _ if due.len() > 1 => {
+                    let (first, second) = due.split_at(due.len() / 2);
+                    work.extend([second, first]);
+                }
+                _ => self.lose_timers(due[0], (domain, clock), &failure, index)?,
+            }
         }
-        Err(self.failed(format!(
-            "{failure}, while the timers of {} keys fired; rows can be skipped, timers cannot",
-            due.len()
-        )))
+        Ok(())
+    }
+
+    /// A guest must fire what is due, or its keys would be woken for ever.
+    fn check_fired(&self, due: &[u32], domain: TimeDomain, clock: i64) -> Result<(), CallFailure> {
+        let timers = self.timers.as_ref();
+        let is_left = |key: &&u32| timers.is_some_and(|timers| timers.is_due(**key, domain, clock));
+        match due.iter().find(is_left) {
+            None => Ok(()),
+            Some(_) => Err(CallFailure::Unfired),
+        }
+    }
+
+    /// A key whose timers cannot fire loses those that are due, if the policy lets rows go.
+    fn lose_timers(
+        &mut self,
+        key: u32,
+        (domain, clock): (TimeDomain, i64),
+        failure: &CallFailure,
+        index: &mut KeyIndex,
+    ) -> Result<(), OperatorError> {
+        let place = "while the timers of a key fired";
+        self.failures
+            .count(1)
+            .map_err(|budget| self.failed(format!("{failure}, {place}; {budget}")))?;
+        if self.failures.policy == Policy::Fail {
+            return Err(self.failed(format!(
+                "{failure}, {place}; mend the plugin, or say `on-error: skip` to lose the timers"
+            )));
+        }
+        let timers = self.timers.as_mut().expect("timers were due");
+        for timer in timers.lose_due(key, domain, clock) {
+            index.release(key);
+            let name = &self.descriptor.timers[timer.timer as usize].name;
+            tracing::warn!(operator = %self.name, timer = %name, time_us = timer.time,
+                "a timer was lost: {failure}");
+        }
+        Ok(())
     }
 
     /// Treats one row that failed.

@@ -132,20 +132,42 @@ impl KeyedStates {
             .encode_entries(source, keys, clocks, asked, out);
     }
 
-    /// All entries of a key's map, ordered by their encoded keys: `state.get-all`.
-    pub fn map_entries(
+    /// The map keys of all entries of the keys that `asked` names by their position in the batch,
+    /// each key's in the order of their bytes: what `state.get-all` is about.
+    ///
+    /// # Panics
+    /// If the state is no map state; the boundary's decoder has refused that.
+    pub fn map_keys(
         &self,
         state: usize,
-        id: u32,
-        clock: i64,
-    ) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let column = match &self.columns[state] {
-            Column::Map(column, ..) => Some(column),
-            _ => None,
+        (keys, clocks): (&BatchKeys, Clocks<'_>),
+        asked: &[u32],
+    ) -> Vec<(u32, Vec<u8>)> {
+        let Column::Map(column, ttl, _) = &self.columns[state] else {
+            panic!("the decoder knows which states are maps");
         };
-        column
-            .into_iter()
-            .flat_map(move |column| column.entries(id, clock))
+        let of_key = |key: &u32| {
+            let (key, at) = (*key, *key as usize);
+            let entries = column.entries(keys.ids[at], clocks.of(*ttl, at));
+            entries.map(move |(entry, _)| (key, entry.to_vec()))
+        };
+        asked.iter().flat_map(of_key).collect()
+    }
+
+    /// Applies what a call returned for the states that have no key.
+    pub fn apply_unkeyed(&mut self, changes: &[StateChanges<'_>]) {
+        for change in changes {
+            if let StateChanges::Operator { state, value } = *change
+                && let Column::Operator(known, _) = &mut self.columns[state]
+            {
+                *known = value.map(<[u8]>::to_vec);
+            }
+        }
+    }
+
+    /// Whether [`KeyedStates::sweep`] has anything to look for.
+    pub fn expires(&self) -> bool {
+        self.columns.iter().any(|column| column.ttl().is_some())
     }
 
     /// Applies what a call returned; the decoder has checked it. Counts the holds of each key.
@@ -202,11 +224,7 @@ impl KeyedStates {
                     apply_map(column, change, clocks, keys, index);
                 }
             }
-            StateChanges::Operator { state, value } => {
-                if let Column::Operator(known, _) = &mut self.columns[state] {
-                    *known = value.map(<[u8]>::to_vec);
-                }
-            }
+            StateChanges::Operator { .. } => self.apply_unkeyed(std::slice::from_ref(change)),
         }
     }
 
@@ -250,6 +268,15 @@ impl KeyedStates {
 }
 
 impl Column {
+    fn ttl(&self) -> Option<Ttl> {
+        match self {
+            Self::Fixed(_, ttl) | Self::Var(_, ttl) | Self::List(_, ttl) | Self::Map(_, ttl, _) => {
+                *ttl
+            }
+            Self::Operator(..) => None,
+        }
+    }
+
     fn new(state: &State) -> Self {
         let value = &state.value;
         let width = data_type::fixed_width(value.data_type(), value.is_nullable());

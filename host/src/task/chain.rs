@@ -155,6 +155,20 @@ impl Chain {
         self.follow(vec![(stream, batch)]).await
     }
 
+    /// Forgets some of what has expired: looks at `count` keys of each state.
+    pub fn sweep(&mut self, count: u32, now: i64, keyed: &mut Keyed) {
+        for operator in &mut self.operators {
+            operator.sweep(count, now, &mut keyed.index);
+        }
+    }
+
+    /// Counts bytes that belong to the task as a whole as its first operator's.
+    pub fn account_task(&mut self, bytes: usize) {
+        if let Some(operator) = self.operators.first_mut() {
+            operator.account_task(bytes);
+        }
+    }
+
     /// The earliest processing time at which an operator wants a tick.
     pub fn next_tick(&self) -> Option<i64> {
         self.operators.iter().filter_map(Operator::next_tick).min()

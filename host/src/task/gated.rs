@@ -29,6 +29,12 @@ use crate::{
     },
 };
 
+/// One key is looked at for expired state after so many rows: in the long run each key is looked
+/// at once while this many times as many rows pass as there are keys.
+const ROWS_PER_SWEPT_KEY: usize = 8;
+/// The fewest keys that are looked at after a batch.
+const SWEPT_KEYS_MIN: u32 = 8;
+
 /// One stream that comes in through the gate.
 pub struct GateInput {
     /// Who reads it.
@@ -63,6 +69,8 @@ pub struct GatedTask {
     pub failed: Arc<AtomicBool>,
     /// Late rows are counted here.
     pub late: Vec<Arc<NodeMetrics>>,
+    /// The merged watermark of all lanes.
+    pub clock: i64,
 }
 
 /// What a gated task keeps between two messages.
@@ -200,8 +208,8 @@ impl GatedTask {
             return Ok(());
         }
         let batch = Batch::concat(&pending.batches)?;
+        let rows = std::mem::take(&mut pending.rows);
         pending.batches.clear();
-        pending.rows = 0;
         let input = pending.input;
         match &mut self.inputs[input].sorter {
             Some(sorter) => {
@@ -212,7 +220,26 @@ impl GatedTask {
         }
         self.chain.outbox.send().await?;
         pending.credits.clear();
+        self.sweep(rows);
         Ok(())
+    }
+
+    /// Looks at some keys for what has expired, after so many rows, and accounts for the memory.
+    fn sweep(&mut self, rows: usize) {
+        let Some(keyed) = &mut self.keyed else { return };
+        let count = u32::try_from(rows / ROWS_PER_SWEPT_KEY).expect("batches are bounded");
+        let count = count.max(SWEPT_KEYS_MIN);
+        let (clock, mut bytes) = (self.clock, 0);
+        self.chain.sweep(count, clock::wall_us(), keyed);
+        for features in self
+            .inputs
+            .iter_mut()
+            .filter_map(|input| input.features.as_mut())
+        {
+            features.sweep(count, clock, &mut keyed.index);
+            bytes += features.bytes();
+        }
+        self.chain.account_task(keyed.index.bytes() + bytes);
     }
 
     /// Rows that came too late to be put in order.
@@ -259,6 +286,7 @@ impl GatedTask {
     /// The gate's clock has moved: ordered rows become due, timers fire, and the promise is passed
     /// on.
     async fn advance(&mut self, watermark: i64) -> Result<(), TaskError> {
+        self.clock = watermark;
         for input in 0..self.inputs.len() {
             while let Some(sorter) = &mut self.inputs[input].sorter
                 && let Some(mut due) = sorter.release(watermark, self.rows_max)?
