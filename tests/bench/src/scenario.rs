@@ -1,0 +1,65 @@
+//! The table of scenarios and what a round of one gives.
+
+use anyhow::Result;
+
+use crate::throughput;
+
+/// One thing that is measured.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// Whether a run without names measures it.
+    pub(crate) by_default: bool,
+    /// One round of at least so many seconds.
+    pub(crate) run: fn(f64) -> Result<Measured>,
+}
+
+/// What one round gave.
+pub(crate) struct Measured {
+    /// Records from the first to the last.
+    pub(crate) records: u64,
+    /// Seconds between them.
+    pub(crate) seconds: f64,
+    /// The result: a rate (`records/s`) is better when higher, all else when lower.
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+}
+
+impl Measured {
+    /// Records per second.
+    pub(crate) fn rate(records: u64, seconds: f64) -> Self {
+        Self {
+            records,
+            seconds,
+            value: records as f64 / seconds,
+            unit: "records/s",
+        }
+    }
+
+    /// The line that `cargo xtask bench` reads.
+    pub(crate) fn line(&self, scenario: &str) -> String {
+        serde_json::json!({
+            "scenario": scenario,
+            "records": self.records,
+            "seconds": self.seconds,
+            "value": self.value,
+            "unit": self.unit,
+        })
+        .to_string()
+    }
+}
+
+/// Every scenario, in the order in which it is measured.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    usual("stateless", throughput::stateless),
+    usual("keyed-10k", |seconds| throughput::keyed(10_000, seconds)),
+    usual("keyed-1m", |seconds| throughput::keyed(1_000_000, seconds)),
+];
+
+/// A scenario that is measured unless others are named.
+const fn usual(name: &'static str, run: fn(f64) -> Result<Measured>) -> Scenario {
+    Scenario {
+        name,
+        by_default: true,
+        run,
+    }
+}

@@ -1,0 +1,92 @@
+//! How many records a second: the peers' jobs and a few of our own.
+//!
+//! Record `i` is, as in `tests/peers`: account `i * 0x9E3779B97F4A7C15 mod keys`, amount
+//! `i mod 1000`, time `i` ms.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use wasmill_host::job::Summary;
+
+use crate::{
+    job::{self, plugin},
+    scenario::Measured,
+};
+
+/// A margin that the slowest machine's start cannot eat.
+const EXTRA_SECONDS: f64 = 0.2;
+
+/// The peers' records, computed without end.
+pub(crate) fn payments(keys: u64) -> Value {
+    json!({ "generator": { "splits": splits(), "columns": {
+        "account": { "hash-mod": keys },
+        "amount": { "mod": 1000, "type": "f64" },
+        "ts": { "sequence": true, "type": "i64" },
+        "country": { "constant": 0, "type": "i32" },
+    } } })
+}
+
+/// A split for each subtask, as the peer's sequence has.
+pub(crate) fn splits() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The filter that lets nothing through.
+pub(crate) fn stateless(seconds: f64) -> Result<Measured> {
+    rate(
+        &json!({
+            "name": "stateless",
+            "sources": { "payments": payments(10_000) },
+            "operators": {
+                "large": { "input": "payments", "plugin": plugin("guest-bench-large") },
+            },
+            "sinks": { "nothing": { "input": "large", "discard": {} } },
+        }),
+        seconds,
+    )
+}
+
+/// Count, sum and last time of each account.
+pub(crate) fn keyed(keys: u64, seconds: f64) -> Result<Measured> {
+    rate(&keyed_document(payments(keys)), seconds)
+}
+
+/// The keyed job over a source.
+pub(crate) fn keyed_document(source: Value) -> Value {
+    json!({
+        "name": "keyed",
+        "sources": { "payments": source },
+        "operators": { "rule": rule() },
+        "sinks": { "alerts": { "input": "rule", "discard": {} } },
+    })
+}
+
+/// The keyed operator, which tells of nobody.
+pub(crate) fn rule() -> Value {
+    json!({
+        "input": "payments",
+        "key-by": ["account"],
+        "plugin": plugin("guest-bench-rule"),
+        "config": { "sum-max": 1e12 },
+    })
+}
+
+/// Runs a job for so long; its rate is that of the source.
+pub(crate) fn rate(document: &Value, seconds: f64) -> Result<Measured> {
+    let summary = job::run(job::build(document, &[])?, Some(seconds + EXTRA_SECONDS))?;
+    every_operator_saw_every_row(&summary)?;
+    Ok(Measured::rate(summary.records_in, summary.wall_seconds))
+}
+
+fn every_operator_saw_every_row(summary: &Summary) -> Result<()> {
+    job::check(summary)?;
+    for operator in &summary.operators {
+        ensure!(
+            operator.records_in == summary.records_in,
+            "`{}` saw {} of {} rows",
+            operator.name,
+            operator.records_in,
+            summary.records_in
+        );
+    }
+    Ok(())
+}
