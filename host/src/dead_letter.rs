@@ -1,97 +1,156 @@
-//! Dead letters: rows that failed, as rows of their own stream with all that is known of them.
+//! Dead letters: rows that failed, as rows of their own with the columns of
+//! [`dead_letter::schema`].
 
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, RecordBatch,
+    RecordBatch,
     builder::{BinaryBuilder, StringBuilder, UInt64Builder},
 };
 use arrow_schema::ArrowError;
-use wasmill_core::{batch::Batch, dead_letter, lineage::Lineage};
+use wasmill_core::{
+    batch::Batch,
+    dead_letter,
+    lineage::{Ancestor, Chunk},
+    pipeline::document::EncodeJson,
+};
 
-/// Why one row failed.
-#[derive(Debug, Clone)]
-pub struct Failure {
-    /// The source or operator where it failed.
-    pub at: Arc<str>,
-    /// One of [`dead_letter::kind`].
-    pub kind: &'static str,
-    /// The message.
-    pub reason: String,
-    /// SHA-256 of the plugin; empty for sources.
-    pub plugin: Arc<str>,
-    /// What the guest logged in the failed run.
-    pub log: String,
-    /// The row as JSON, where an operator emitted it.
-    pub row: Option<String>,
+use crate::format::{
+    FormatError,
+    encode::{JsonEncoder, row_id},
+};
+
+/// Why dead letters cannot be made of rows: mistakes of ours.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LetterError {
+    /// A row has no JSON.
+    #[error("a row that failed cannot be written as JSON: {0}")]
+    Row(#[from] FormatError),
+    /// Columns that do not fit together.
+    #[error("dead letters cannot be built: {0}")]
+    Columns(#[from] ArrowError),
 }
 
-#[derive(Default)]
-struct Letters {
-    at: StringBuilder,
-    kind: StringBuilder,
-    reason: StringBuilder,
-    plugin: StringBuilder,
-    log: StringBuilder,
-    split: StringBuilder,
+/// Why a row failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure<'a> {
+    /// The source or operator where it failed.
+    pub at: &'a str,
+    /// One of [`dead_letter::kind`].
+    pub kind: &'a str,
+    /// The message.
+    pub reason: &'a str,
+    /// SHA-256 of the plugin, if one was at work.
+    pub plugin: Option<&'a str>,
+    /// What the guest logged in the failed run.
+    pub log: Option<&'a str>,
+}
+
+/// Gathers dead letters of one job.
+#[derive(Debug)]
+pub struct Letters {
+    job: String,
+    /// at, kind, reason, plugin, log, split.
+    texts: [StringBuilder; 6],
     offset: UInt64Builder,
     original: StringBuilder,
     original_bytes: BinaryBuilder,
     row: StringBuilder,
 }
 
-/// Makes dead letters of rows, with their original bytes where a source still has them.
-///
-/// # Errors
-/// Never, if the columns are as `dead_letter::schema` says.
-pub fn letters(lineage: &Lineage, failures: &[Failure]) -> Result<Batch, ArrowError> {
-    let mut letters = Letters::default();
-    for (row, failure) in failures.iter().enumerate() {
-        letters.push(lineage, row, failure);
-    }
-    Ok(Batch::new(letters.finish()?, lineage.clone()))
-}
-
 impl Letters {
-    fn push(&mut self, lineage: &Lineage, row: usize, failure: &Failure) {
-        self.at.append_value(&failure.at);
-        self.kind.append_value(failure.kind);
-        self.reason.append_value(&failure.reason);
-        self.plugin
-            .append_option(Some(&failure.plugin).filter(|plugin| !plugin.is_empty()));
-        self.log
-            .append_option(Some(&failure.log).filter(|log| !log.is_empty()));
-        self.row.append_option(failure.row.as_ref());
-        let source = lineage.source(row);
-        self.split
-            .append_option(source.map(|(chunk, _)| chunk.split_name.as_ref()));
-        self.offset
-            .append_option(lineage.position(row).map(|(_, offset)| offset));
-        let bytes = source.and_then(|(chunk, at)| chunk.row(at));
-        match bytes.as_deref().map(str::from_utf8) {
-            Some(Ok(text)) => {
-                self.original.append_value(text);
-                self.original_bytes.append_null();
-            }
-            Some(Err(_)) => {
-                self.original.append_null();
-                self.original_bytes.append_option(bytes.as_deref());
-            }
-            None => {
-                self.original.append_null();
-                self.original_bytes.append_null();
-            }
+    /// An empty collection.
+    pub fn new(job: &str) -> Self {
+        Self {
+            job: job.into(),
+            texts: Default::default(),
+            offset: UInt64Builder::new(),
+            original: StringBuilder::new(),
+            original_bytes: BinaryBuilder::new(),
+            row: StringBuilder::new(),
         }
     }
 
-    fn finish(mut self) -> Result<RecordBatch, ArrowError> {
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.at.finish()),
-            Arc::new(self.kind.finish()),
-            Arc::new(self.reason.finish()),
-            Arc::new(self.plugin.finish()),
-            Arc::new(self.log.finish()),
-            Arc::new(self.split.finish()),
+    /// A row of a chunk that could not be decoded.
+    pub fn push_undecoded(&mut self, failure: &Failure<'_>, chunk: &Chunk, row: u32) {
+        self.push(failure, Some((chunk, row)));
+        self.row.append_null();
+    }
+
+    /// A row of a batch that an operator refused or failed on. One that goes back to a source's
+    /// bytes carries these; one that was computed on the way is written as JSON, with its id.
+    pub fn push_row(
+        &mut self,
+        failure: &Failure<'_>,
+        batch: &Batch,
+        row: usize,
+    ) -> Result<(), LetterError> {
+        let source = batch.lineage.source(row);
+        self.push(failure, source.map(|(chunk, at)| (&**chunk, at)));
+        let has_bytes = source.is_some_and(|(chunk, at)| chunk.row(at).is_some());
+        let is_source_row = matches!(batch.lineage.origin(row), Some((Ancestor::Chunk(_), _)));
+        if has_bytes && is_source_row {
+            self.row.append_null();
+            return Ok(());
+        }
+        let mut text = b"{\"id\":\"".to_vec();
+        // Names of jobs and operators need no escapes.
+        row_id(&self.job, &batch.lineage, row, &mut text);
+        text.extend_from_slice(b"\",\"columns\":");
+        let encoder = JsonEncoder::new(&batch.rows.schema(), EncodeJson::default());
+        encoder.encode(&batch.rows.slice(row, 1), &mut text)?;
+        text.pop();
+        text.push(b'}');
+        self.row.append_value(String::from_utf8_lossy(&text));
+        Ok(())
+    }
+
+    fn push(&mut self, failure: &Failure<'_>, source: Option<(&Chunk, u32)>) {
+        let split = source.map(|(chunk, _)| &*chunk.split_name);
+        let texts = [
+            Some(failure.at),
+            Some(failure.kind),
+            Some(failure.reason),
+            failure.plugin.filter(|plugin| !plugin.is_empty()),
+            failure.log.filter(|log| !log.is_empty()),
+            split,
+        ];
+        for (builder, text) in self.texts.iter_mut().zip(texts) {
+            builder.append_option(text);
+        }
+        let offset = source.map(|(chunk, row)| chunk.first_offset + u64::from(row));
+        self.offset.append_option(offset);
+        let bytes = source.and_then(|(chunk, row)| {
+            let (start, end) = *chunk.spans.get(row as usize)?;
+            chunk.bytes.get(start as usize..end as usize)
+        });
+        let text = bytes.map(std::str::from_utf8);
+        self.original.append_option(text.and_then(Result::ok));
+        let binary = bytes.filter(|_| text.is_some_and(|text| text.is_err()));
+        self.original_bytes.append_option(binary);
+    }
+
+    /// How many letters there are.
+    pub fn len(&self) -> usize {
+        arrow_array::builder::ArrayBuilder::len(&self.offset)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The letters as rows; the collection is empty afterwards.
+    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        let [at, kind, reason, plugin, log, split] = &mut self.texts;
+        let columns: Vec<arrow_array::ArrayRef> = vec![
+            Arc::new(at.finish()),
+            Arc::new(kind.finish()),
+            Arc::new(reason.finish()),
+            Arc::new(plugin.finish()),
+            Arc::new(log.finish()),
+            Arc::new(split.finish()),
             Arc::new(self.offset.finish()),
             Arc::new(self.original.finish()),
             Arc::new(self.original_bytes.finish()),
@@ -103,40 +162,104 @@ impl Letters {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Array, cast::AsArray, types::UInt64Type};
-    use wasmill_core::lineage::{Ancestor, Chunk};
+    use serde_json::{Value, json};
+    use wasmill_core::lineage::{Cause, Derived, Lineage};
 
     use super::*;
+    use crate::format::testing;
+
+    fn failure<'a>(kind: &'a str, reason: &'a str) -> Failure<'a> {
+        Failure {
+            at: "rules",
+            kind,
+            reason,
+            plugin: Some("abc"),
+            log: Some(""),
+        }
+    }
+
+    /// A chunk, a row of it, and a row that an operator made of that.
+    fn rows() -> (Arc<Chunk>, Batch, Batch) {
+        let rows: [&[u8]; 2] = [b"{\"n\":1}", b"\xFF"];
+        let chunk = testing::chunk(&rows);
+        let source = Batch::new(
+            testing::json_rows(&[("n", "u8")], "{\"n\":1}"),
+            Lineage::whole(Ancestor::Chunk(Arc::clone(&chunk)), 1),
+        );
+        let derived = Derived {
+            operator: "velocity".into(),
+            plugin: "abc".into(),
+            parent: source.lineage.clone(),
+            causes: vec![Cause::Row { row: 0, ordinal: 2 }],
+        };
+        let made = Batch::new(
+            testing::json_rows(&[("m", "u8")], "{\"m\":7}"),
+            Lineage::whole(Ancestor::Derived(Arc::new(derived)), 1),
+        );
+        (chunk, source, made)
+    }
 
     #[test]
-    fn a_letter_has_the_sources_own_bytes() {
-        let chunk = Chunk {
-            first_offset: 7,
-            split_name: "in.jsonl".into(),
-            bytes: b"good\n\xff\xfe"[..].into(),
-            spans: vec![(0, 4), (5, 7)],
-            ..Chunk::default()
+    fn letters_carry_the_original_or_the_row() {
+        let (chunk, source, made) = rows();
+        let mut letters = Letters::new("fraud");
+        letters.push_undecoded(&failure(dead_letter::kind::DECODE, "not UTF-8"), &chunk, 1);
+        letters
+            .push_row(&failure(dead_letter::kind::REJECT, "no"), &source, 0)
+            .expect("a known type");
+        letters
+            .push_row(&failure(dead_letter::kind::FAULT, "trap"), &made, 0)
+            .expect("a known type");
+        assert_eq!(letters.len(), 3);
+        let mut text = Vec::new();
+        let rows = letters.finish().expect("the schema's columns");
+        JsonEncoder::new(&rows.schema(), EncodeJson::default())
+            .encode(&rows, &mut text)
+            .expect("known types");
+        let text = String::from_utf8(text).expect("JSON is text");
+        let found: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let letter = |kind: &str,
+                      reason: &str,
+                      offset: u8,
+                      original: Value,
+                      bytes: Value,
+                      row: Value| {
+            json!({"at": "rules", "kind": kind, "reason": reason, "plugin": "abc", "log": null, "split": "",
+                "offset": offset, "original": original, "original-bytes": bytes, "row": row})
         };
-        let lineage = Lineage::whole(Ancestor::Chunk(Arc::new(chunk)), 2);
-        let failure = Failure {
-            at: "in".into(),
-            kind: dead_letter::kind::DECODE,
-            reason: "no".into(),
-            plugin: "".into(),
-            log: String::new(),
-            row: None,
-        };
-        let batch = letters(&lineage, &[failure.clone(), failure]).expect("the schema's columns");
-        let column = |name: &str| batch.rows.column_by_name(name).expect("a column").clone();
-        assert_eq!(column("original").as_string::<i32>().value(0), "good");
-        assert!(column("original").is_null(1));
+        let made = "{\"id\":\"fraud/0:0/velocity.2\",\"columns\":{\"m\":7}}";
         assert_eq!(
-            column("original-bytes").as_binary::<i32>().value(1),
-            b"\xff\xfe"
+            found,
+            [
+                letter(
+                    "decode",
+                    "not UTF-8",
+                    1,
+                    Value::Null,
+                    json!("/w=="),
+                    Value::Null
+                ),
+                letter(
+                    "reject",
+                    "no",
+                    0,
+                    json!("{\"n\":1}"),
+                    Value::Null,
+                    Value::Null
+                ),
+                letter(
+                    "fault",
+                    "trap",
+                    0,
+                    json!("{\"n\":1}"),
+                    Value::Null,
+                    json!(made)
+                ),
+            ]
         );
-        assert_eq!(
-            column("offset").as_primitive::<UInt64Type>().values(),
-            &[7, 8]
-        );
+        assert!(letters.is_empty());
     }
 }

@@ -7,7 +7,6 @@ pub mod encode;
 pub mod framing;
 pub mod json;
 mod layout;
-pub mod letters;
 mod number;
 pub mod raw;
 mod scalar;

@@ -63,6 +63,14 @@ pub enum JobError {
     Panic(String),
 }
 
+impl JobError {
+    fn bug(error: impl std::error::Error) -> Self {
+        Self::Build(format!(
+            "{error}; this is a bug of wasmill, please report it"
+        ))
+    }
+}
+
 /// A subtask that has not started.
 enum Subtask {
     Source(Box<SourceTask>, Box<Feed>),

@@ -64,6 +64,7 @@ pub struct Keyed {
 
 /// An operator of one subtask.
 pub struct Operator {
+    job: Arc<str>,
     name: Arc<str>,
     /// The binding of each input stream, by the stream's position in the pipeline.
     bindings: HashMap<usize, pipeline::InputBinding>,
@@ -120,6 +121,8 @@ impl Make {
 
 /// What an operator needs besides its description.
 pub struct Parts {
+    /// The pipeline's name, with which the ids of rows begin.
+    pub job: Arc<str>,
     /// How instances are made.
     pub make: Make,
     /// Its states, if it is keyed or has an operator state.
@@ -160,6 +163,7 @@ impl Operator {
             .iter()
             .map(|input| (input.stream.0, input.clone()));
         Self {
+            job: parts.job,
             name: spec.name.as_str().into(),
             bindings: bindings.collect(),
             key_fields: None,

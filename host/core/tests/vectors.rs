@@ -1,7 +1,5 @@
 //! The host reads the golden calls of docs/formats/vectors as the SDKs mean them.
 
-use std::path::Path;
-
 use serde_json::{Value as Json, json};
 use wasmill_core::boundary::{
     Decoder, Effects, Layout, Question, StateChanges, StateKind, StateLayout, TimerAction,

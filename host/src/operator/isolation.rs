@@ -21,7 +21,7 @@ use super::{
     call::{self, Keys, Rows},
 };
 use crate::{
-    dead_letter::{Failure, letters},
+    dead_letter::{Failure, LetterError, Letters},
     state::{BatchKeys, KeyIndex},
     wasm::CallError,
 };
@@ -48,6 +48,8 @@ pub(super) enum CallFailure {
     Encode(#[source] EncodeError),
     #[error("{0}")]
     Rows(#[source] ArrowError),
+    #[error("{0}")]
+    Letters(#[source] LetterError),
     /// The policy ends the job over a refused row.
     #[error("{0}")]
     Refused(String),
@@ -305,9 +307,11 @@ impl Operator {
             Policy::Skip => Ok(()),
             Policy::DeadLetter(stream) => {
                 self.metrics.dead_letters.add(1);
-                let letter = self.letter(kind::FAULT, failure.to_string(), failure.log());
+                let (reason, log) = (failure.to_string(), failure.log());
                 let row = run.batch.slice(row, 1);
-                let batch = letters(&row.lineage, &[letter]).map_err(|error| self.bug(&error))?;
+                let batch = self
+                    .letters(&row, kind::FAULT, [reason.as_str()].into_iter(), &log)
+                    .map_err(|error| self.failed(error.to_string()))?;
                 run.emitted.push((stream.0, batch));
                 Ok(())
             }
@@ -354,25 +358,35 @@ impl Operator {
         if let Policy::DeadLetter(stream) = self.failures.policy {
             self.metrics.dead_letters.add(rejects.len());
             let refused = Self::selected(rows, rejects.rows)?;
-            let why: Vec<Failure> = (0..rejects.len())
-                .map(|at| self.letter(kind::REJECT, rejects.reason(at).into(), String::new()))
-                .collect();
-            let batch = letters(&refused.lineage, &why).map_err(CallFailure::Rows)?;
+            let reasons = (0..rejects.len()).map(|at| rejects.reason(at));
+            let batch = self
+                .letters(&refused, kind::REJECT, reasons, "")
+                .map_err(CallFailure::Letters)?;
             emitted.push((stream.0, batch));
         }
         Ok(())
     }
 
-    fn letter(&self, kind: &'static str, reason: String, log: String) -> Failure {
-        let plugin = self.guest.digest.clone();
-        Failure {
-            at: self.name.clone(),
-            kind,
-            reason,
-            plugin,
-            log,
-            row: None,
+    /// A dead letter for each row, of one reason each.
+    fn letters<'a>(
+        &self,
+        rows: &Batch,
+        kind: &str,
+        reasons: impl Iterator<Item = &'a str>,
+        log: &str,
+    ) -> Result<Batch, LetterError> {
+        let mut letters = Letters::new(&self.job);
+        for (row, reason) in reasons.enumerate() {
+            let failure = Failure {
+                at: &self.name,
+                kind,
+                reason,
+                plugin: Some(&self.guest.digest),
+                log: Some(log),
+            };
+            letters.push_row(&failure, rows, row)?;
         }
+        Ok(Batch::new(letters.finish()?, rows.lineage.clone()))
     }
 
     fn failed(&self, message: String) -> OperatorError {
@@ -380,10 +394,6 @@ impl Operator {
             operator: self.name.clone(),
             message,
         }
-    }
-
-    fn bug(&self, error: &ArrowError) -> OperatorError {
-        self.failed(format!("dead letters cannot be built: {error}"))
     }
 }
 

@@ -45,8 +45,8 @@ pub struct GateInput {
     pub codec: Option<KeyCodec>,
     /// Puts rows in the order of their event time, where the task asks for it.
     pub sorter: Option<Sorter>,
-    /// The features of the keys' rows.
-    pub features: Option<FeatureSet>,
+    /// Where its rows have the columns that the task's features read.
+    pub feature_columns: Option<Vec<usize>>,
 }
 
 /// A subtask behind a gate.
@@ -57,6 +57,8 @@ pub struct GatedTask {
     pub inputs: Vec<GateInput>,
     /// Behind a hash exchange: the keys, which all operators share.
     pub keyed: Option<Keyed>,
+    /// What is computed of each key's rows, over all streams.
+    pub features: Option<FeatureSet>,
     /// What is done with the rows.
     pub chain: Chain,
     /// Lanes that are open from the start.
@@ -231,11 +233,7 @@ impl GatedTask {
         let count = count.max(SWEPT_KEYS_MIN);
         let (clock, mut bytes) = (self.clock, 0);
         self.chain.sweep(count, clock::wall_us(), keyed);
-        for features in self
-            .inputs
-            .iter_mut()
-            .filter_map(|input| input.features.as_mut())
-        {
+        if let Some(features) = &mut self.features {
             features.sweep(count, clock, &mut keyed.index);
             bytes += features.bytes();
         }
@@ -268,9 +266,9 @@ impl GatedTask {
             keyed.index.recycle();
             keyed.keys.clear();
             keyed.index.lookup(&keys, &hashes, &mut keyed.keys);
-            if let Some(features) = &mut from.features {
+            if let (Some(features), Some(columns)) = (&mut self.features, &from.feature_columns) {
                 let rows = FeatureRows {
-                    rows: &batch.rows,
+                    rows: &batch.rows.project(columns)?,
                     times: batch.times.as_deref().unwrap_or_default(),
                     clocks: batch.clocks.as_deref().unwrap_or_default(),
                     keys: &keyed.keys,
@@ -283,19 +281,41 @@ impl GatedTask {
             .await
     }
 
+    /// Runs the rows whose time has come, of all inputs in one order.
+    async fn release(&mut self, watermark: i64) -> Result<(), TaskError> {
+        loop {
+            let sorters = self.inputs.iter().filter_map(|input| input.sorter.as_ref());
+            let mut firsts: Vec<_> = sorters
+                .filter_map(|sorter| sorter.first(watermark))
+                .collect();
+            firsts.sort_unstable();
+            let Some((_, input)) = firsts.first() else {
+                break;
+            };
+            let (input, rows_max) = (*input, self.rows_max);
+            let Some(sorter) = &mut self.inputs[input].sorter else {
+                break;
+            };
+            let due = sorter.release(watermark, firsts.get(1), rows_max)?;
+            if let Some(due) = due {
+                self.run_chain(input, due).await?;
+            }
+        }
+        for sorter in self
+            .inputs
+            .iter_mut()
+            .filter_map(|input| input.sorter.as_mut())
+        {
+            sorter.release(watermark, None, self.rows_max)?;
+        }
+        Ok(())
+    }
+
     /// The gate's clock has moved: ordered rows become due, timers fire, and the promise is passed
     /// on.
     async fn advance(&mut self, watermark: i64) -> Result<(), TaskError> {
         self.clock = watermark;
-        for input in 0..self.inputs.len() {
-            while let Some(sorter) = &mut self.inputs[input].sorter
-                && let Some(mut due) = sorter.release(watermark, self.rows_max)?
-            {
-                // In event-time order a key's clock is its row's own time.
-                due.clocks = due.times.clone();
-                self.run_chain(input, due).await?;
-            }
-        }
+        self.release(watermark).await?;
         self.chain.advance(watermark, self.keyed.as_mut()).await?;
         self.chain.outbox.send().await?;
         let promise = Message::Watermark {

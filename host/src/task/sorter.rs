@@ -51,6 +51,8 @@ pub struct Sorter {
     /// What has been given out: rows before it are late.
     released: i64,
     bytes_max: usize,
+    /// Which of the task's inputs it is: decides between rows of two inputs in one place.
+    input: usize,
 }
 
 /// Sorted rows, the first `next` of which have been given out.
@@ -63,7 +65,7 @@ struct Run {
 
 /// Where a row stands in the one order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+pub struct Place {
     time: i64,
     origin: Origin,
 }
@@ -77,9 +79,10 @@ enum Origin {
 }
 
 impl Sorter {
-    /// An empty sorter that holds at most `bytes_max` bytes of rows.
-    pub fn new(bytes_max: usize) -> Self {
+    /// An empty sorter of one of a task's inputs, which holds at most `bytes_max` bytes of rows.
+    pub fn new(input: usize, bytes_max: usize) -> Self {
         Self {
+            input,
             levels: Vec::new(),
             released: watermark::START,
             bytes_max,
@@ -110,20 +113,31 @@ impl Sorter {
         self.check().map(|()| Some(late))
     }
 
-    /// Gives out the next rows whose time lies before `watermark`, at most `rows_max`; none when
-    /// there are no more. Each row's clock is its own time: nothing before it is to come.
+    /// Where the first row stands whose time lies before `watermark`, and in which input.
+    pub fn first(&self, watermark: i64) -> Option<(Place, usize)> {
+        let runs = self.levels.iter().flatten();
+        let due = runs.filter(|run| run.next < run.ready(watermark, None));
+        let first = due.map(|run| &run.places[run.next]).min()?;
+        Some((first.clone(), self.input))
+    }
+
+    /// Gives out the next rows whose time lies before `watermark`, and which do not stand behind
+    /// `before` of another input, at most `rows_max`; none when there are no more. Each row's clock is its own time:
+    /// nothing before it is to come.
     ///
     /// # Errors
     /// If rows of different columns were pushed.
     pub fn release(
         &mut self,
         watermark: i64,
+        before: Option<&(Place, usize)>,
         rows_max: usize,
     ) -> Result<Option<Batch>, SorterError> {
+        let before = before.map(|(place, input)| (place, self.input < *input));
         let mut chosen: Vec<(&Place, usize, usize)> = Vec::new();
         let mut runs: Vec<&mut Run> = self.levels.iter_mut().flatten().collect();
         for (at, run) in runs.iter().enumerate() {
-            let end = run.ready(watermark).min(run.next + rows_max);
+            let end = run.ready(watermark, before).min(run.next + rows_max);
             chosen.extend((run.next..end).map(|row| (&run.places[row], at, row)));
         }
         // Runs stand in the order of their rows' arrival within a level, which decides between
@@ -132,8 +146,10 @@ impl Sorter {
         chosen.truncate(rows_max);
         let picked: Vec<(usize, usize)> = chosen.iter().map(|(_, at, row)| (*at, *row)).collect();
         if picked.is_empty() {
-            // Only now is everything before the watermark out.
-            self.released = self.released.max(watermark);
+            if before.is_none() {
+                // Only now is everything before the watermark out.
+                self.released = self.released.max(watermark);
+            }
             return Ok(None);
         }
         let batch = take(&mut runs, &picked)?;
@@ -216,12 +232,15 @@ impl Run {
         })
     }
 
-    /// Up to where the rows lie before the watermark; at the end of time all do.
-    fn ready(&self, watermark: i64) -> usize {
-        if watermark == watermark::END {
-            return self.places.len();
-        }
-        self.places.partition_point(|place| place.time < watermark)
+    /// Up to where the rows lie before the watermark, at the end of time all do, and not behind
+    /// `before`; the flag says whether at the very place is not behind it.
+    fn ready(&self, watermark: i64, before: Option<(&Place, bool)>) -> usize {
+        let is_due = |place: &Place| watermark == watermark::END || place.time < watermark;
+        let is_next = |place: &Place| {
+            before.is_none_or(|(before, or_there)| place < before || or_there && place == before)
+        };
+        self.places
+            .partition_point(|place| is_due(place) && is_next(place))
     }
 
     fn is_done(&self) -> bool {

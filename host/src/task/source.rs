@@ -22,7 +22,7 @@ use wasmill_core::{
 use crate::{
     clock,
     connector::generator::Generator,
-    dead_letter::{Failure, letters},
+    dead_letter::{Failure, Letters},
     exchange::{gate::Message, turn::Turns},
     format::{Decoded, Decoder, Refused},
     metrics::NodeMetrics,
@@ -171,18 +171,18 @@ impl SourceTask {
             chunk.spans.len(),
             rows.into(),
         );
-        let failures: Vec<Failure> = refused
-            .into_iter()
-            .map(|refused| Failure {
-                at: self.name.clone(),
+        let mut letters = Letters::new("");
+        for refused in &refused {
+            let failure = Failure {
+                at: &self.name,
                 kind: kind::DECODE,
-                reason: refused.reason,
-                plugin: "".into(),
-                log: String::new(),
-                row: None,
-            })
-            .collect();
-        let letters = letters(&lineage, &failures)?;
+                reason: &refused.reason,
+                plugin: None,
+                log: None,
+            };
+            letters.push_undecoded(&failure, chunk, refused.row);
+        }
+        let letters = Batch::new(letters.finish()?, lineage);
         self.chain.emit(stream.0, letters).await
     }
 

@@ -37,7 +37,10 @@ fn rows(batch: &Batch) -> Vec<(i64, u32, u64)> {
 
 fn drain(sorter: &mut Sorter, watermark: i64, rows_max: usize) -> Vec<(i64, u32, u64)> {
     let mut out = Vec::new();
-    while let Some(batch) = sorter.release(watermark, rows_max).expect("one schema") {
+    while let Some(batch) = sorter
+        .release(watermark, None, rows_max)
+        .expect("one schema")
+    {
         assert!(batch.len() <= rows_max);
         out.extend(rows(&batch));
     }
@@ -46,7 +49,7 @@ fn drain(sorter: &mut Sorter, watermark: i64, rows_max: usize) -> Vec<(i64, u32,
 
 #[test]
 fn rows_wait_for_the_watermark_and_leave_in_order() {
-    let mut sorter = Sorter::new(1 << 20);
+    let mut sorter = Sorter::new(0, 1 << 20);
     sorter.push(batch(1, 0, &[5, 3, 9])).expect("there is room");
     sorter.push(batch(0, 7, &[5, 4])).expect("there is room");
     assert_eq!(drain(&mut sorter, 3, 10), []);
@@ -69,7 +72,7 @@ fn rows_wait_for_the_watermark_and_leave_in_order() {
 
 #[test]
 fn what_is_held_is_bounded_and_says_what_helps() {
-    let mut sorter = Sorter::new(1 << 10);
+    let mut sorter = Sorter::new(0, 1 << 10);
     let error = sorter.push(batch(0, 0, &[1; 500])).expect_err("too much");
     assert!(error.to_string().contains("500 rows"), "{error}");
     assert!(error.to_string().contains("out-of-orderness"), "{error}");
@@ -83,7 +86,7 @@ proptest! {
         cuts in prop::collection::vec((0..3_usize, 1..9_usize), 0..120),
         rows_max in 1..40_usize,
     ) {
-        let mut sorter = Sorter::new(1 << 24);
+        let mut sorter = Sorter::new(0, 1 << 24);
         let mut next = vec![0_usize; times.len()];
         let mut out = Vec::new();
         let rest = (0..times.len()).map(|split| (split, usize::MAX));

@@ -1,0 +1,142 @@
+//! Subtasks behind gates.
+
+use wasmill_core::{
+    key::{KeyCodec, KeyGroupRange},
+    pipeline::{StreamId, document::OrderWord},
+    plan::{Partition as Deal, Root, TaskPlan},
+    watermark,
+};
+
+use super::{Builder, features::Covered, lane, small};
+use crate::{
+    exchange::gate::Gate,
+    job::{JobError, Subtask},
+    operator::Keyed,
+    state::{BatchKeys, KeyIndex},
+    task::{
+        gated::{GateInput, GatedTask},
+        sorter::Sorter,
+    },
+};
+
+/// Rows that a gated task gathers under load.
+const ROWS_MAX: usize = 4_096;
+/// Bytes of rows that one subtask may hold back for the watermark.
+const WAITING_BYTES_MAX: usize = 1 << 30;
+
+impl Builder<'_> {
+    pub(super) fn gated(&mut self, task: &TaskPlan) -> Result<(), JobError> {
+        let gates = self.gates.remove(&task.id).unwrap_or_default();
+        for (subtask, gate) in gates.into_iter().enumerate() {
+            let gated = self.gated_subtask(task, subtask, gate)?;
+            self.subtasks
+                .push((subtask, Subtask::Gated(Box::new(gated))));
+        }
+        Ok(())
+    }
+
+    fn gated_subtask(
+        &self,
+        task: &TaskPlan,
+        subtask: usize,
+        gate: Gate,
+    ) -> Result<GatedTask, JobError> {
+        let Root::Gate(root) = &task.root else {
+            return Err(JobError::Build(format!("task `{}` has no gate", task.name)));
+        };
+        let chain = self.chain(task, subtask)?;
+        let mut inputs = Vec::new();
+        let mut is_word = true;
+        let covered = Covered::new(self, task)?;
+        for (at, stream) in self.gate_streams(task).into_iter().enumerate() {
+            let hash = root
+                .edges
+                .iter()
+                .map(|edge| self.plan.edge(*edge))
+                .find_map(|edge| match &edge.partition {
+                    Deal::Hash(columns) if edge.stream == stream => Some(columns),
+                    _ => None,
+                });
+            let codec = hash
+                .map(|columns| self.codec(stream, columns))
+                .transpose()?;
+            is_word &= codec.as_ref().is_none_or(KeyCodec::is_word);
+            let readers = |stream: StreamId| chain.targets(stream.0).to_vec();
+            let late = task
+                .operators
+                .iter()
+                .filter(|operator| operator.inputs.contains(&stream));
+            inputs.push(GateInput {
+                targets: readers(stream),
+                late: late
+                    .filter_map(|operator| operator.late)
+                    .flat_map(readers)
+                    .collect(),
+                codec,
+                sorter: (root.order == OrderWord::EventTime)
+                    .then(|| Sorter::new(at, WAITING_BYTES_MAX)),
+                feature_columns: covered.as_ref().map(|covered| covered.columns[at].clone()),
+            });
+        }
+        let range = KeyGroupRange::of_subtask(
+            small(subtask),
+            small(task.parallelism),
+            self.plan.key_groups,
+        );
+        let keyed = root.key.as_ref().map(|_| Keyed {
+            index: KeyIndex::new(range, self.plan.key_groups, is_word, self.secret.clone()),
+            keys: BatchKeys::default(),
+            features: Vec::new(),
+        });
+        let operators = task.operators.iter().map(|operator| operator.operator.0);
+        Ok(GatedTask {
+            gate,
+            inputs,
+            features: covered.map(|covered| covered.features),
+            keyed,
+            chain,
+            lanes: self.lanes(task),
+            lane: lane(task.id, subtask),
+            rows_max: ROWS_MAX,
+            failed: self.failed.clone(),
+            clock: watermark::START,
+            late: operators
+                .map(|operator| self.operators[operator].metrics.clone())
+                .collect(),
+        })
+    }
+
+    /// Lanes that hold a task's clock back from the start.
+    fn lanes(&self, task: &TaskPlan) -> Vec<u32> {
+        let Root::Gate(root) = &task.root else {
+            return Vec::new();
+        };
+        let mut lanes = Vec::new();
+        for from in root.edges.iter().map(|edge| self.plan.edge(*edge).from) {
+            let upstream = self.plan.task(from);
+            let count = match upstream.root {
+                Root::Source(source) if self.pipeline.source(source).event_time.is_none() => 0,
+                Root::Source(_) => self.splits.get(&from).copied().unwrap_or(1) as usize,
+                Root::Gate(_) => upstream.parallelism,
+            };
+            lanes.extend((0..count).map(|number| lane(from, number)));
+        }
+        lanes.sort_unstable();
+        lanes.dedup();
+        lanes
+    }
+
+    /// The streams that come in through a task's gate, each once.
+    pub(super) fn gate_streams(&self, task: &TaskPlan) -> Vec<StreamId> {
+        let Root::Gate(root) = &task.root else {
+            return Vec::new();
+        };
+        let mut streams = Vec::new();
+        for edge in root.edges.iter().map(|edge| self.plan.edge(*edge)) {
+            if !streams.contains(&edge.stream) {
+                streams.push(edge.stream);
+            }
+        }
+        streams
+    }
+}
