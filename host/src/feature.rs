@@ -4,11 +4,12 @@
 //! What a feature covers, exactly. Rows of a key are taken in the operator's order. As of a row
 //! with time `t`:
 //! * `over: d`: the rows seen so far, itself included, whose time lies in (t - d, t]. A row that
-//! comes after younger ones does not see them. Rows are folded in the order of (time, order seen).
+//!   comes after younger ones does not see them. Rows are folded in the order of (time, order
+//!   seen).
 //! * `rows: n`: the last `n` rows seen so far, itself included, folded in the order seen; a null
-//! among them counts as a row but not as a value.
+//!   among them counts as a row but not as a value.
 //! * `over` with `granularity: g`: whole tiles of `g`. The row's own tile (`floor(t / g)`) as far
-//! as it has been filled, and those before it that begin after `t - d`.
+//!   as it has been filled, and those before it that begin after `t - d`.
 //! * `ewma` has no edge: every row seen so far weighs by its age, or moves the mean.
 //!
 //! Floats are folded row by row for each result: nothing is ever subtracted, so results depend on

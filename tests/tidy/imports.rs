@@ -22,6 +22,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "host/src/cli",
             "host/src/main",
+            "host/examples",
             "xtask",
             "tests",
             "plugins",
@@ -102,6 +103,7 @@ const ALLOWS: &[(&str, &[&str])] = &[
         &[
             "host/src/cli",
             "host/src/main",
+            "host/examples",
             "xtask",
             "tests",
             "examples",
@@ -112,6 +114,7 @@ const ALLOWS: &[(&str, &[&str])] = &[
         &[
             "host/src/cli",
             "host/src/main",
+            "host/examples",
             "xtask",
             "tests",
             "examples",

@@ -125,8 +125,8 @@ pub(crate) fn push_number(
                 TimestampStyle::Microseconds => 0,
                 TimestampStyle::Rfc3339 => {
                     return Err(format!(
-                        "{} is a number without a unit: declare `timestamp: seconds`, `milliseconds` or \
-                         `microseconds`",
+                        "{} is a number without a unit: declare `timestamp: seconds`, \
+                         `milliseconds` or `microseconds`",
                         quote(text)
                     ));
                 }

@@ -22,8 +22,11 @@ use crate::{
 const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks that may wait for the subtasks of a source.
 const CHUNKS_MAX: usize = 8;
+/// What a reader hands over: a piece of work, or why it cannot go on.
+type Handover = Result<Work, String>;
+
 /// The channel between a source's readers and its subtasks.
-pub(super) fn channel() -> (Sender<Result<Work, String>>, Receiver<Result<Work, String>>) {
+pub(super) fn channel() -> (Sender<Handover>, Receiver<Handover>) {
     bounded(CHUNKS_MAX)
 }
 
@@ -32,7 +35,7 @@ pub(super) fn start(
     name: &str,
     splits: Splits,
     new_turns: impl Fn() -> Turns<SplitWatermark> + Send + Sync + 'static,
-    work: &Sender<Result<Work, String>>,
+    work: &Sender<Handover>,
     stopping: &Arc<AtomicBool>,
 ) {
     let open = Arc::new(Mutex::new(splits.open));
@@ -62,7 +65,7 @@ fn read(
     mut reader: Box<dyn SplitReader>,
     split: u32,
     turns: Arc<Turns<SplitWatermark>>,
-    work: &Sender<Result<Work, String>>,
+    work: &Sender<Handover>,
     stopping: &AtomicBool,
 ) -> Result<(), ConnectorError> {
     let mut number = 0;

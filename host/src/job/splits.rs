@@ -62,7 +62,7 @@ pub(super) fn files(
     let open = move || loop {
         if let Some(split) = found.pop_front() {
             let waiter = follow.then(|| Box::new(Pause(stopping.clone())) as Box<dyn Waiter>);
-            return Some((split.split, source.open(&split, options.clone(), waiter)));
+            return Some((split.split, source.open(&split, options, waiter)));
         }
         if !follow || !Pause(stopping.clone()).wait() {
             return None;

@@ -52,8 +52,8 @@ impl StateBench {
         for _ in 0..batches {
             let from = self.next;
             self.next += self.rows as u64;
-            let scale =
-                |row: u64| (u128::from(hash_word(row)) * u128::from(self.keys_count) >> 64) as u64;
+            let keys_count = u128::from(self.keys_count);
+            let scale = |row: u64| ((u128::from(hash_word(row)) * keys_count) >> 64) as u64;
             let words: Vec<u64> = (from..self.next).map(scale).collect();
             sum = sum.wrapping_add(self.batch(words));
         }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use wasmill_core::{descriptor::Descriptor, pipeline, plan};
 use wasmill_host::{

@@ -276,8 +276,8 @@ proptest! {
         let covered: usize = ranges.map(|range| range.len()).sum();
         prop_assert_eq!(covered, usize::from(plan.key_groups));
         for group in 0..plan.key_groups {
-            let owners = (0..subtasks)
-                .filter(|s| KeyGroupRange::of_subtask(*s, subtasks, plan.key_groups).contains(group));
+            let range = |s| KeyGroupRange::of_subtask(s, subtasks, plan.key_groups);
+            let owners = (0..subtasks).filter(|s| range(*s).contains(group));
             prop_assert_eq!(owners.count(), 1);
         }
     }

@@ -48,13 +48,8 @@ fn name(arguments: &NewArguments) -> Result<String, Failure> {
     let given = arguments.name.clone();
     let name = given.or_else(|| {
         let folder = arguments.folder.canonicalize().ok()?;
-        Some(
-            folder
-                .file_name()?
-                .to_str()?
-                .to_lowercase()
-                .replace('_', "-"),
-        )
+        let name = folder.file_name()?.to_str()?.to_lowercase();
+        Some(name.replace('_', "-"))
     });
     let name = name.unwrap_or_default();
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -95,7 +90,8 @@ fn closing(folder: &Path, name: &str) -> String {
         false => format!("  cd {}\n", folder.display()),
     };
     format!(
-        "{name} is there. Next:\n{enter}  cargo test              # the operator itself, natively\n  \
+        "{name} is there. Next:\n{enter}  \
+         cargo test              # the operator itself, natively\n  \
          wasmill plugin build    # gives {name}.wasm\n  \
          wasmill plugin test     # the component, with tests/*.json\n  \
          wasmill run pipeline.yaml\n"

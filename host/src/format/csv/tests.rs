@@ -133,8 +133,11 @@ fn options_change_the_reading() {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_back(rows in prop::collection::vec((any::<Option<String>>(), any::<i64>(), any::<String>()), 0..20)) {
-        let lines: Vec<String> = rows.iter().map(|(a, n, b)| serde_json::json!({"a": a, "n": n, "b": b}).to_string()).collect();
+    fn what_is_written_reads_back(
+        rows in prop::collection::vec(any::<(Option<String>, i64, String)>(), 0..20),
+    ) {
+        let line = |(a, n, b): &_| serde_json::json!({"a": a, "n": n, "b": b}).to_string();
+        let lines: Vec<String> = rows.iter().map(line).collect();
         let columns = [("a", "string?"), ("n", "i64"), ("b", "string")];
         let batch = testing::json_rows(&columns, &lines.join("\n"));
         let encoder = Encoder::new(&batch.schema(), &EncodeSpec::Csv(EncodeCsv::default()));

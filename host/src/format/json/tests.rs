@@ -276,6 +276,9 @@ fn paths_agree<T: AsRef<[u8]> + fmt::Debug>(
     Ok(())
 }
 
+/// A row, a byte of it, and what that byte becomes.
+type Damage = (prop::sample::Index, prop::sample::Index, u8);
+
 /// Decodes the rows in one chunk and compares each with the oracle.
 fn agree<T: AsRef<[u8]> + fmt::Debug>(rows: &[T]) -> Result<(), TestCaseError> {
     paths_agree(&oracle_format(), rows)?;
@@ -378,15 +381,26 @@ fn record() -> impl Strategy<Value = String> {
         Just("5".into()),
     ];
     let flag = prop_oneof![Just("true"), Just("false"), Just("null"), Just("nul")];
-    (0..8_usize, number.clone(), number, text.clone(), float, text, flag).prop_map(|(layout, u, i, s, f, k, b)| {
-        match layout {
-            0..=2 => format!("{{\"u\":{u},\"i\":{i},\"s\":{s},\"f\":{f},\"b\":{b},\"o\":{{\"k\":{k}}}}}"),
-            3 => format!("{{ \"o\": {{ \"x\": [1, {k}], \"k\": {k} }}, \"s\": {s}, \"u\": {u}, \"more\": {f} }} "),
-            4 => format!("{{\"s\":{s},\"u\":{u}}}"),
-            5 => format!("{{\"u\":{u},\"s\":{s},\"u\":{i},\"o\":{{\"k\":{k}}},\"o\":{b}}}"),
-            6 => format!("{{\"u\":{u},\"i\":null,\"s\":{s},\"b\":{b},\"deep\":{{\"u\":[{f}]}}}}"),
-            _ => format!("{{\"u\":{u} ,\"s\":{s},\"f\":{f}"),
+    let values = (
+        0..8_usize,
+        number.clone(),
+        number,
+        text.clone(),
+        float,
+        text,
+        flag,
+    );
+    values.prop_map(|(layout, u, i, s, f, k, b)| match layout {
+        0..=2 => {
+            format!("{{\"u\":{u},\"i\":{i},\"s\":{s},\"f\":{f},\"b\":{b},\"o\":{{\"k\":{k}}}}}")
         }
+        3 => format!(
+            "{{ \"o\": {{ \"x\": [1, {k}], \"k\": {k} }}, \"s\": {s}, \"u\": {u}, \"more\": {f} }} "
+        ),
+        4 => format!("{{\"s\":{s},\"u\":{u}}}"),
+        5 => format!("{{\"u\":{u},\"s\":{s},\"u\":{i},\"o\":{{\"k\":{k}}},\"o\":{b}}}"),
+        6 => format!("{{\"u\":{u},\"i\":null,\"s\":{s},\"b\":{b},\"deep\":{{\"u\":[{f}]}}}}"),
+        _ => format!("{{\"u\":{u} ,\"s\":{s},\"f\":{f}"),
     })
 }
 
@@ -402,7 +416,7 @@ proptest! {
     #[test]
     fn the_oracle_agrees_on_damaged_records(
         rows in prop::collection::vec(record(), 1..6),
-        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        damage in prop::collection::vec(any::<Damage>(), 0..4),
     ) {
         let mut rows: Vec<Vec<u8>> = rows.into_iter().map(String::into_bytes).collect();
         for (row, at, byte) in damage {
@@ -483,7 +497,7 @@ proptest! {
     #[test]
     fn the_paths_agree_on_every_type(
         rows in prop::collection::vec(typed_record(), 1..40),
-        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        damage in prop::collection::vec(any::<Damage>(), 0..3),
     ) {
         let mut rows: Vec<Vec<u8>> = rows.into_iter().map(String::into_bytes).collect();
         for (row, at, byte) in damage {

@@ -82,7 +82,7 @@ impl Guest for Hostile {
             "stderr-flood" => loop {
                 eprintln!("{}", "y".repeat(1 << 10));
             },
-            "sleep" => std::thread::sleep(std::time::Duration::from_secs(3600)),
+            "sleep" => sleep(),
             "poll" => wait_for_stdin(),
             "exit" => std::process::exit(0),
             "fault-every-7th" => {
@@ -115,6 +115,14 @@ fn ids(batch: &Buffers) -> Vec<u64> {
             batch.arena[start..start + length].to_vec()
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a guest that sleeps is what is tested"
+)]
+fn sleep() {
+    std::thread::sleep(std::time::Duration::from_secs(3600));
 }
 
 fn spin() -> ! {

@@ -322,9 +322,9 @@ fn cases() -> Vec<Json> {
 #[test]
 fn calls_are_those_of_the_vectors() {
     let doc = "Calls as they cross the boundary (docs/formats/buffers.md): the batch and the \
-        answer of an operator with that descriptor, directories by entry, arenas in hexadecimal; and \
-        what the answer means. Both sides must read the bytes; where a buffer lies in an \
-        arena is free.";
+        answer of an operator with that descriptor, directories by entry, arenas in \
+        hexadecimal; and what the answer means. Both sides must read the bytes; where a buffer \
+        lies in an arena is free.";
     let vectors = json!({ "doc": doc, "cases": cases() });
     if std::env::var_os("BLESS").is_some() {
         let text = serde_json::to_string_pretty(&vectors).expect("JSON writes");
