@@ -1,5 +1,10 @@
 //! The host reads the golden calls of docs/formats/vectors as the SDKs mean them.
 
+<<<<<<< ours
+=======
+use std::path::PathBuf;
+
+>>>>>>> theirs
 use serde_json::{Value as Json, json};
 use wasmill_core::boundary::{
     Decoder, Effects, Layout, Question, StateChanges, StateKind, StateLayout, TimerAction,
@@ -8,10 +13,8 @@ use wasmill_core::boundary::{
 use wasmill_core::descriptor::{Descriptor, Kind};
 
 fn vectors() -> Json {
-    let path = "../../docs/formats/vectors/batches.json";
-    let path =
-        std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"))
-            .join(path);
+    let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let path = here.join("../../docs/formats/vectors/batches.json");
     let text = std::fs::read_to_string(path).expect("the vectors stand in docs/formats");
     serde_json::from_str(&text).expect("the vectors are JSON")
 }
@@ -33,19 +36,31 @@ fn layout(descriptor: &Descriptor) -> Layout {
     Layout {
         inputs: inputs.map(|input| input.schema.clone()).collect(),
         states: descriptor.states.iter().map(state).collect(),
-        timers: u32::try_from(descriptor.timers.len()).unwrap(),
+        timers: u32::try_from(descriptor.timers.len()).expect("a few timers"),
         outputs: outputs.map(|output| output.schema.clone()).collect(),
     }
 }
 
 /// A directory, and the bytes of its arena.
 fn buffers(json: &Json) -> (Vec<u32>, Vec<u8>) {
-    let entries = json["directory"].as_array().unwrap().iter();
-    let numbers = entries.flat_map(|entry| entry.as_array().unwrap());
-    let directory = numbers.map(|number| u32::try_from(number.as_u64().unwrap()).unwrap());
-    let digits = json["arena"].as_str().unwrap().as_bytes().chunks(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
-    (directory.collect(), digits.map(byte).collect())
+    let entries = json["directory"].as_array().expect("entries").iter();
+    let numbers = entries.flat_map(|entry| entry.as_array().expect("five numbers"));
+    let digits = json["arena"].as_str().expect("digits").as_bytes();
+    let pairs = digits
+        .chunks(2)
+        .map(|pair| str::from_utf8(pair).expect("digits"));
+    let bytes = pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal digits"));
+    (numbers.map(word).collect(), bytes.collect())
+}
+
+fn word(number: &Json) -> u32 {
+    let number = number.as_u64().expect("a number");
+    u32::try_from(number).expect("a word")
+}
+
+/// The word of `N` bytes at a place.
+fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    *bytes[at..].first_chunk().expect("the arena reaches so far")
 }
 
 /// The number of keys of a batch, and its pending timers.
@@ -58,14 +73,8 @@ fn keys_and_timers(json: &Json) -> (u32, Vec<(u32, u32, i64)>) {
     let keys = find(3, 0, 0).map_or(0, |entry| entry[3]);
     let rows = find(5, 0, 0).map_or(0, |entry| entry[3]) as usize;
     let at = |column| find(5, column, 2).map_or(0, |entry| entry[3] as usize);
-    let word = |column, row| {
-        let start = at(column) + row * 4;
-        u32::from_le_bytes(bytes[start..start + 4].try_into().unwrap())
-    };
-    let time = |row| {
-        let start = at(2) + row * 8;
-        i64::from_le_bytes(bytes[start..start + 8].try_into().unwrap())
-    };
+    let word = |column, row| u32::from_le_bytes(bytes_at(&bytes, at(column) + row * 4));
+    let time = |row| i64::from_le_bytes(bytes_at(&bytes, at(2) + row * 8));
     let timers = (0..rows).map(|row| (word(0, row), word(1, row), time(row)));
     (keys, timers.collect())
 }
@@ -149,14 +158,14 @@ fn answers_mean_what_the_vectors_say() {
         let layout = layout(&descriptor);
         let (keys, timers) = keys_and_timers(&case["batch"]);
         let question = Question {
-            rows: u32::try_from(case["batch"]["rows"].as_u64().unwrap()).unwrap(),
+            rows: word(&case["batch"]["rows"]),
             keys,
             timers: &timers,
             output_rows_max: 100,
         };
         let (directory, bytes) = buffers(&case["answer"]);
-        let words = bytes.chunks(8);
-        let words = words.map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+        let words = (0..bytes.len()).step_by(8);
+        let words = words.map(|at| u64::from_le_bytes(bytes_at(&bytes, at)));
         let arena: Vec<u64> = words.collect();
         let mut decoder = Decoder::new();
         let effects = decoder.decode(&layout, &question, &directory, &arena);

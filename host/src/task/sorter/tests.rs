@@ -103,9 +103,10 @@ proptest! {
             }
         }
         out.extend(drain(&mut sorter, watermark::END, rows_max));
-        let mut expected: Vec<(i64, u32, u64)> = times.iter().enumerate().flat_map(|(split, times)| {
+        let rows = times.iter().enumerate().flat_map(|(split, times)| {
             times.iter().enumerate().map(move |(at, time)| (*time, split as u32, at as u64))
-        }).collect();
+        });
+        let mut expected: Vec<(i64, u32, u64)> = rows.collect();
         expected.sort_unstable();
         prop_assert_eq!(out, expected);
     }
