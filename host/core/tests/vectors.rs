@@ -1,10 +1,7 @@
 //! The host reads the golden calls of docs/formats/vectors as the SDKs mean them.
 
-<<<<<<< ours
-=======
 use std::path::PathBuf;
 
->>>>>>> theirs
 use serde_json::{Value as Json, json};
 use wasmill_core::boundary::{
     Decoder, Effects, Layout, Question, StateChanges, StateKind, StateLayout, TimerAction,
