@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod gated;
+pub mod idle;
 pub mod outbox;
 pub mod sink;
 pub mod slot;

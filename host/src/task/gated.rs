@@ -7,8 +7,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use futures_util::future::{Either, select};
 
 use wasmill_core::{
     batch::Batch,
@@ -67,6 +69,8 @@ pub struct GatedTask {
     pub lane: u32,
     /// Rows that a batch is filled up to under load.
     pub rows_max: usize,
+    /// How long rows may wait for company.
+    pub linger: Duration,
     /// Set when a task has failed: then the end of the input means nothing.
     pub failed: Arc<AtomicBool>,
     /// Late rows are counted here.
@@ -81,6 +85,8 @@ struct Pending {
     batches: Vec<Batch>,
     credits: Vec<Credit>,
     rows: usize,
+    /// When the first of them came.
+    since: Option<Instant>,
 }
 
 /// The merged event-time clock of a gate's lanes.
@@ -121,6 +127,7 @@ impl GatedTask {
             batches: Vec::new(),
             credits: Vec::new(),
             rows: 0,
+            since: None,
         };
         while let Some(received) = self.next(&mut pending).await? {
             let (message, credit) = received.split();
@@ -156,32 +163,43 @@ impl GatedTask {
         self.advance(watermark::END).await
     }
 
-    /// The next message. What is pending is processed before the task would wait.
+    /// The next message. What is pending is processed before the task would wait longer than it may
+    /// linger.
     async fn next(&mut self, pending: &mut Pending) -> Result<Option<Received>, TaskError> {
         loop {
             if let Some(received) = self.gate.try_recv() {
                 return Ok(Some(received));
             }
-            self.flush(pending).await?;
-            let Some(wake) = self.chain.next_tick() else {
-                return Ok(self.gate.recv().await);
-            };
-            let now = clock::wall_us();
-            if wake <= now {
-                self.chain.tick(now, self.keyed.as_mut()).await?;
+            let now = clock::monotonic();
+            let flush_at = pending.since.map(|since| since + self.linger);
+            if flush_at.is_some_and(|at| at <= now) {
+                self.flush(pending).await?;
+                continue;
+            }
+            let tick_at = self.tick_at(now);
+            if tick_at.is_some_and(|at| at <= now) {
+                self.chain
+                    .tick(clock::wall_us(), self.keyed.as_mut())
+                    .await?;
                 self.chain.outbox.send().await?;
                 continue;
             }
-            let rest = Duration::from_micros((wake - now).unsigned_abs());
-            let alarm = slot::sleep_until(clock::monotonic() + rest);
+            let Some(wake) = flush_at.into_iter().chain(tick_at).min() else {
+                return Ok(self.gate.recv().await);
+            };
             let recv = self.gate.recv();
+            let alarm = slot::sleep_until(wake);
             futures_util::pin_mut!(alarm, recv);
-            if let futures_util::future::Either::Left((received, _)) =
-                futures_util::future::select(recv, alarm).await
-            {
+            if let Either::Left((received, _)) = select(recv, alarm).await {
                 return Ok(received);
             }
         }
+    }
+
+    /// When an operator's timer is due in processing time.
+    fn tick_at(&self, now: Instant) -> Option<Instant> {
+        let rest = self.chain.next_tick()?.saturating_sub(clock::wall_us());
+        Some(now + Duration::from_micros(u64::try_from(rest).unwrap_or(0)))
     }
 
     async fn gather(
@@ -195,10 +213,14 @@ impl GatedTask {
             self.flush(pending).await?;
             pending.input = input;
         }
+        if pending.since.is_none() {
+            pending.since = Some(clock::monotonic());
+        }
         pending.rows += batch.len();
         pending.batches.push(batch);
         pending.credits.push(credit);
-        if pending.rows >= self.rows_max || !self.gate.is_ready() {
+        let is_alone = self.linger.is_zero() && !self.gate.is_ready();
+        if pending.rows >= self.rows_max || is_alone {
             self.flush(pending).await?;
         }
         Ok(())
@@ -211,6 +233,7 @@ impl GatedTask {
         }
         let batch = Batch::concat(&pending.batches)?;
         let rows = std::mem::take(&mut pending.rows);
+        pending.since = None;
         pending.batches.clear();
         let input = pending.input;
         match &mut self.inputs[input].sorter {

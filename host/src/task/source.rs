@@ -11,6 +11,7 @@ use std::{
 use arrow_array::{UInt32Array, cast::AsArray, types::TimestampMicrosecondType};
 use arrow_buffer::ScalarBuffer;
 use async_channel::Receiver;
+use futures_util::future::{Either, select};
 use wasmill_core::{
     batch::Batch,
     dead_letter::kind,
@@ -28,6 +29,7 @@ use crate::{
     metrics::NodeMetrics,
     task::{
         chain::{Chain, Target, TaskError},
+        idle::IdleWatch,
         slot,
     },
 };
@@ -98,6 +100,8 @@ pub struct SourceTask {
     pub metrics: Arc<NodeMetrics>,
     /// The lane of the source's first split.
     pub lane: u32,
+    /// Watches for idle splits, where the source says `idle-after`.
+    pub idle: Option<Arc<IdleWatch>>,
     /// Set when the job shall stop.
     pub stopping: Arc<AtomicBool>,
 }
@@ -110,7 +114,7 @@ impl SourceTask {
     pub async fn run(&mut self, feed: &mut Feed) -> Result<(), TaskError> {
         match feed {
             Feed::Chunks { work, decoder } => {
-                while let Ok(work) = work.recv().await {
+                while let Some(work) = self.next(work).await? {
                     let work = work.map_err(|message| self.error(message))?;
                     self.take(work, decoder).await?;
                     slot::breathe().await;
@@ -118,6 +122,28 @@ impl SourceTask {
                 Ok(())
             }
             Feed::Generated(feed) => self.generate(feed).await,
+        }
+    }
+
+    /// The next chunk. While there is none, the first subtask tells which splits have become idle.
+    async fn next(
+        &mut self,
+        work: &Receiver<Result<Work, String>>,
+    ) -> Result<Option<Result<Work, String>>, TaskError> {
+        let Some(watch) = self.idle.clone().filter(|_| self.subtask.0 == 0) else {
+            return Ok(work.recv().await.ok());
+        };
+        loop {
+            let recv = work.recv();
+            let alarm = slot::sleep_until(watch.next());
+            futures_util::pin_mut!(alarm, recv);
+            if let Either::Left((received, _)) = select(recv, alarm).await {
+                return Ok(received.ok());
+            }
+            for split in watch.idle() {
+                let lane = self.lane + split;
+                self.chain.outbox.broadcast(&Message::Idle { lane }).await?;
+            }
         }
     }
 
@@ -207,11 +233,18 @@ impl SourceTask {
             return Ok(self.chain.outbox.send().await?);
         };
         let mut late: Vec<LateRow> = Vec::new();
+        let idle = self.idle.as_deref();
         let (before, after) = turn.with_baton(|watermark| {
+            if let Some(merged) = idle.and_then(|idle| idle.active(split)) {
+                watermark.resume_at(merged);
+            }
             let before = watermark.watermark();
             watermark.advance(&times, &mut Vec::with_capacity(times.len()), &mut late);
             (before, watermark.watermark())
         });
+        if let Some(idle) = idle {
+            idle.reached(split, after);
+        }
         self.metrics.late.add(late.len());
         if let Some(batch) = late_rows.filter(|_| !late.is_empty()) {
             let rows: UInt32Array = late.iter().map(|row| row.row).collect::<Vec<_>>().into();
@@ -250,6 +283,9 @@ impl SourceTask {
 
     async fn end(&mut self, split: u32, turns: &SplitTurns, number: u64) -> Result<(), TaskError> {
         let _turn = turns.wait(number, self.subtask.0).await;
+        if let Some(idle) = &self.idle {
+            idle.ended(split);
+        }
         let lane = self.lane + split;
         Ok(self
             .chain

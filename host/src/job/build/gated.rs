@@ -1,5 +1,7 @@
 //! Subtasks behind gates.
 
+use std::time::Duration;
+
 use wasmill_core::{
     key::{KeyCodec, KeyGroupRange},
     pipeline::{StreamId, document::OrderWord},
@@ -89,6 +91,10 @@ impl Builder<'_> {
             features: Vec::new(),
         });
         let operators = task.operators.iter().map(|operator| operator.operator.0);
+        let lingers = task
+            .operators
+            .iter()
+            .map(|operator| self.pipeline.operator(operator.operator).batch.linger_us);
         Ok(GatedTask {
             gate,
             inputs,
@@ -98,6 +104,7 @@ impl Builder<'_> {
             lanes: self.lanes(task),
             lane: lane(task.id, subtask),
             rows_max: ROWS_MAX,
+            linger: Duration::from_micros(lingers.min().unwrap_or(0)),
             failed: self.failed.clone(),
             clock: watermark::START,
             late: operators

@@ -14,13 +14,19 @@ use crate::{
     exchange::turn::Turns,
     format::Decoder,
     job::{JobError, Subtask, readers, splits},
-    task::source::{Feed, Generated, SourceTask},
+    task::{
+        idle::IdleWatch,
+        source::{Feed, Generated, SourceTask},
+    },
 };
 
 impl Builder<'_> {
     pub(super) fn source(&mut self, task: &TaskPlan, id: SourceId) -> Result<(), JobError> {
         let feeds = self.feeds(task, id)?;
         let spec = self.pipeline.source(id);
+        let splits = self.splits.get(&task.id).copied().unwrap_or(1);
+        let idle_after_us = spec.event_time.and_then(|time| time.idle_after_us);
+        let idle = idle_after_us.map(|after_us| Arc::new(IdleWatch::new(after_us, splits)));
         for (subtask, feed) in feeds.into_iter().enumerate() {
             let chain = self.chain(task, subtask)?;
             let targets = |stream: StreamId| chain.targets(stream.0).to_vec();
@@ -35,6 +41,7 @@ impl Builder<'_> {
                 chain,
                 metrics: self.sources[id.0].metrics.clone(),
                 lane: lane(task.id, 0),
+                idle: idle.clone(),
                 stopping: self.stop.flag.clone(),
             };
             self.subtasks
