@@ -1,0 +1,129 @@
+//! The flagship job from outside: what the program finds equals what plain Rust finds, whatever
+//! the parallelism and however the rows are cut into batches.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wasmill_tests::{programs, root};
+
+/// Enough for every kind of fraud, and for several chunks of the file.
+const RECORDS: &str = "60000";
+
+/// A folder with transactions, and what is to be found in them.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(seed: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test's files");
+        let bench = Self { folder };
+        let out = bench.file("transactions.jsonl");
+        data(&[
+            "generate",
+            "--records",
+            RECORDS,
+            "--seed",
+            seed,
+            "--out",
+            &out,
+        ]);
+        bench
+    }
+
+    fn file(&self, name: &str) -> String {
+        let path = self.folder.path().join(name);
+        path.to_str().expect("temporary paths are text").to_owned()
+    }
+
+    fn oracle(&self, more: &[&str]) -> String {
+        let (transactions, out) = (self.file("transactions.jsonl"), self.file("expected.jsonl"));
+        let args = ["oracle", "--transactions", &transactions, "--out", &out];
+        data(&[&args, more].concat());
+        out
+    }
+
+    /// Runs a pipeline of the repository in this folder, its operators' batches bounded, and gives
+    /// its alerts.
+    fn mill(&self, pipeline: &str, parallelism: usize, rows_max: usize) -> String {
+        let text = fs::read_to_string(root().join("examples/card-fraud").join(pipeline));
+        let plugins = root().join("target/plugins");
+        let batch = format!("    batch: {{ rows-max: {rows_max} }}\n    plugin:");
+        let text = text
+            .expect("the pipeline stands in the repository")
+            .replace("../../target/plugins", plugins.to_str().expect("text"))
+            .replace("../../target/demo/", "")
+            .replace("target/demo/", "")
+            .replace("    plugin:", &batch);
+        fs::write(self.file("pipeline.yaml"), text).expect("the folder is writable");
+        let output = Command::new(programs().join("wasmill"))
+            .args([
+                "run",
+                "pipeline.yaml",
+                "--parallelism",
+                &parallelism.to_string(),
+            ])
+            .current_dir(self.folder.path())
+            .output()
+            .expect("wasmill starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{pipeline}: {said}");
+        self.file(match pipeline {
+            "pipeline.yaml" => "alerts.jsonl",
+            _ => "alerts-event-time.jsonl",
+        })
+    }
+}
+
+/// Runs the example's own program, which makes the input and knows the answer.
+fn data(args: &[&str]) -> String {
+    let output = Command::new(programs().join("card-fraud-data"))
+        .args(args)
+        .output()
+        .expect("card-fraud-data starts");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{args:?}: {out}{err}");
+    out.into_owned()
+}
+
+fn lines(path: impl AsRef<Path>) -> usize {
+    let text = fs::read_to_string(path).expect("the job wrote its file");
+    text.lines().count()
+}
+
+/// Each (parallelism, most rows of a call).
+const CUTS: [(usize, usize); 5] = [(1, 4096), (2, 4096), (4, 4096), (2, 7), (3, 1)];
+
+fn check(pipeline: &str, seed: &str, oracle: &[&str]) {
+    println!("seed {seed}");
+    let bench = Bench::new(seed);
+    let expected = bench.oracle(oracle);
+    assert!(lines(&expected) > 100, "there is something to find");
+    for (parallelism, rows_max) in CUTS {
+        let found = bench.mill(pipeline, parallelism, rows_max);
+        let said = data(&["compare", "--found", &found, "--expected", &expected]);
+        assert!(
+            said.contains("all equal"),
+            "parallelism {parallelism}, batches of {rows_max}: {said}"
+        );
+        let rejects = PathBuf::from(&found).with_file_name(match pipeline {
+            "pipeline.yaml" => "rejects.jsonl",
+            _ => "rejects-event-time.jsonl",
+        });
+        assert_eq!(lines(rejects), 0, "no row failed");
+    }
+}
+
+#[test]
+fn alerts_at_arrival_are_the_oracles() {
+    check("pipeline.yaml", "7", &[]);
+    check("pipeline.yaml", "4711", &[]);
+}
+
+#[test]
+fn alerts_in_event_time_order_are_the_oracles() {
+    check("pipeline-event-time.yaml", "23", &["--event-time"]);
+}
