@@ -134,7 +134,7 @@ fn source(pipeline: &Pipeline, id: SourceId) -> String {
             format!("file {}", file.path.iter().collect::<Vec<_>>().join(", "))
         }
         SourceKind::Stdin(_) => "standard input".into(),
-        SourceKind::Generator(_) => "generator".into(),
+        SourceKind::Generator(..) => "generator".into(),
     };
     format!("source {}: {kind}", source.name)
 }

@@ -68,10 +68,11 @@ pub enum Feed {
 }
 
 /// Computed rows and what the subtasks that compute them share.
-#[derive(Clone)]
 pub struct Generated {
     /// Computes rows by their numbers.
     pub generator: Arc<Generator>,
+    /// This subtask's decoder, where rows are computed as text.
+    pub decoder: Option<Box<Decoder>>,
     /// For each split its turns and the number of the next piece.
     pub splits: Arc<Vec<(Arc<SplitTurns>, AtomicU64)>>,
     /// Rows a second of each split.
@@ -151,6 +152,17 @@ impl SourceTask {
         let Some(chunk) = work.chunk else {
             return self.end(work.split, &work.turns, work.number).await;
         };
+        let batch = self.decoded(chunk, decoder).await?;
+        self.hand_on(work.split, &work.turns, work.number, batch)
+            .await
+    }
+
+    /// The rows of a chunk; those that do not fit follow the source's policy.
+    async fn decoded(
+        &mut self,
+        chunk: Arc<Chunk>,
+        decoder: &mut Decoder,
+    ) -> Result<Batch, TaskError> {
         let decoded = decoder
             .decode(&chunk)
             .map_err(|error| self.error(error.to_string()))?;
@@ -166,9 +178,7 @@ impl SourceTask {
             None => Lineage::whole(Ancestor::Chunk(chunk), len),
             Some(kept) => Lineage::rows_of(Ancestor::Chunk(chunk), all, kept.into()),
         };
-        let batch = Batch::new(rows, lineage);
-        self.hand_on(work.split, &work.turns, work.number, batch)
-            .await
+        Ok(Batch::new(rows, lineage))
     }
 
     /// Rows that do not fit follow the source's policy.
@@ -294,7 +304,7 @@ impl SourceTask {
             .await?)
     }
 
-    async fn generate(&mut self, feed: &Generated) -> Result<(), TaskError> {
+    async fn generate(&mut self, feed: &mut Generated) -> Result<(), TaskError> {
         let (subtask, subtasks) = self.subtask;
         let splits = feed.splits.len();
         // Paced splits, and splits that are enough for all, belong to one subtask each.
@@ -320,8 +330,9 @@ impl SourceTask {
     }
 
     /// Computes the next full piece of a split; false at its end.
-    async fn piece(&mut self, feed: &Generated, split: usize) -> Result<bool, TaskError> {
-        let (turns, next) = &feed.splits[split];
+    async fn piece(&mut self, feed: &mut Generated, split: usize) -> Result<bool, TaskError> {
+        let splits = Arc::clone(&feed.splits);
+        let (turns, next) = &splits[split];
         let number = next.fetch_add(1, Ordering::Relaxed);
         let first = number.saturating_mul(GENERATED_ROWS);
         let rows = feed.generator.split_rows(small(split)).unwrap_or(u64::MAX);
@@ -333,7 +344,8 @@ impl SourceTask {
             }
             return Ok(false);
         }
-        let batch = self.computed(feed, split, first, left.min(GENERATED_ROWS))?;
+        let rows = left.min(GENERATED_ROWS);
+        let batch = self.computed(feed, split, first, rows).await?;
         self.hand_on(small(split), turns, number, batch).await?;
         Ok(true)
     }
@@ -341,14 +353,15 @@ impl SourceTask {
     /// Computes what has become due since the last time, then sleeps; false at the split's end.
     async fn due(
         &mut self,
-        feed: &Generated,
+        feed: &mut Generated,
         split: usize,
         start: Instant,
         rate: u64,
     ) -> Result<bool, TaskError> {
         // The split has one owner, so its rows need no turns: each call is the split's only one
         // under way.
-        let (turns, next) = &feed.splits[split];
+        let splits = Arc::clone(&feed.splits);
+        let (turns, next) = &splits[split];
         let mut first = next.load(Ordering::Relaxed);
         let elapsed = clock::monotonic() - start;
         let due = u64::try_from(elapsed.as_micros() * u128::from(rate) / 1_000_000);
@@ -356,7 +369,7 @@ impl SourceTask {
         let due = due.unwrap_or(u64::MAX).min(rows_max.unwrap_or(u64::MAX));
         while first < due {
             let rows = (due - first).min(GENERATED_ROWS);
-            let batch = self.computed(feed, split, first, rows)?;
+            let batch = self.computed(feed, split, first, rows).await?;
             self.hand_on(small(split), turns, turns.next(), batch)
                 .await?;
             first += rows;
@@ -370,13 +383,19 @@ impl SourceTask {
         Ok(true)
     }
 
-    fn computed(
-        &self,
-        feed: &Generated,
+    async fn computed(
+        &mut self,
+        feed: &mut Generated,
         split: usize,
         first: u64,
         rows: u64,
     ) -> Result<Batch, TaskError> {
+        if let Some(decoder) = &mut feed.decoder {
+            let chunk = feed
+                .generator
+                .text_chunk(small(split), first, rows as usize);
+            return self.decoded(Arc::new(chunk), decoder).await;
+        }
         let columns = feed
             .generator
             .batch(small(split), first, rows as usize)

@@ -53,6 +53,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     usual("stateless", throughput::stateless),
     usual("keyed-10k", |seconds| throughput::keyed(10_000, seconds)),
     usual("keyed-1m", |seconds| throughput::keyed(1_000_000, seconds)),
+    usual("json", throughput::json),
 ];
 
 /// A scenario that is measured unless others are named.

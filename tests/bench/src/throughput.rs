@@ -12,6 +12,9 @@ use crate::{
     scenario::Measured,
 };
 
+/// A record as the peer writes it; `{{` is a brace.
+const LINE: &str = r#"{{"account":{hash-mod 10000},"amount":{mod 1000}.25,"ts":{sequence},"country":{mod 7},"merchant":"m{mod 5000}","channel":"card"}"#;
+
 /// A margin that the slowest machine's start cannot eat.
 const EXTRA_SECONDS: f64 = 0.2;
 
@@ -48,6 +51,20 @@ pub(crate) fn stateless(seconds: f64) -> Result<Measured> {
 /// Count, sum and last time of each account.
 pub(crate) fn keyed(keys: u64, seconds: f64) -> Result<Measured> {
     rate(&keyed_document(payments(keys)), seconds)
+}
+
+/// The keyed job behind JSON text: building it, and reading four of its six fields.
+pub(crate) fn json(seconds: f64) -> Result<Measured> {
+    let source = json!({
+        "generator": { "splits": splits(), "columns": { "line": { "text": LINE } } },
+        "format": columns(),
+    });
+    rate(&keyed_document(source), seconds)
+}
+
+/// The fields of the text that the peer reads, too.
+fn columns() -> Value {
+    json!({ "json": { "account": "u64", "amount": "f64", "ts": "i64", "country": "i32" } })
 }
 
 /// The keyed job over a source.

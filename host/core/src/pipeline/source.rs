@@ -44,8 +44,8 @@ pub enum SourceKind {
     File(FileSource, Format),
     /// Standard input.
     Stdin(Format),
-    /// Nothing: rows are computed.
-    Generator(Generator),
+    /// Nothing: rows are computed; with a format as the text that it reads.
+    Generator(Generator, Option<Format>),
 }
 
 /// How bytes become rows.
@@ -111,12 +111,14 @@ impl Builder<'_> {
         let path = Path::keys(&["sources", name]);
         let kind = self.source_kind(&path, document)?;
         let fields: Vec<Field> = match &kind {
-            SourceKind::File(_, format) | SourceKind::Stdin(format) => format
+            SourceKind::File(_, format)
+            | SourceKind::Stdin(format)
+            | SourceKind::Generator(_, Some(format)) => format
                 .columns
                 .iter()
                 .map(|column| column.field.clone())
                 .collect(),
-            SourceKind::Generator(generator) => generator
+            SourceKind::Generator(generator, None) => generator
                 .columns
                 .iter()
                 .map(|column| column.field.clone())
@@ -146,22 +148,40 @@ impl Builder<'_> {
         ];
         self.exactly_one(path, "a source", &kinds)?;
         if let Some(generator) = &document.generator {
-            if document.format.is_some() {
-                let remedy = "remove `format`: the generator's columns have types of their own";
-                self.wrong(
-                    &path.key("format"),
-                    "a generator has no format",
-                    Some(remedy),
-                );
-            }
             let generator = self.generator(&path.key("generator"), generator)?;
-            return Some(SourceKind::Generator(generator));
+            let format = match &document.format {
+                None => None,
+                Some(format) => Some(self.format_of_text(path, &generator, format)?),
+            };
+            return Some(SourceKind::Generator(generator, format));
         }
         let format = self.format(&path.key("format"), document.format.as_ref())?;
         Some(match &document.file {
             Some(file) => SourceKind::File(file.clone(), format),
             None => SourceKind::Stdin(format),
         })
+    }
+
+    /// The format of computed text, which is the generator's only column.
+    fn format_of_text(
+        &mut self,
+        path: &Path,
+        generator: &Generator,
+        document: &DecodeFormat,
+    ) -> Option<Format> {
+        let is_text = |column: &GeneratorColumn| matches!(column.value, GeneratorValue::Text(_));
+        match generator.columns.as_slice() {
+            [only] if is_text(only) => self.format(&path.key("format"), Some(document)),
+            _ => {
+                let remedy = "give it one column `{ text: ... }`, or remove `format`";
+                self.wrong(
+                    &path.key("format"),
+                    "a generator has a format only where it computes text for it",
+                    Some(remedy),
+                );
+                None
+            }
+        }
     }
 
     fn format(&mut self, path: &Path, document: Option<&DecodeFormat>) -> Option<Format> {

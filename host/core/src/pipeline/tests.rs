@@ -329,7 +329,7 @@ sinks:
   out: { input: rows, discard: {} }
 ";
     let pipeline = sound(text);
-    let SourceKind::Generator(generator) = &pipeline.sources[0].kind else {
+    let SourceKind::Generator(generator, None) = &pipeline.sources[0].kind else {
         panic!("a generator");
     };
     let types: Vec<String> = generator
@@ -356,6 +356,43 @@ sinks:
     let wrong = text.replace("{mod 50}", "{mood 50}");
     let errors = pipeline_of(&wrong).expect_err("mood").to_string();
     assert!(errors.contains("`{mood 50}` is not understood"), "{errors}");
+}
+
+#[test]
+fn a_generator_computes_text_for_a_format() {
+    let text = "\
+name: test
+sources:
+  rows:
+    generator: { columns: { line: { text: '{{\"k\":{mod 3}}' } } }
+    format: { json: { k: u64, absent: string? } }
+sinks:
+  out: { input: rows, discard: {} }
+";
+    let pipeline = sound(text);
+    let source = &pipeline.sources[0];
+    let SourceKind::Generator(generator, Some(_)) = &source.kind else {
+        panic!("a generator with a format");
+    };
+    let parts = [
+        TextPart::Literal("{\"k\":".into()),
+        TextPart::Number(Counter::Mod(3)),
+        TextPart::Literal("}".into()),
+    ];
+    assert_eq!(
+        generator.columns[0].value,
+        GeneratorValue::Text(parts.into())
+    );
+    let names: Vec<&str> = source
+        .schema
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .collect();
+    assert_eq!(names, ["k", "absent"]);
+    let wrong = text.replace("columns: {", "columns: { n: sequence,");
+    let errors = pipeline_of(&wrong).expect_err("two columns").to_string();
+    assert!(errors.contains("only where it computes text"), "{errors}");
 }
 
 #[test]

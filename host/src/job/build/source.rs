@@ -56,8 +56,8 @@ impl Builder<'_> {
         let subtasks = task.parallelism;
         let new_turns = move || Turns::new(subtasks, SplitWatermark::new(disorder));
         let format = match &spec.kind {
-            SourceKind::Generator(generator) => {
-                return self.generated(task, generator, &new_turns);
+            SourceKind::Generator(generator, format) => {
+                return self.generated(task, generator, format.as_ref(), &new_turns);
             }
             SourceKind::File(_, format) | SourceKind::Stdin(format) => format,
         };
@@ -96,20 +96,25 @@ impl Builder<'_> {
         &mut self,
         task: &TaskPlan,
         generator: &pipeline::Generator,
+        format: Option<&pipeline::Format>,
         new_turns: &dyn Fn() -> Turns<SplitWatermark>,
     ) -> Result<Vec<Feed>, JobError> {
         let splits = u64::from(generator.splits.max(1));
         self.splits.insert(task.id, generator.splits);
-        let computed =
-            Generator::new(generator).map_err(|error| JobError::Build(readers::explain(&error)))?;
+        let explain = |error| JobError::Build(readers::explain(&error));
+        let computed = Arc::new(Generator::new(generator).map_err(explain)?);
         let each = (0..splits).map(|_| (Arc::new(new_turns()), AtomicU64::new(0)));
-        let feed = Generated {
-            generator: Arc::new(computed),
-            splits: Arc::new(each.collect()),
-            rate: generator.rate.map(|rate| rate.div_ceil(splits)),
-        };
-        Ok((0..task.parallelism)
-            .map(|_| Feed::Generated(feed.clone()))
-            .collect())
+        let pieces = Arc::new(each.collect());
+        (0..task.parallelism)
+            .map(|_| {
+                let decoder = format.map(Decoder::new).transpose().map_err(explain)?;
+                Ok(Feed::Generated(Generated {
+                    generator: Arc::clone(&computed),
+                    decoder: decoder.map(Box::new),
+                    splits: Arc::clone(&pieces),
+                    rate: generator.rate.map(|rate| rate.div_ceil(splits)),
+                }))
+            })
+            .collect()
     }
 }

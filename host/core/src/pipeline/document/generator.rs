@@ -58,7 +58,8 @@ pub struct GeneratorColumnDocument {
     pub hash_mod: Option<u64>,
     /// The same value in every row.
     pub constant: Option<serde_json::Value>,
-    /// Text with `{sequence}`, `{mod N}` and `{hash-mod N}` in it, such as `m{mod 5000}`.
+    /// Text with `{sequence}`, `{mod N}` and `{hash-mod N}` in it, such as `m{mod 5000}`; `{{` is a
+    /// brace.
     pub text: Option<String>,
     /// Timestamps at even distances.
     pub time: Option<GeneratorTime>,

@@ -189,12 +189,18 @@ fn number(counter: Counter, column: &GeneratorColumnDocument) -> GeneratorValue 
     GeneratorValue::Number(counter, column.scale.unwrap_or(1.0))
 }
 
-/// Cuts `m{mod 5000}` into pieces.
+/// Cuts `m{mod 5000}` into pieces; `{{` is a brace.
 fn text_parts(text: &str) -> Result<Vec<TextPart>, String> {
-    let (mut parts, mut rest) = (Vec::new(), text);
-    while let Some((literal, tail)) = rest.split_once('{') {
+    let (mut parts, mut rest, mut literal) = (Vec::new(), text, String::new());
+    while let Some((before, tail)) = rest.split_once('{') {
+        literal.push_str(before);
+        if let Some(tail) = tail.strip_prefix('{') {
+            literal.push('{');
+            rest = tail;
+            continue;
+        }
         if !literal.is_empty() {
-            parts.push(TextPart::Literal(literal.into()));
+            parts.push(TextPart::Literal(std::mem::take(&mut literal)));
         }
         let Some((expression, tail)) = tail.split_once('}') else {
             return Err("a `}` is missing".into());
@@ -211,8 +217,9 @@ fn text_parts(text: &str) -> Result<Vec<TextPart>, String> {
         parts.push(TextPart::Number(counter));
         rest = tail;
     }
-    if !rest.is_empty() {
-        parts.push(TextPart::Literal(rest.into()));
+    literal.push_str(rest);
+    if !literal.is_empty() {
+        parts.push(TextPart::Literal(literal));
     }
     Ok(parts)
 }
