@@ -65,19 +65,22 @@ impl Operator {
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), CallFailure> {
         let now = clock::wall_us();
-        let key_clocks = self.key_clocks(rows.as_ref(), keys.as_ref());
-        let clocks = Clocks {
-            event: &key_clocks,
+        let (first, last) = self.key_clocks(rows.as_ref(), keys.as_ref());
+        let clocks_at = |event| Clocks {
+            event,
             processing: now,
         };
-        let pending = self.encode(rows.as_ref(), keys.as_mut(), &clocks)?;
+        // A state that is there for a key's first row stays for the whole call, and one that is
+        // written counts from the key's last row: no state dies early.
+        let (before, after) = (clocks_at(&first), clocks_at(&last));
+        let pending = self.encode(rows.as_ref(), keys.as_mut(), (&before, &after))?;
         let count = rows.as_ref().map_or(0, |rows| rows.batch.len());
         let no_keys = BatchKeys::default();
         let mut reader = self.states.as_mut().map(|states| Reader {
             layout: &self.layout,
             states,
             keys: keys.as_ref().map_or(&no_keys, |keys| keys.batch),
-            clocks,
+            clocks: before,
         });
         let context = CallContext {
             time_us: rows
@@ -106,25 +109,29 @@ impl Operator {
         let mut decoder = std::mem::take(&mut self.decoder);
         let decoded = decoder.decode(&self.layout, &question, &output.directory, &output.arena);
         let applied = match decoded {
-            Ok(effects) => self.apply(&effects, rows.as_ref(), keys, &clocks, emitted),
+            Ok(effects) => self.apply(&effects, rows.as_ref(), keys, &after, emitted),
             Err(error) => Err(CallFailure::Decode(error)),
         };
         self.decoder = decoder;
         applied
     }
 
-    /// Each key's event-time clock: that of its last row, or the watermark for a key without rows.
-    fn key_clocks(&self, rows: Option<&Rows<'_>>, keys: Option<&Keys<'_>>) -> Vec<i64> {
+    /// Each key's event-time clock before the call, that of its first row, and after it, that of
+    /// its last; the watermark for a key without rows.
+    fn key_clocks(&self, rows: Option<&Rows<'_>>, keys: Option<&Keys<'_>>) -> (Vec<i64>, Vec<i64>) {
         let Some(keys) = keys.filter(|_| self.descriptor.uses_time(Domain::Event)) else {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         };
-        let mut clocks = vec![self.watermark; keys.batch.ids.len()];
-        if let Some(row_clocks) = rows.and_then(|rows| rows.batch.clocks.as_ref()) {
-            for (key, clock) in keys.batch.row_to_key.iter().zip(row_clocks.iter()) {
-                clocks[*key as usize] = *clock;
-            }
+        let mut last = vec![self.watermark; keys.batch.ids.len()];
+        let mut first = last.clone();
+        if let Some(clocks) = rows.and_then(|rows| rows.batch.clocks.as_ref()) {
+            let rows = keys.batch.row_to_key.iter().zip(clocks.iter());
+            rows.clone()
+                .for_each(|(key, clock)| last[*key as usize] = *clock);
+            rows.rev()
+                .for_each(|(key, clock)| first[*key as usize] = *clock);
         }
-        clocks
+        (first, last)
     }
 
     /// Writes the call's sections; gives the pending timers that were sent.
@@ -132,7 +139,7 @@ impl Operator {
         &mut self,
         rows: Option<&Rows<'_>>,
         keys: Option<&mut Keys<'_>>,
-        clocks: &Clocks<'_>,
+        (before, after): (&Clocks<'_>, &Clocks<'_>),
     ) -> Result<Vec<(u32, u32, i64)>, CallFailure> {
         self.encoder.clear();
         if let Some(states) = &mut self.states {
@@ -144,13 +151,13 @@ impl Operator {
         }
         let mut pending = Vec::new();
         if let Some(keys) = keys.as_deref() {
-            self.encode_keys(rows, keys, clocks)
+            self.encode_keys(rows, keys, after)
                 .map_err(CallFailure::Encode)?;
         }
         if let Some(states) = &mut self.states {
             let no_keys = BatchKeys::default();
             let batch = keys.as_deref().map_or(&no_keys, |keys| keys.batch);
-            states.encode(batch, *clocks, &mut self.encoder);
+            states.encode(batch, *before, &mut self.encoder);
         }
         if let Some(keys) = keys {
             self.encode_timers(keys, &mut pending);
@@ -162,7 +169,7 @@ impl Operator {
             .any(|timer| timer.time == Domain::Processing)
         {
             self.encoder.begin(Group::Batch, 0, 1);
-            self.encoder.copy(0, Kind::Values, &[clocks.processing]);
+            self.encoder.copy(0, Kind::Values, &[after.processing]);
         }
         Ok(pending)
     }
