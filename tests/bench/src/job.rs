@@ -10,11 +10,15 @@ use std::{
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use wasmill_core::{descriptor::Descriptor, pipeline, plan};
+use wasmill_core::{
+    descriptor::Descriptor,
+    pipeline::{self, Pipeline},
+    plan,
+};
 use wasmill_host::{
     job::{self, Job, Summary},
     operator::Make,
-    plugin_store,
+    plugin_store::PluginStore,
     wasm::{Engine, EngineOptions},
 };
 
@@ -38,11 +42,16 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A job that is ready to run.
-pub(crate) fn build(document: &Value, natives: Natives<'_>) -> Result<Job> {
+/// A sound pipeline and how its operators are made.
+pub(crate) struct Bound {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) makes: Vec<Make>,
+}
+
+/// Reads a document and finds its plugins.
+pub(crate) fn bind(document: &Value, natives: Natives<'_>) -> Result<Bound> {
     let engine = Engine::new(EngineOptions::default())?;
-    let folder = root();
-    let plugins = plugin_store::PluginStore::new(engine, &folder);
+    let plugins = PluginStore::new(engine, &root());
     let native = |name: &str| natives.iter().find(|(known, _)| *known == name);
     let find = |reference: &str| match native(reference) {
         Some((_, native)) => Ok(native.descriptor.clone()),
@@ -57,16 +66,26 @@ pub(crate) fn build(document: &Value, natives: Natives<'_>) -> Result<Job> {
         let lines: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}", lines.join("\n"))
     })?;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let plan = plan::plan(&pipeline, pipeline.parallelism.unwrap_or(cores));
     let makes = pipeline.operators.iter().map(|operator| {
         Ok(match native(&operator.plugin) {
             Some((_, native)) => native.make.clone(),
             None => Make::Plugin(plugins.load(&operator.plugin)?.plugin),
         })
     });
-    let makes = makes.collect::<Result<Vec<_>>>()?;
-    Ok(job::build(&pipeline, &plan, &makes, &folder)?)
+    let makes = makes.collect::<Result<_>>()?;
+    Ok(Bound { pipeline, makes })
+}
+
+/// A job that is ready to run.
+pub(crate) fn build(document: &Value, natives: Natives<'_>) -> Result<Job> {
+    let Bound { pipeline, makes } = bind(document, natives)?;
+    let plan = plan::plan(&pipeline, pipeline.parallelism.unwrap_or(cores()));
+    Ok(job::build(&pipeline, &plan, &makes, &root())?)
+}
+
+/// Threads that a job uses unless it says otherwise.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Runs a job to its end, or stops it after so many seconds; everything read is processed.

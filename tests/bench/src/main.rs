@@ -10,6 +10,8 @@
 )]
 
 mod job;
+mod native;
+mod sandbox;
 mod scenario;
 mod throughput;
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::throughput;
+use crate::{sandbox, throughput};
 
 /// One thing that is measured.
 pub(crate) struct Scenario {
@@ -54,6 +54,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     usual("keyed-10k", |seconds| throughput::keyed(10_000, seconds)),
     usual("keyed-1m", |seconds| throughput::keyed(1_000_000, seconds)),
     usual("json", throughput::json),
+    usual("sandbox-tax", sandbox::tax),
+    usual("boundary-1", |seconds| sandbox::boundary(1, seconds)),
+    usual("boundary-8", |seconds| sandbox::boundary(8, seconds)),
+    usual("boundary-64", |seconds| sandbox::boundary(64, seconds)),
+    usual("boundary-1024", |seconds| sandbox::boundary(1_024, seconds)),
 ];
 
 /// A scenario that is measured unless others are named.

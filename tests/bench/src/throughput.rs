@@ -18,19 +18,14 @@ const LINE: &str = r#"{{"account":{hash-mod 10000},"amount":{mod 1000}.25,"ts":{
 /// A margin that the slowest machine's start cannot eat.
 const EXTRA_SECONDS: f64 = 0.2;
 
-/// The peers' records, computed without end.
+/// The peers' records, computed without end, a split for each subtask.
 pub(crate) fn payments(keys: u64) -> Value {
-    json!({ "generator": { "splits": splits(), "columns": {
+    json!({ "generator": { "splits": job::cores(), "columns": {
         "account": { "hash-mod": keys },
         "amount": { "mod": 1000, "type": "f64" },
         "ts": { "sequence": true, "type": "i64" },
         "country": { "constant": 0, "type": "i32" },
     } } })
-}
-
-/// A split for each subtask, as the peer's sequence has.
-pub(crate) fn splits() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// The filter that lets nothing through.
@@ -56,7 +51,7 @@ pub(crate) fn keyed(keys: u64, seconds: f64) -> Result<Measured> {
 /// The keyed job behind JSON text: building it, and reading four of its six fields.
 pub(crate) fn json(seconds: f64) -> Result<Measured> {
     let source = json!({
-        "generator": { "splits": splits(), "columns": { "line": { "text": LINE } } },
+        "generator": { "splits": job::cores(), "columns": { "line": { "text": LINE } } },
         "format": columns(),
     });
     rate(&keyed_document(source), seconds)
