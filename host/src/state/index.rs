@@ -263,19 +263,21 @@ impl KeyIndex {
         find: impl Fn(&mut Self, usize, u64) -> usize,
     ) {
         let mut count = out.ids.len();
-        out.ids.resize(count + scratch.len(), Slot::EMPTY);
-        out.row_to_key.reserve(scratch.len());
-        for (row, mixed) in scratch.iter().enumerate() {
+        // One more than there can be: behind the last known key always stands none.
+        out.ids.resize(count + scratch.len() + 1, Slot::EMPTY);
+        let ids = out.ids.as_mut_slice();
+        out.row_to_key.extend(scratch.iter().enumerate().map(|(row, mixed)| {
             let at = find(self, row, *mixed);
             let slot = &mut self.groups[(mixed & GROUP_BITS) as usize].slots[at];
-            let seen = slot.position as usize;
-            if seen >= count || out.ids[seen] != slot.id {
-                slot.position = count as u32;
-                out.ids[count] = slot.id;
-                count += 1;
-            }
-            out.row_to_key.push(slot.position);
-        }
+            // Whether a key is new is as good as random: a branch on it would be mispredicted.
+            let seen = (slot.position as usize).min(count);
+            let is_new = ids[seen] != slot.id;
+            let position = if is_new { count } else { seen };
+            ids[position] = slot.id;
+            slot.position = position as u32;
+            count += usize::from(is_new);
+            slot.position
+        }));
         out.ids.truncate(count);
     }
 

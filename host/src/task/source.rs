@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Rows that a generator computes at once.
-const GENERATED_ROWS: u64 = 2_048;
+const GENERATED_ROWS: u64 = 8_192;
 /// How often a paced generator gives what is due.
 const PACE: Duration = Duration::from_micros(500);
 
