@@ -10,7 +10,9 @@
 )]
 
 mod job;
+mod latency;
 mod native;
+mod probe;
 mod sandbox;
 mod scenario;
 mod throughput;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{sandbox, throughput};
+use crate::{latency, sandbox, throughput};
 
 /// One thing that is measured.
 pub(crate) struct Scenario {
@@ -59,6 +59,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     usual("boundary-8", |seconds| sandbox::boundary(8, seconds)),
     usual("boundary-64", |seconds| sandbox::boundary(64, seconds)),
     usual("boundary-1024", |seconds| sandbox::boundary(1_024, seconds)),
+    usual("latency-p50", |seconds| latency::alone(50.0, seconds)),
+    usual("latency-p99", |seconds| latency::alone(99.0, seconds)),
+    usual("latency-p999", |seconds| latency::alone(99.9, seconds)),
+    usual("latency-neighbours-p99", |seconds| {
+        latency::beside_neighbours(99.0, seconds)
+    }),
 ];
 
 /// A scenario that is measured unless others are named.
