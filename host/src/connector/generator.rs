@@ -1,6 +1,9 @@
 //! Rows that are computed from their numbers: any stretch of them, in any order, by any number of
 //! threads.
 
+mod counter;
+mod text;
+
 use std::sync::Arc;
 
 use arrow_array::{
@@ -12,10 +15,12 @@ use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use wasmill_core::{
     lineage::Chunk,
-    pipeline::{self, Counter, GeneratorColumn, GeneratorValue, TextPart},
+    pipeline::{self, GeneratorColumn, GeneratorValue, TextPart},
 };
 
 use crate::format::{self, FormatError};
+use counter::Counting;
+use text::Text;
 
 /// Computes the rows of a generator source.
 #[derive(Debug)]
@@ -108,10 +113,10 @@ impl Generator {
             _ => None,
         };
         let parts = self.spec.columns.iter().find_map(text).unwrap_or_default();
-        let (mut bytes, mut spans) = (Vec::new(), Vec::with_capacity(rows));
-        write_texts(&parts, self.spec.seed, range, &mut bytes, |bytes, start| {
-            spans.push((start as u32, bytes.len() as u32));
-            bytes.push(b'\n');
+        let mut spans = Vec::with_capacity(rows);
+        let text = Text::new(&parts, self.spec.seed);
+        let bytes = text.write(range.numbers(), b"\n", |start, end| {
+            spans.push((start as u32, end as u32));
         });
         Chunk {
             bytes: bytes.into(),
@@ -133,7 +138,8 @@ impl Generator {
         let data_type = column.field.data_type();
         Ok(match &column.value {
             GeneratorValue::Number(counter, scale) => {
-                return numbers(data_type, range.counter(*counter, self.spec.seed), *scale);
+                let counted = Counting::new(*counter, self.spec.seed).all(range.numbers());
+                return numbers(data_type, counted, *scale);
             }
             GeneratorValue::Time { start_us, step_us } => {
                 let time = |i: u64| start_us.wrapping_add((i as i64).wrapping_mul(*step_us));
@@ -157,49 +163,6 @@ impl Range {
                 .wrapping_add((k as u64).wrapping_mul(self.stride))
         };
         (0..self.rows).map(number)
-    }
-
-    /// What [`Counter::at`] gives for each row, without a division a row.
-    fn counter(self, counter: Counter, seed: u64) -> Vec<u64> {
-        match counter {
-            Counter::Sequence => self.numbers().collect(),
-            Counter::Mod(n) => {
-                let rest = Remainder::new(n);
-                self.numbers().map(|i| rest.of(i)).collect()
-            }
-            Counter::HashMod(n) => {
-                let rest = Remainder::new(n);
-                let hash = |i: u64| i.wrapping_add(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-                self.numbers().map(|i| rest.of(hash(i))).collect()
-            }
-        }
-    }
-}
-
-/// Division by one number, often: the quotient is taken from a product and is at most one too
-/// small.
-#[derive(Debug, Clone, Copy)]
-struct Remainder {
-    n: u64,
-    /// 2^64 / n, rounded down; for 1 the largest word, which is one too small, as the quotient may
-    /// be.
-    reciprocal: u64,
-}
-
-impl Remainder {
-    fn new(n: u64) -> Self {
-        let reciprocal = (1_u128 << 64) / u128::from(n.max(1));
-        Self {
-            n: n.max(1),
-            reciprocal: u64::try_from(reciprocal).unwrap_or(u64::MAX),
-        }
-    }
-
-    #[inline]
-    fn of(self, value: u64) -> u64 {
-        let quotient = ((u128::from(value) * u128::from(self.reciprocal)) >> 64) as u64;
-        let rest = value.wrapping_sub(quotient.wrapping_mul(self.n));
-        if rest >= self.n { rest - self.n } else { rest }
     }
 }
 
@@ -247,39 +210,15 @@ fn numbers(data_type: &DataType, values: Vec<u64>, scale: f64) -> Result<ArrayRe
 }
 
 fn texts(parts: &[TextPart], seed: u64, range: Range) -> Result<ArrayRef, ArrowError> {
-    let (mut bytes, mut offsets) = (Vec::new(), vec![0]);
-    write_texts(parts, seed, range, &mut bytes, |bytes, _| {
-        offsets.push(bytes.len() as i32)
-    });
+    let mut offsets = vec![0];
+    let text = Text::new(parts, seed);
+    let bytes = text.write(range.numbers(), b"", |_, end| offsets.push(end as i32));
     let offsets = OffsetBuffer::new(offsets.into());
     Ok(Arc::new(StringArray::try_new(
         offsets,
         Buffer::from(bytes),
         None,
     )?))
-}
-
-/// Writes each row's text and calls `end` with where it began.
-fn write_texts(
-    parts: &[TextPart],
-    seed: u64,
-    range: Range,
-    bytes: &mut Vec<u8>,
-    mut end: impl FnMut(&mut Vec<u8>, usize),
-) {
-    let mut buffer = itoa::Buffer::new();
-    for i in range.numbers() {
-        let start = bytes.len();
-        for part in parts {
-            match part {
-                TextPart::Literal(text) => bytes.extend_from_slice(text.as_bytes()),
-                TextPart::Number(counter) => {
-                    bytes.extend_from_slice(buffer.format(counter.at(i, seed)).as_bytes());
-                }
-            }
-        }
-        end(bytes, start);
-    }
 }
 
 /// The value of an array of one, so many times.

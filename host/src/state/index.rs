@@ -266,18 +266,19 @@ impl KeyIndex {
         // One more than there can be: behind the last known key always stands none.
         out.ids.resize(count + scratch.len() + 1, Slot::EMPTY);
         let ids = out.ids.as_mut_slice();
-        out.row_to_key.extend(scratch.iter().enumerate().map(|(row, mixed)| {
-            let at = find(self, row, *mixed);
-            let slot = &mut self.groups[(mixed & GROUP_BITS) as usize].slots[at];
-            // Whether a key is new is as good as random: a branch on it would be mispredicted.
-            let seen = (slot.position as usize).min(count);
-            let is_new = ids[seen] != slot.id;
-            let position = if is_new { count } else { seen };
-            ids[position] = slot.id;
-            slot.position = position as u32;
-            count += usize::from(is_new);
-            slot.position
-        }));
+        out.row_to_key
+            .extend(scratch.iter().enumerate().map(|(row, mixed)| {
+                let at = find(self, row, *mixed);
+                let slot = &mut self.groups[(mixed & GROUP_BITS) as usize].slots[at];
+                // Whether a key is new is as good as random: a branch on it would be mispredicted.
+                let seen = (slot.position as usize).min(count);
+                let is_new = ids[seen] != slot.id;
+                let position = if is_new { count } else { seen };
+                ids[position] = slot.id;
+                slot.position = position as u32;
+                count += usize::from(is_new);
+                slot.position
+            }));
         out.ids.truncate(count);
     }
 
