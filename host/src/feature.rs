@@ -1,4 +1,4 @@
-//! Declared features (design D9): rolling aggregates of a key's rows, computed natively as of each
+//! Declared features: rolling aggregates of a key's rows, computed natively as of each
 //! row.
 //!
 //! What a feature covers, exactly. Rows of a key are taken in the operator's order. As of a row

@@ -1,7 +1,7 @@
 //! Operators at work: a plugin's instance, its state and its timers, in one subtask.
 //!
 //! A call is a transaction: state, rows, timers take effect only if it returns and everything it
-//! returned is valid. Where it fails, [`isolation`] finds the row to blame, treats it by the
+//! returned is valid. Where it fails, `isolation` finds the row to blame, treats it by the
 //! operator's policy and runs the rest again.
 
 mod call;
@@ -138,16 +138,8 @@ pub struct Parts {
 impl Operator {
     /// An operator of one subtask. Its instance is made at the first call.
     pub fn new(spec: &pipeline::Operator, parts: Parts) -> Self {
-        let limits = Limits {
-            memory_bytes_max: usize::try_from(spec.limits.memory_bytes_max).unwrap_or(usize::MAX),
-            cpu_max: std::time::Duration::from_micros(spec.limits.cpu_us_max),
-            output_bytes_max: usize::try_from(spec.limits.output_bytes_max).unwrap_or(usize::MAX),
-            output_rows_max: spec.limits.output_rows_max,
-            log_lines_max: spec.limits.log_lines_max,
-            ..Limits::default()
-        };
         let options = InstanceOptions {
-            limits,
+            limits: Limits::from(&spec.limits),
             somebody_is_ready: slot::somebody_is_ready,
         };
         let digest = parts.make.digest().unwrap_or_default();

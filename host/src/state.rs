@@ -1,4 +1,4 @@
-//! Keyed state in memory, for one subtask (design D10).
+//! Keyed state in memory, for one subtask.
 //!
 //! [`KeyIndex`] gives each key a dense id, once a batch and for all operators of a task; every
 //! state is then a column addressed by id: [`FixedColumn`], [`VarColumn`], [`ListColumn`] and

@@ -22,7 +22,6 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "host/src/cli",
             "host/src/main",
-            "host/examples",
             "xtask",
             "tests",
             "plugins",
@@ -103,6 +102,7 @@ const ALLOWS: &[(&str, &[&str])] = &[
         &[
             "host/src/cli",
             "host/src/main",
+            "host/build",
             "host/examples",
             "xtask",
             "tests",
@@ -114,6 +114,7 @@ const ALLOWS: &[(&str, &[&str])] = &[
         &[
             "host/src/cli",
             "host/src/main",
+            "host/build",
             "host/examples",
             "xtask",
             "tests",

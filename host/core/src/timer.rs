@@ -1,4 +1,4 @@
-//! Pending timers: state of a key that rides with its batch (design D8), and the queue that wakes
+//! Pending timers: state of a key that rides with its batch, and the queue that wakes
 //! keys without rows.
 //!
 //! A timer is (key, name, time); setting one twice sets it once. It is due when its key's clock has

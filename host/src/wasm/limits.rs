@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use wasmill_core::pipeline;
 use wasmtime::ResourceLimiter;
 
 /// The limits of one instance.
@@ -25,18 +26,26 @@ pub struct Limits {
     pub metrics_max: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl From<&pipeline::Limits> for Limits {
+    /// A pipeline sets what its author knows of; the rest is the same for all.
+    fn from(of: &pipeline::Limits) -> Self {
         Self {
-            memory_bytes_max: 256 << 20,
+            memory_bytes_max: usize::try_from(of.memory_bytes_max).unwrap_or(usize::MAX),
             table_elements_max: 100_000,
-            cpu_max: Duration::from_secs(1),
-            output_bytes_max: 64 << 20,
-            output_rows_max: 1_000_000,
-            log_lines_max: 10_000,
+            cpu_max: Duration::from_micros(of.cpu_us_max),
+            output_bytes_max: usize::try_from(of.output_bytes_max).unwrap_or(usize::MAX),
+            output_rows_max: of.output_rows_max,
+            log_lines_max: of.log_lines_max,
             log_bytes_max: 1 << 20,
             metrics_max: 100,
         }
+    }
+}
+
+impl Default for Limits {
+    /// Those of an operator whose pipeline sets none.
+    fn default() -> Self {
+        Self::from(&pipeline::Limits::default())
     }
 }
 

@@ -73,7 +73,7 @@ impl Default for Limits {
             cpu_us_max: 1_000_000,
             output_rows_max: 1_000_000,
             output_bytes_max: 64 << 20,
-            log_lines_max: 100,
+            log_lines_max: 10_000,
         }
     }
 }
