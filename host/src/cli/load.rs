@@ -40,7 +40,8 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
             Failure::Invalid(lines.collect::<Vec<_>>().join("\nwasmill: "))
         })?;
     for warning in &pipeline.warnings {
-        super::complain(&placed(path, &format!("warning: {warning}")));
+        let warning = placed(path, &warning.to_string());
+        super::complain(&format!("wasmill: warning: {warning}"));
     }
     Ok(Loaded {
         pipeline,
@@ -51,11 +52,12 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
 
 fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => Failure::Invalid(placed(path, "the file is not UTF-8 text")),
-        _ => Failure::Invalid(placed(path, &format!("cannot be read: {error}"))),
+        io::ErrorKind::InvalidData => Failure::Invalid(placed(path, " the file is not UTF-8 text")),
+        _ => Failure::Invalid(placed(path, &format!(" cannot be read: {error}"))),
     })
 }
 
+/// A message about the document; one about a place in it begins with line and column.
 fn placed(path: &Path, message: &str) -> String {
     format!("{}:{message}", path.display())
 }

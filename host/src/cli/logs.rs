@@ -1,5 +1,7 @@
 //! Logs: on standard error, for people or for machines.
 
+use std::io::IsTerminal;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -34,6 +36,7 @@ impl Arguments {
     pub(super) fn start(&self) {
         let logs = fmt()
             .with_env_filter(self.log.clone())
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         match self.log_format {
             Form::Human => logs.init(),

@@ -152,9 +152,17 @@ impl SourceTask {
         let Some(chunk) = work.chunk else {
             return self.end(work.split, &work.turns, work.number).await;
         };
-        let batch = self.decoded(chunk, decoder).await?;
-        self.hand_on(work.split, &work.turns, work.number, batch)
-            .await
+        match self.decoded(chunk, decoder).await {
+            Ok(batch) => {
+                self.hand_on(work.split, &work.turns, work.number, batch)
+                    .await
+            }
+            Err(error) => {
+                // The turn is taken even so: the other subtasks wait for it.
+                drop(work.turns.wait(work.number, self.subtask.0).await);
+                Err(error)
+            }
+        }
     }
 
     /// The rows of a chunk; those that do not fit follow the source's policy.
