@@ -1,49 +1,66 @@
 //! The values of one column that a key's window holds, numbered.
 
-use std::collections::HashMap;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::LazyLock,
+};
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Drawn once a process: the values are chosen by others, who must not choose their places.
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
 
 /// Encoded values and their numbers. A value keeps its number while a row holds it.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
-    /// Found by a hash that is keyed per process: the values are chosen by others.
-    numbers: HashMap<Box<[u8]>, u32>,
+    numbers: HashTable<u32>,
     entries: Vec<Entry>,
     free: Vec<u32>,
     bytes: usize,
 }
 
+/// A value; one that no row holds keeps its memory for the next.
 #[derive(Debug)]
 struct Entry {
-    value: Box<[u8]>,
+    value: Vec<u8>,
+    hash: u64,
     holds: u32,
 }
 
-/// What a value costs beside its bytes, which stand in the map and in the list.
-const ENTRY_BYTES: usize = size_of::<(Box<[u8]>, u32)>() + size_of::<Entry>() + 32;
+/// What a value costs beside its bytes.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * size_of::<u32>() + 16;
 
 impl Dictionary {
     /// The number of a value, which one more row holds from now on.
     pub(super) fn hold(&mut self, value: &[u8]) -> u32 {
-        if let Some(number) = self.numbers.get(value) {
-            self.entries[*number as usize].holds += 1;
-            return *number;
+        let hash = xxh3_64_with_seed(value, *SEED);
+        let entries = &mut self.entries;
+        let is_it = |number: &u32| {
+            let entry = &entries[*number as usize];
+            entry.hash == hash && entry.value == value
+        };
+        if let Some(number) = self.numbers.find(hash, is_it).copied() {
+            entries[number as usize].holds += 1;
+            return number;
         }
-        let entry = Entry {
-            value: value.into(),
-            holds: 1,
-        };
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.entries[number as usize] = entry;
-                number
-            }
-            None => {
-                self.entries.push(entry);
-                (self.entries.len() - 1) as u32
-            }
-        };
-        self.bytes += 2 * value.len() + ENTRY_BYTES;
-        self.numbers.insert(value.into(), number);
+        let number = self.free.pop().unwrap_or_else(|| {
+            entries.push(Entry {
+                value: Vec::new(),
+                hash: 0,
+                holds: 0,
+            });
+            self.bytes += ENTRY_BYTES;
+            (entries.len() - 1) as u32
+        });
+        let entry = &mut entries[number as usize];
+        let before = entry.value.capacity();
+        entry.value.clear();
+        entry.value.extend_from_slice(value);
+        self.bytes += entry.value.capacity() - before;
+        (entry.hash, entry.holds) = (hash, 1);
+        let hash_of = |number: &u32| entries[*number as usize].hash;
+        self.numbers.insert_unique(hash, number, hash_of);
         number
     }
 
@@ -52,9 +69,12 @@ impl Dictionary {
         let entry = &mut self.entries[number as usize];
         entry.holds -= 1;
         if entry.holds == 0 {
-            let value = std::mem::take(&mut entry.value);
-            self.bytes -= 2 * value.len() + ENTRY_BYTES;
-            self.numbers.remove(&value);
+            let found = self
+                .numbers
+                .find_entry(entry.hash, |known| *known == number);
+            if let Ok(found) = found {
+                found.remove();
+            }
             self.free.push(number);
         }
     }

@@ -1,33 +1,23 @@
 //! Map states.
 
-use std::collections::BTreeMap;
+mod table;
 
 use super::{Clocks, KeyIndex, Meta, Paged};
+use table::Table;
 use wasmill_core::descriptor::Ttl;
 
 /// One map from byte strings to byte strings for each key. Entries live and expire one by one.
 ///
-/// A balanced tree a key: its order is the same in every run, who chooses map keys cannot make it
-/// slow, and small maps are one node.
+/// A hash table a key, of a hash that is drawn once a process: who chooses map keys cannot make it
+/// slow. Only who asks for all entries of a key pays for their order.
 #[derive(Debug)]
 pub struct MapColumn {
     ttl: Option<Ttl>,
-    maps: Paged<Map>,
+    maps: Paged<Table>,
     len: usize,
-    /// Memory behind the cells, as far as it can be told from outside the trees.
+    /// Memory behind the cells.
     bytes: usize,
 }
-
-type Map = BTreeMap<Box<[u8]>, Entry>;
-
-#[derive(Debug)]
-struct Entry {
-    meta: Meta,
-    value: Box<[u8]>,
-}
-
-/// What an entry costs beside its bytes: its place in a node, two allocations.
-const ENTRY_BYTES: usize = size_of::<(Box<[u8]>, Entry)>() + 32;
 
 impl MapColumn {
     /// A column of empty maps.
@@ -63,20 +53,21 @@ impl MapColumn {
     /// An entry's value, for the key at position `key` of a batch.
     #[inline]
     pub fn get(&self, id: u32, entry: &[u8], clocks: Clocks<'_>, key: usize) -> Option<&[u8]> {
-        let entry = self.maps.get(id)?.get(entry)?;
-        let is_live = entry.meta.is_live(self.ttl, clocks.of(self.ttl, key));
-        is_live.then_some(&*entry.value)
+        let (meta, value) = self.maps.get(id)?.get(entry)?;
+        let is_live = meta.is_live(self.ttl, clocks.of(self.ttl, key));
+        is_live.then_some(value)
     }
 
     /// All entries of a key at its clock, ordered by their keys' bytes.
     pub fn entries(&self, id: u32, clock: i64) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let entries = self.maps.get(id).into_iter().flatten();
-        entries
-            .filter(move |(_, entry)| entry.meta.is_live(self.ttl, clock))
-            .map(|(key, entry)| (&**key, &*entry.value))
+        let entries = self.maps.get(id).into_iter().flat_map(Table::iter);
+        let live = entries.filter(|(meta, ..)| meta.is_live(self.ttl, clock));
+        let mut live: Vec<_> = live.map(|(_, key, value)| (key, value)).collect();
+        live.sort_unstable();
+        live.into_iter()
     }
 
-    /// Sets an entry; `clock` is its key's.
+    /// Sets an entry; `clock` is its key's. True if the map was empty.
     pub fn set(
         &mut self,
         id: u32,
@@ -85,75 +76,53 @@ impl MapColumn {
         key: usize,
     ) -> bool {
         let meta = Meta::written(clock.of(self.ttl, key));
-        let map = self.maps.get_mut(id);
-        let was_empty = map.is_empty();
-        match map.get_mut(entry) {
-            Some(known) => {
-                known.meta = meta;
-                if known.value.len() == value.len() {
-                    known.value.copy_from_slice(value);
-                } else {
-                    self.bytes = self.bytes + value.len() - known.value.len();
-                    known.value = value.into();
-                }
-            }
-            None => {
-                let value: Box<[u8]> = value.into();
-                self.bytes += footprint(entry, value.len());
-                self.len += 1;
-                map.insert(entry.into(), Entry { meta, value });
-            }
-        }
-        was_empty
+        self.change(id, |map| map.set(entry, value, meta)).0
     }
 
     /// Removes an entry, if it is there.
     pub fn remove(&mut self, id: u32, entry: &[u8], index: &mut KeyIndex) {
-        let map = self.maps.get_mut(id);
-        if let Some(removed) = map.remove(entry) {
-            self.len -= 1;
-            self.bytes -= footprint(entry, removed.value.len());
-            if map.is_empty() {
-                index.release(id);
-            }
+        if self.maps.get(id).is_none_or(Table::is_empty) {
+            return;
+        }
+        if self.change(id, |map| map.remove(entry)).1 {
+            index.release(id);
         }
     }
 
     /// Removes all entries of a key.
     pub fn clear(&mut self, id: u32, index: &mut KeyIndex) {
-        let map = std::mem::take(self.maps.get_mut(id));
-        for (entry, removed) in &map {
-            self.len -= 1;
-            self.bytes -= footprint(entry, removed.value.len());
+        if self.maps.get(id).is_none_or(Table::is_empty) {
+            return;
         }
-        if !map.is_empty() {
-            index.release(id);
-        }
+        self.change(id, |map| *map = Table::default());
+        index.release(id);
     }
 
     /// Removes what has expired, as [`super::FixedColumn::sweep`] does.
     pub fn sweep(&mut self, from: u32, count: u32, clock: i64, index: &mut KeyIndex) -> u32 {
         let end = (from + count).min(self.maps.capacity() as u32);
+        let ttl = self.ttl;
         for id in from..end {
-            let (ttl, len, bytes) = (self.ttl, &mut self.len, &mut self.bytes);
-            let map = self.maps.get_mut(id);
-            let was_empty = map.is_empty();
-            map.retain(|key, entry| {
-                let is_live = entry.meta.is_live(ttl, clock);
-                if !is_live {
-                    *len -= 1;
-                    *bytes -= footprint(key, entry.value.len());
-                }
-                is_live
-            });
-            if !was_empty && map.is_empty() {
+            if self.maps.get(id).is_none_or(Table::is_empty) {
+                continue;
+            }
+            if self
+                .change(id, |map| map.retain(|meta| meta.is_live(ttl, clock)))
+                .1
+            {
                 index.release(id);
             }
         }
         if end < from + count { 0 } else { end }
     }
-}
 
-fn footprint(entry: &[u8], value_len: usize) -> usize {
-    entry.len() + value_len + ENTRY_BYTES
+    /// Changes a key's map and keeps the counts; says whether it was empty before, and is now.
+    fn change(&mut self, id: u32, change: impl FnOnce(&mut Table)) -> (bool, bool) {
+        let map = self.maps.get_mut(id);
+        let (len, bytes) = (map.len(), map.bytes());
+        change(map);
+        self.len = self.len + map.len() - len;
+        self.bytes = self.bytes + map.bytes() - bytes;
+        (len == 0, map.is_empty())
+    }
 }

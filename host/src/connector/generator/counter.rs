@@ -55,7 +55,7 @@ pub(super) struct Remainder {
 }
 
 impl Remainder {
-    fn new(n: u64) -> Self {
+    pub(super) fn new(n: u64) -> Self {
         let reciprocal = (1_u128 << 64) / u128::from(n.max(1));
         Self {
             n: n.max(1),

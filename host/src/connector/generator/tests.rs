@@ -4,9 +4,12 @@ use arrow_array::{
 };
 use arrow_schema::Field;
 use proptest::prelude::*;
-use wasmill_core::{data_type, pipeline::EncodeSpec};
+use wasmill_core::{
+    data_type,
+    pipeline::{Counter, EncodeSpec},
+};
 
-use super::*;
+use super::{counter::Remainder, *};
 use crate::format::encode::Encoder;
 
 fn column(name: &str, ty: &str, value: GeneratorValue) -> GeneratorColumn {
