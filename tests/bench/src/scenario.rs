@@ -65,6 +65,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     usual("latency-neighbours-p99", |seconds| {
         latency::beside_neighbours(99.0, seconds)
     }),
+    usual("rules-fanout-1", |seconds| throughput::fanout(1, seconds)),
+    usual("rules-fanout-10", |seconds| throughput::fanout(10, seconds)),
+    usual("rules-fanout-100", |seconds| {
+        throughput::fanout(100, seconds)
+    }),
+    usual("rules-fanout-1000", |seconds| {
+        throughput::fanout(1_000, seconds)
+    }),
+    usual("features", throughput::features),
 ];
 
 /// A scenario that is measured unless others are named.

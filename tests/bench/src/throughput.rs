@@ -4,7 +4,7 @@
 //! `i mod 1000`, time `i` ms.
 
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use wasmill_host::job::Summary;
 
 use crate::{
@@ -70,6 +70,53 @@ pub(crate) fn keyed_document(source: Value) -> Value {
         "operators": { "rule": rule() },
         "sinks": { "alerts": { "input": "rule", "discard": {} } },
     })
+}
+
+/// So many operators that read one keyed exchange; they share lookup and batches, each has its own
+/// instance and state.
+pub(crate) fn fanout(operators: usize, seconds: f64) -> Result<Measured> {
+    let names: Vec<String> = (0..operators).map(|at| format!("rule-{at}")).collect();
+    let rules: Map<String, Value> = names.iter().map(|name| (name.clone(), rule())).collect();
+    rate(
+        &json!({
+            "name": "fanout",
+            "sources": { "payments": payments(10_000) },
+            "operators": rules,
+            "sinks": { "alerts": { "input": names, "discard": {} } },
+        }),
+        seconds,
+    )
+}
+
+/// Six rolling features of each account, as of each row. Event time goes on by a millisecond a
+/// record, so that an account has six payments within a minute.
+pub(crate) fn features(seconds: f64) -> Result<Measured> {
+    let mut source = payments(10_000);
+    source["generator"]["columns"]["at"] = json!({ "time": { "step": "1ms" } });
+    source["generator"]["columns"]["country"] = json!({ "mod": 7, "type": "i32" });
+    source["event-time"] = json!({ "column": "at" });
+    rate(
+        &json!({
+            "name": "features",
+            "sources": { "payments": source },
+            "operators": { "features": {
+                "input": "payments",
+                "key-by": ["account"],
+                "features": {
+                    "count_1m": { "count": "rows", "over": "1m" },
+                    "sum_10m": { "sum": "amount", "over": "10m" },
+                    "mean_10m": { "mean": "amount", "over": "10m" },
+                    "deviation_10m": { "deviation": "amount", "over": "10m" },
+                    "max_10m": { "max": "amount", "over": "10m" },
+                    "countries_10m": { "distinct": "country", "over": "10m" },
+                },
+                "plugin": plugin("guest-bench-features"),
+                "order": "arrival",
+            } },
+            "sinks": { "alerts": { "input": "features", "discard": {} } },
+        }),
+        seconds,
+    )
 }
 
 /// The keyed operator, which tells of nobody.
