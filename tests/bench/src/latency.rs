@@ -97,18 +97,28 @@ fn measure(document: Value, percentile: f64, seconds: f64) -> Result<Measured> {
         );
     }
     let start = start(&probe::births())?;
-    let mut delays: Vec<f64> = probe::arrivals()
+    let delays = probe::arrivals()
         .into_iter()
         .filter(|(number, _)| *number >= WARM_UP)
-        .map(|(number, at)| (at.saturating_duration_since(due(start, number))).as_secs_f64())
+        .map(|(number, at)| at.saturating_duration_since(due(start, number)))
         .collect();
+    measured(delays, percentile, seconds)
+}
+
+/// A percentile of delays, in milliseconds.
+pub(crate) fn measured(
+    mut delays: Vec<Duration>,
+    percentile: f64,
+    seconds: f64,
+) -> Result<Measured> {
     ensure!(!delays.is_empty(), "no record arrived");
-    delays.sort_by(f64::total_cmp);
+    delays.sort_unstable();
     let rank = (delays.len() as f64 * percentile / 100.0).ceil() as usize;
+    let delay = delays[rank.clamp(1, delays.len()) - 1];
     Ok(Measured {
         records: delays.len() as u64,
-        seconds: delays.len() as f64 / RATE as f64,
-        value: delays[rank.clamp(1, delays.len()) - 1] * 1e3,
+        seconds,
+        value: delay.as_secs_f64() * 1e3,
         unit: "ms",
     })
 }

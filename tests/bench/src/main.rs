@@ -9,6 +9,9 @@
     reason = "a command-line tool whose result is a line"
 )]
 
+mod big_file;
+mod data;
+mod flagship;
 mod job;
 mod latency;
 mod native;

@@ -134,3 +134,40 @@ impl Operator for Probe {
         Ok(())
     }
 }
+
+/// A decision of the fraud job.
+#[derive(Row)]
+pub(crate) struct Raised<'a> {
+    /// `tx-` and the transaction's number, from 1.
+    transaction: &'a str,
+}
+
+/// Notes the transaction of every alert and emits nothing.
+pub(crate) struct Decision {
+    notebook: Notebook,
+}
+
+impl Operator for Decision {
+    const PLUGIN: Plugin = plugin!("probe");
+    type Config = ();
+    type Input<'a> = Raised<'a>;
+    type Output<'a> = Alert;
+    type State = ();
+
+    fn open(_config: (), _start: &Start) -> Result<Self, Fault> {
+        Ok(Self {
+            notebook: Notebook::new(&ARRIVALS),
+        })
+    }
+
+    fn begin_batch(&mut self, _rows: BatchRows<'_, '_, Self>) -> Result<(), Fault> {
+        self.notebook.now = clock::monotonic();
+        Ok(())
+    }
+
+    fn process(&mut self, row: Raised<'_>, _cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+        let number: i64 = row.transaction.trim_start_matches("tx-").parse()?;
+        self.notebook.note(number - 1);
+        Ok(())
+    }
+}

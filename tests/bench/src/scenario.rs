@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{latency, sandbox, throughput};
+use crate::{big_file, flagship, latency, sandbox, throughput};
 
 /// One thing that is measured.
 pub(crate) struct Scenario {
@@ -54,6 +54,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     usual("keyed-10k", |seconds| throughput::keyed(10_000, seconds)),
     usual("keyed-1m", |seconds| throughput::keyed(1_000_000, seconds)),
     usual("json", throughput::json),
+    usual("json-decode", throughput::json_decode),
     usual("sandbox-tax", sandbox::tax),
     usual("boundary-1", |seconds| sandbox::boundary(1, seconds)),
     usual("boundary-8", |seconds| sandbox::boundary(8, seconds)),
@@ -74,6 +75,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         throughput::fanout(1_000, seconds)
     }),
     usual("features", throughput::features),
+    usual("flagship", flagship::rate),
+    usual("flagship-p99", |seconds| flagship::latency(99.0, seconds)),
+    Scenario {
+        name: "big-file",
+        by_default: false,
+        run: big_file::memory,
+    },
 ];
 
 /// A scenario that is measured unless others are named.

@@ -8,12 +8,16 @@ use serde_json::{Map, Value, json};
 use wasmill_host::job::Summary;
 
 use crate::{
+    data,
     job::{self, plugin},
     scenario::Measured,
 };
 
 /// A record as the peer writes it; `{{` is a brace.
 const LINE: &str = r#"{{"account":{hash-mod 10000},"amount":{mod 1000}.25,"ts":{sequence},"country":{mod 7},"merchant":"m{mod 5000}","channel":"card"}"#;
+
+/// Bytes of the file that `json-decode` reads, which the system keeps in memory.
+const DECODE_BYTES: u64 = 1_000_000_000;
 
 /// A margin that the slowest machine's start cannot eat.
 const EXTRA_SECONDS: f64 = 0.2;
@@ -57,8 +61,15 @@ pub(crate) fn json(seconds: f64) -> Result<Measured> {
     rate(&keyed_document(source), seconds)
 }
 
+/// The same text from a file that was written before.
+pub(crate) fn json_decode(seconds: f64) -> Result<Measured> {
+    let file = data::payments(10_000, DECODE_BYTES)?;
+    let source = json!({ "file": { "path": file }, "format": columns() });
+    again_and_again(&keyed_document(source), seconds)
+}
+
 /// The fields of the text that the peer reads, too.
-fn columns() -> Value {
+pub(crate) fn columns() -> Value {
     json!({ "json": { "account": "u64", "amount": "f64", "ts": "i64", "country": "i32" } })
 }
 
@@ -136,7 +147,19 @@ pub(crate) fn rate(document: &Value, seconds: f64) -> Result<Measured> {
     Ok(Measured::rate(summary.records_in, summary.wall_seconds))
 }
 
-fn every_operator_saw_every_row(summary: &Summary) -> Result<()> {
+/// Runs a job over a finite input until the time is over; its rate is that of the sources.
+pub(crate) fn again_and_again(document: &Value, seconds: f64) -> Result<Measured> {
+    let (mut records, mut spent) = (0, 0.0);
+    while spent < seconds {
+        let summary = job::run(job::build(document, &[])?, None)?;
+        job::check(&summary)?;
+        records += summary.records_in;
+        spent += summary.wall_seconds;
+    }
+    Ok(Measured::rate(records, spent))
+}
+
+pub(crate) fn every_operator_saw_every_row(summary: &Summary) -> Result<()> {
     job::check(summary)?;
     for operator in &summary.operators {
         ensure!(
