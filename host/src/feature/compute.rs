@@ -4,7 +4,7 @@ use wasmill_core::feature::{Aggregate, Feature, Window};
 
 use super::fold::{self, Ewma};
 use super::output::Output;
-use super::reader::Reader;
+use super::reader::{Reader, Slot};
 use super::ring::{Ring, stride};
 use super::tile::Tiles;
 use super::{FeatureFault, Plan, Source};
@@ -73,43 +73,9 @@ impl KeyFeatures {
         for (((feature, source), reader), output) in each {
             match *source {
                 Source::Timed(slot) => {
-                    let Window::Over { us } = feature.window else {
-                        unreachable!("rows by time serve windows of time");
-                    };
-                    let start = self
-                        .timed
-                        .count_until(stride(&plan.timed), time.saturating_sub(us));
-                    let range = start.min(at)..at + 1;
-                    check_rows(feature, range.len(), row)?;
-                    let records = self.timed.records(&plan.timed, slot.unwrap_or(0), range);
-                    match slot {
-                        None => output.push_word(records.len() as u64),
-                        Some(slot) => {
-                            let kept = (plan.timed[slot].kind, self.timed.dictionary(slot));
-                            fold::fold(feature, records, kept, output)
-                                .map_err(|_| overflow(feature, row))?;
-                        }
-                    }
+                    self.timed(plan, (feature, slot), (row, time, at), output)?
                 }
-                Source::Arrived(slot) => {
-                    let end = self.arrived.len(&plan.arrived);
-                    let rows = match feature.window {
-                        Window::Rows(rows) => rows as usize,
-                        Window::Over { .. } => unreachable!("rows by arrival serve row windows"),
-                    };
-                    let range = end.saturating_sub(rows)..end;
-                    let records = self
-                        .arrived
-                        .records(&plan.arrived, slot.unwrap_or(0), range);
-                    match slot {
-                        None => output.push_word(records.len() as u64),
-                        Some(slot) => {
-                            let kept = (plan.arrived[slot].kind, self.arrived.dictionary(slot));
-                            fold::fold(feature, records, kept, output)
-                                .map_err(|_| overflow(feature, row))?;
-                        }
-                    }
-                }
+                Source::Arrived(slot) => self.arrived(plan, (feature, slot), row, output)?,
                 Source::Tiles(tiles, _) => {
                     let tiles = &mut self.tiles[tiles];
                     tiles.push(feature, reader.as_ref(), row, time);
@@ -127,6 +93,46 @@ impl KeyFeatures {
             }
         }
         Ok(())
+    }
+
+    /// A feature over the rows of a stretch of time, as of the row at position `at`.
+    fn timed(
+        &self,
+        plan: &Plan,
+        (feature, slot): (&Feature, Option<usize>),
+        (row, time, at): (usize, i64, usize),
+        output: &mut Output,
+    ) -> Result<(), FeatureFault> {
+        let Window::Over { us } = feature.window else {
+            unreachable!("rows by time serve windows of time");
+        };
+        let ring = &self.timed;
+        let start = ring.count_until(stride(&plan.timed), time.saturating_sub(us));
+        let range = start.min(at)..at + 1;
+        check_rows(feature, range.len(), row)?;
+        fold_ring(ring, (&plan.timed, slot), range, (feature, row), output)
+    }
+
+    /// A feature over a key's last rows.
+    fn arrived(
+        &self,
+        plan: &Plan,
+        (feature, slot): (&Feature, Option<usize>),
+        row: usize,
+        output: &mut Output,
+    ) -> Result<(), FeatureFault> {
+        let Window::Rows(rows) = feature.window else {
+            unreachable!("rows by arrival serve row windows");
+        };
+        let end = self.arrived.len(&plan.arrived);
+        let range = end.saturating_sub(rows as usize)..end;
+        fold_ring(
+            &self.arrived,
+            (&plan.arrived, slot),
+            range,
+            (feature, row),
+            output,
+        )
     }
 
     /// Whether no row to come can see anything of this key.
@@ -159,6 +165,23 @@ impl KeyFeatures {
             + self.tiles.iter().map(Tiles::bytes).sum::<usize>()
             + size_of_val(&*self.ewmas)
     }
+}
+
+/// Folds a range of a ring's rows; without a slot they are counted.
+fn fold_ring(
+    ring: &Ring,
+    (slots, slot): (&[Slot], Option<usize>),
+    range: std::ops::Range<usize>,
+    (feature, row): (&Feature, usize),
+    output: &mut Output,
+) -> Result<(), FeatureFault> {
+    let records = ring.records(slots, slot.unwrap_or(0), range);
+    let Some(slot) = slot else {
+        output.push_word(records.len() as u64);
+        return Ok(());
+    };
+    let kept = (slots[slot].kind, ring.dictionary(slot));
+    fold::fold(feature, records, kept, output).map_err(|_| overflow(feature, row))
 }
 
 fn check_rows(feature: &Feature, rows: usize, row: usize) -> Result<(), FeatureFault> {

@@ -122,8 +122,8 @@ impl Sorter {
     }
 
     /// Gives out the next rows whose time lies before `watermark`, and which do not stand behind
-    /// `before` of another input, at most `rows_max`; none when there are no more. Each row's clock is its own time:
-    /// nothing before it is to come.
+    /// `before` of another input, at most `rows_max`; none when there are no more. Each row's
+    /// clock is its own time: nothing before it is to come.
     ///
     /// # Errors
     /// If rows of different columns were pushed.

@@ -16,6 +16,7 @@ use crate::{
     operator::Keyed,
     state::{BatchKeys, KeyIndex},
     task::{
+        chain::Chain,
         gated::{GateInput, GatedTask},
         sorter::Sorter,
     },
@@ -47,39 +48,16 @@ impl Builder<'_> {
             return Err(JobError::Build(format!("task `{}` has no gate", task.name)));
         };
         let chain = self.chain(task, subtask)?;
-        let mut inputs = Vec::new();
-        let mut is_word = true;
         let covered = Covered::new(self, task)?;
+        let mut inputs = Vec::new();
         for (at, stream) in self.gate_streams(task).into_iter().enumerate() {
-            let hash = root
-                .edges
-                .iter()
-                .map(|edge| self.plan.edge(*edge))
-                .find_map(|edge| match &edge.partition {
-                    Deal::Hash(columns) if edge.stream == stream => Some(columns),
-                    _ => None,
-                });
-            let codec = hash
-                .map(|columns| self.codec(stream, columns))
-                .transpose()?;
-            is_word &= codec.as_ref().is_none_or(KeyCodec::is_word);
-            let readers = |stream: StreamId| chain.targets(stream.0).to_vec();
-            let late = task
-                .operators
-                .iter()
-                .filter(|operator| operator.inputs.contains(&stream));
-            inputs.push(GateInput {
-                targets: readers(stream),
-                late: late
-                    .filter_map(|operator| operator.late)
-                    .flat_map(readers)
-                    .collect(),
-                codec,
-                sorter: (root.order == OrderWord::EventTime)
-                    .then(|| Sorter::new(at, WAITING_BYTES_MAX)),
-                feature_columns: covered.as_ref().map(|covered| covered.columns[at].clone()),
-            });
+            let order = (root.order, at);
+            let mut input = self.gate_input(task, &chain, stream, order)?;
+            input.feature_columns = covered.as_ref().map(|covered| covered.columns[at].clone());
+            inputs.push(input);
         }
+        let mut codecs = inputs.iter().filter_map(|input| input.codec.as_ref());
+        let is_word = codecs.all(KeyCodec::is_word);
         let range = KeyGroupRange::of_subtask(
             small(subtask),
             small(task.parallelism),
@@ -110,6 +88,40 @@ impl Builder<'_> {
             late: operators
                 .map(|operator| self.operators[operator].metrics.clone())
                 .collect(),
+        })
+    }
+
+    /// One stream that comes in through a gate, `order` being the task's and the stream's place in
+    /// it.
+    fn gate_input(
+        &self,
+        task: &TaskPlan,
+        chain: &Chain,
+        stream: StreamId,
+        (order, at): (OrderWord, usize),
+    ) -> Result<GateInput, JobError> {
+        let edges = self.plan.edges.iter().filter(|edge| edge.to == task.id);
+        let hash =
+            edges
+                .filter(|edge| edge.stream == stream)
+                .find_map(|edge| match &edge.partition {
+                    Deal::Hash(columns) => Some(columns),
+                    _ => None,
+                });
+        let codec = hash
+            .map(|columns| self.codec(stream, columns))
+            .transpose()?;
+        let readers = |stream: StreamId| chain.targets(stream.0).to_vec();
+        let operators = task.operators.iter();
+        let late = operators
+            .filter(|operator| operator.inputs.contains(&stream))
+            .filter_map(|operator| operator.late);
+        Ok(GateInput {
+            targets: readers(stream),
+            late: late.flat_map(readers).collect(),
+            codec,
+            sorter: (order == OrderWord::EventTime).then(|| Sorter::new(at, WAITING_BYTES_MAX)),
+            feature_columns: None,
         })
     }
 

@@ -17,6 +17,7 @@ fn options() -> InstanceOptions {
             cpu_max: BUDGET,
             memory_bytes_max: 24 << 20,
             output_bytes_max: 4 << 20,
+            log_bytes_max: 64 << 10,
             ..Limits::default()
         },
         ..InstanceOptions::default()
