@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek},
     os::fd::AsFd,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -86,7 +86,7 @@ impl FileSource {
             source,
         };
         let file = File::open(&path).map_err(read_error)?;
-        let name: Arc<str> = path.to_string_lossy().into();
+        let name: Arc<str> = direct(&path).to_string_lossy().into();
         let input: Box<dyn Read + Send> = match self.packing(&path) {
             Compression::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(
                 1 << 17,
@@ -263,6 +263,20 @@ fn read_once(from: impl AsFd, into: &mut Vec<u8>, bytes_max: usize) -> io::Resul
             other => return Ok(other?),
         }
     }
+}
+
+/// The path without detours, `b` for `a/../b`: a split's name is for people and lasts.
+fn direct(path: &Path) -> PathBuf {
+    let mut direct = PathBuf::new();
+    for part in path.components() {
+        match (part, direct.components().next_back()) {
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                direct.pop();
+            }
+            _ => direct.push(part),
+        }
+    }
+    direct
 }
 
 #[cfg(test)]
