@@ -9,13 +9,14 @@ mod plugin;
 mod run;
 
 use std::{
+    env,
     io::{self, Write},
     process::ExitCode,
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::wasm;
+use crate::{plugin_store::COMPILE_COMMAND, wasm};
 use failure::Failure;
 
 /// Streams with Flink's semantics, operators in WebAssembly.
@@ -48,24 +49,31 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Compile the component on standard input; for this program's own use.
-    #[command(name = crate::plugin_store::COMPILE_COMMAND, hide = true)]
-    CompileComponent,
 }
 
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
+    // Not a command of the user's: help and completions do not know it.
+    if env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == COMPILE_COMMAND)
+    {
+        return end(compile());
+    }
     let cli = Cli::parse();
     cli.logs.start();
-    let outcome = match cli.command {
+    end(match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
         Command::Schema => schema(),
         Command::Plugin(command) => plugin::run(command),
         Command::Completions { shell } => completions(shell),
-        Command::CompileComponent => compile(),
-    };
+    })
+}
+
+/// Tells why a command failed, and gives its exit code.
+fn end(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -87,6 +95,7 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     write(&script)
 }
 
+/// Compiles the component on standard input, as a child of this program.
 fn compile() -> Result<(), Failure> {
     let code = wasm::compile_child(io::stdin().lock()).map_err(Failure::failed)?;
     write(&code)

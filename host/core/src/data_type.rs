@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 
+use crate::spelling;
+
 /// How deep types may nest: descriptors are hostile, and the parser recurses.
 const DEPTH_MAX: usize = 16;
 
@@ -235,6 +237,28 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Every type as it begins.
+const WORDS: &[&str] = &[
+    "bool",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "f32",
+    "f64",
+    "decimal",
+    "date",
+    "timestamp",
+    "string",
+    "bytes",
+    "list",
+    "struct",
+];
+
 /// Names the type that people from other systems mean.
 fn unknown(word: &str) -> String {
     let meant = match word {
@@ -250,7 +274,10 @@ fn unknown(word: &str) -> String {
         "binary" | "blob" => "bytes",
         "array" => "list<T>",
         "object" | "record" => "struct<name: type>",
-        other => return format!("there is no type `{other}`"),
+        other => {
+            let hint = spelling::hint(other, WORDS.iter().copied());
+            return format!("there is no type `{other}`; {}", hint.unwrap_or_default());
+        }
     };
     format!("there is no type `{word}`, use `{meant}`")
 }

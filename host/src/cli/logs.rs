@@ -15,12 +15,18 @@ pub(super) struct Arguments {
         global = true,
         default_value = "warn",
         env = "WASMILL_LOG",
-        value_name = "FILTER"
+        value_name = "FILTER",
+        value_parser = filter
     )]
     log: EnvFilter,
     /// How it is logged.
     #[arg(long, global = true, value_enum, default_value_t = Form::Human, value_name = "FORM")]
     log_format: Form,
+}
+
+/// Reads a filter; one that is only half understood would hide what was asked for.
+fn filter(text: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(text).map_err(|error| error.to_string())
 }
 
 #[derive(Clone, Copy, ValueEnum)]

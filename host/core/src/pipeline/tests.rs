@@ -164,7 +164,11 @@ fn every_mistake_has_its_place_and_the_nearest_word() {
         "dead-letter: reject",
         "did you mean `rejects`?",
     );
-    check("account: u32", "account: u33", "there is no type `u33`");
+    check(
+        "account: u32",
+        "account: u33",
+        "there is no type `u33`; did you mean `u32`?",
+    );
     check(
         "amount: \"decimal(12,2)\"",
         "amount: decimal(12,2)",

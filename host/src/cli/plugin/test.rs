@@ -18,7 +18,8 @@ pub(super) fn run(arguments: &TestArguments) -> Result<(), Failure> {
     for path in &fixtures {
         failed += usize::from(!one(path, &loaded)?);
     }
-    cli::print(&format!("{} fixtures, {failed} failed\n", fixtures.len()))?;
+    let passed = fixtures.len() - failed;
+    cli::print(&format!("{passed} passed, {failed} failed\n"))?;
     if failed > 0 {
         return Err(Failure::Failed(format!("{failed} fixtures failed")));
     }

@@ -1,0 +1,141 @@
+//! `wasmill check`: every mistake with its place and the nearest right word.
+
+use crate::document;
+use crate::program::{Ran, run};
+
+/// Checks a document.
+fn check(text: &str) -> Ran {
+    let folder = tempfile::tempdir().expect("a folder");
+    document::write(folder.path(), text);
+    run(folder.path(), &["check", "pipeline.yaml"])
+}
+
+#[test]
+fn a_sound_document_is_told_so() {
+    let ran = check(&document::finite(10)).ended(0);
+    assert_eq!(ran.out, "large: sound; 1 sources, 1 operators, 1 sinks\n");
+    assert_eq!(ran.err, "");
+}
+
+#[test]
+fn a_mistake_has_its_place_and_a_remedy() {
+    // What is replaced in the document, and what the program says then.
+    let cases = [
+        (
+            "records: 10",
+            "recrds: 10",
+            "4:18: sources.payments.generator.recrds: there is no field `recrds` here; did you mean `records`?",
+        ),
+        (
+            "records: 10",
+            "records: many",
+            "4:27: sources.payments.generator.records: text does not fit here; write a whole number",
+        ),
+        (
+            "input: payments",
+            "input: paymets",
+            "did you mean `payments`?",
+        ),
+        ("input: large,", "input: larg,", "did you mean `large`?"),
+        (
+            "min-amount: 10",
+            "min-amout: 10",
+            "9:15: operators.large.config.min-amout: there is no field `min-amout` here; did you mean `min-amount`?",
+        ),
+        (
+            "min-amount: 10",
+            "min-amount: ten",
+            "9:27: operators.large.config.min-amount: text does not fit here; write a number",
+        ),
+        (
+            "type: f64",
+            "type: string",
+            "does not give values of type string",
+        ),
+        ("type: f64", "type: f46", "did you mean `f64`?"),
+        (
+            "filter.wasm",
+            "fliter.wasm",
+            "fliter.wasm` cannot be read; build the plugin, or correct the path",
+        ),
+        ("amount: { mod", "amounts: { mod", "`amount`"),
+        ("name: large", "name: Large", "1:7: name: "),
+        ("sinks:", "sinks: [", "pipeline.yaml:"),
+    ];
+    for (right, wrong, message) in cases {
+        let text = document::finite(10);
+        assert!(text.contains(right), "{right}");
+        let ran = check(&text.replacen(right, wrong, 1)).ended(2);
+        assert!(
+            ran.err.starts_with("wasmill: pipeline.yaml:"),
+            "{}",
+            ran.err
+        );
+        assert!(ran.err.contains(message), "{wrong}: {}", ran.err);
+        assert_eq!(ran.out, "", "{wrong}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = document::finite(10);
+    let text = text
+        .replace("records", "recrds")
+        .replace("stdout: {}", "stdot: {}");
+    let ran = check(&text).ended(2);
+    let places: Vec<&str> = ran
+        .err
+        .lines()
+        .filter_map(|line| line.split(": ").nth(1))
+        .collect();
+    assert_eq!(
+        places,
+        ["pipeline.yaml:4:18", "pipeline.yaml:11:24"],
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_warning_does_not_fail() {
+    let sinks = "out: { input: large, stdout: {} }\n  letters: { discard: {} }";
+    let source = "generator: { columns: { account: sequence, amount: { mod: 2, type: f64 } } }";
+    let ran = check(&document::large(source, sinks)).ended(0);
+    let warning =
+        "wasmill: warning: pipeline.yaml:12:3: sinks.letters: no dead letters go to `letters`\n";
+    assert_eq!(ran.err, warning);
+}
+
+#[test]
+fn what_is_no_document_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ran = run(folder.path(), &["check", "nothing.yaml"]).ended(2);
+    assert!(
+        ran.err
+            .starts_with("wasmill: nothing.yaml: cannot be read: "),
+        "{}",
+        ran.err
+    );
+    std::fs::write(folder.path().join("bytes.yaml"), b"name: \xff").expect("the folder is ours");
+    let ran = run(folder.path(), &["check", "bytes.yaml"]).ended(2);
+    assert_eq!(ran.err, "wasmill: bytes.yaml: the file is not UTF-8 text\n");
+}
+
+#[test]
+fn what_is_no_plugin_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = document::finite(10);
+    let (before, after) = text.split_once("plugin: ").expect("it has a plugin");
+    let (_, after) = after.split_once('\n').expect("more follows");
+    document::write(
+        folder.path(),
+        &format!("{before}plugin: here.wasm\n{after}"),
+    );
+    // Something else, and a core module, which has no types to hold it to.
+    for bytes in [&b"name: x"[..], b"\0asm\x01\0\0\0"] {
+        std::fs::write(folder.path().join("here.wasm"), bytes).expect("the folder is ours");
+        let ran = run(folder.path(), &["check", "pipeline.yaml"]).ended(2);
+        assert!(ran.err.contains("`here.wasm` is refused: "), "{}", ran.err);
+        assert!(ran.err.contains("component"), "{}", ran.err);
+    }
+}

@@ -1,0 +1,166 @@
+//! How a run ends, and what it leaves: done, failed, invalid, stopped.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+
+use crate::document;
+use crate::program::{Ran, run, run_fed, wasmill};
+
+/// Sends a signal by the name that shells know.
+fn signal(child: &Child, name: &str) {
+    let line = format!("kill -{name} {}", child.id());
+    let status = Command::new("sh").args(["-c", &line]).status();
+    assert!(status.expect("sh starts").success());
+}
+
+/// Starts a job, waits for its first row, sends the signal, and reads to the end.
+fn stopped(folder: &Path, name: &str, input: Option<&str>) -> Ran {
+    let mut command = wasmill(folder, &["run", "pipeline.yaml", "--summary", "json"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("wasmill starts");
+    let mut pipe = child.stdin.take().expect("standard input is a pipe");
+    pipe.write_all(input.unwrap_or_default().as_bytes())
+        .expect("it reads");
+    let mut rows = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
+    let mut out = String::new();
+    rows.read_line(&mut out).expect("a row comes");
+    signal(&child, name);
+    rows.read_to_string(&mut out).expect("rows are text");
+    let ended = child.wait_with_output().expect("it ends");
+    // Standard input stays open to the end: a job that is stopped does not wait for it.
+    drop(pipe);
+    Ran {
+        code: ended.status.code().expect("it ends by itself"),
+        out,
+        err: String::from_utf8(ended.stderr).expect("text"),
+    }
+}
+
+#[test]
+fn a_signal_drains_flushes_and_reports() {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sinks = "file: { input: large, file: { path: out.jsonl } }";
+        let text = document::endless();
+        document::write(
+            folder.path(),
+            &text.replace("sinks:\n", &format!("sinks:\n  {sinks}\n")),
+        );
+        let ran = stopped(folder.path(), name, None).ended(code);
+        let summary = Ran::summary_of(&ran.err);
+        assert_eq!(summary["outcome"], "stopped");
+        // What was read was processed, and what came of it stands in both sinks, whole.
+        let read = summary["sources"][0]["records_in"]
+            .as_u64()
+            .expect("a count");
+        let large = (0..read).filter(|i| i % 200 >= 10).count();
+        assert_eq!(ran.out.lines().count(), large, "of {read}");
+        assert!(ran.out.ends_with("}\n"), "{}", ran.out);
+        let file = fs::read_to_string(folder.path().join("out.jsonl")).expect("the file");
+        assert_eq!(file.lines().count(), large);
+        assert!(
+            ran.err.contains("wasmill: stopped by signal "),
+            "{}",
+            ran.err
+        );
+    }
+}
+
+#[test]
+fn a_signal_ends_a_job_that_waits_for_input() {
+    let folder = tempfile::tempdir().expect("a folder");
+    document::write(folder.path(), &document::fed("fail"));
+    let row = "{\"account\":1,\"amount\":50}\n";
+    let ran = stopped(folder.path(), "INT", Some(row)).ended(130);
+    let summary = Ran::summary_of(&ran.err);
+    assert_eq!(
+        (&summary["outcome"], &summary["records_out"]),
+        (&json!("stopped"), &json!(1))
+    );
+}
+
+#[test]
+fn a_signal_ends_a_job_that_follows_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(
+        folder.path().join("in.jsonl"),
+        "{\"account\":1,\"amount\":50}\n",
+    )
+    .expect("ours");
+    let source = "file: { path: in.jsonl, follow: true }\n    \
+                  format: { json: { account: u64, amount: f64 } }";
+    document::write(
+        folder.path(),
+        &document::large(source, "out: { input: large, stdout: {} }"),
+    );
+    let ran = stopped(folder.path(), "TERM", None).ended(143);
+    assert_eq!(Ran::summary_of(&ran.err)["records_in"], 1);
+}
+
+#[test]
+fn a_row_that_does_not_fit_fails_the_job_unless_told_otherwise() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = "{\"account\":1,\"amount\":50}\n{\"account\":-1,\"amount\":50}\n";
+    for parallelism in ["1", "2", "4"] {
+        document::write(folder.path(), &document::fed("fail"));
+        let arguments = [
+            "run",
+            "pipeline.yaml",
+            "--summary",
+            "json",
+            "--parallelism",
+            parallelism,
+        ];
+        let ran = run_fed(folder.path(), &arguments, input).ended(1);
+        let summary = Ran::summary_of(&ran.err);
+        assert_eq!(summary["outcome"], "failed");
+        let error = summary["error"].as_str().expect("why it failed");
+        assert!(
+            error.starts_with("source `payments`: row 2 of `stdin`: field `account`"),
+            "{error}"
+        );
+        assert!(
+            ran.err.contains(&format!("wasmill: {error}")),
+            "{}",
+            ran.err
+        );
+        document::write(folder.path(), &document::fed("skip"));
+        let ran = run_fed(folder.path(), &arguments, input).ended(0);
+        assert_eq!(Ran::summary_of(&ran.err)["rejected"], 1);
+    }
+}
+
+#[test]
+fn wrong_arguments_and_wrong_paths_are_invalid_input() {
+    let folder = tempfile::tempdir().expect("a folder");
+    document::write(folder.path(), &document::finite(1));
+    for arguments in [
+        &["rum", "pipeline.yaml"][..],
+        &["run"],
+        &["run", "nothing.yaml"],
+        &["run", "pipeline.yaml", "--parallelism", "0"],
+        &["run", "pipeline.yaml", "--summary", "xml"],
+    ] {
+        let ran = run(folder.path(), arguments).ended(2);
+        assert_eq!(ran.out, "", "{arguments:?}");
+        assert!(!ran.err.is_empty(), "{arguments:?}");
+    }
+    let source =
+        "file: { path: nothing.jsonl }\n    format: { json: { account: u64, amount: f64 } }";
+    document::write(
+        folder.path(),
+        &document::large(source, "out: { input: large, stdout: {} }"),
+    );
+    let ran = run(folder.path(), &["run", "pipeline.yaml"]).ended(2);
+    assert!(
+        ran.err.contains("`payments`") && ran.err.contains("nothing.jsonl"),
+        "{}",
+        ran.err
+    );
+}

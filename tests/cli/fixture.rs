@@ -1,0 +1,113 @@
+//! `wasmill plugin test`: fixtures with rows, state and timers before and after.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+use wasmill_tests::root;
+
+use crate::program::{Ran, component, run};
+
+/// Holds a component against a folder's fixtures.
+fn test(folder: &Path, plugin: &str) -> Ran {
+    let component = component(plugin).display().to_string();
+    let folder = folder.display().to_string();
+    run(
+        &root(),
+        &["plugin", "test", &folder, "--plugin", &component],
+    )
+}
+
+#[test]
+fn every_plugin_holds_its_fixtures() {
+    let mut count = 0;
+    for entry in fs::read_dir(root().join("plugins")).expect("plugins") {
+        let folder = entry.expect("an entry").path();
+        if folder.join("tests").is_dir() {
+            let name = folder
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            let ran = test(&folder, &name).ended(0);
+            assert!(
+                ran.out.starts_with("ok     ") && ran.out.ends_with("1 passed, 0 failed\n"),
+                "{}",
+                ran.out
+            );
+            count += 1;
+        }
+    }
+    assert!(count >= 7, "{count} plugins have fixtures");
+}
+
+/// The fixture of count-by-key after a change; in a folder of its own.
+fn changed(change: impl FnOnce(&mut Json)) -> Ran {
+    let text = fs::read_to_string(root().join("plugins/count-by-key/tests/total.json"));
+    let mut fixture: Json = serde_json::from_str(&text.expect("the fixture")).expect("JSON");
+    change(&mut fixture);
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("tests")).expect("ours");
+    let file = folder.path().join("tests/total.json");
+    fs::write(file, fixture.to_string()).expect("ours");
+    test(folder.path(), "count-by-key")
+}
+
+#[test]
+fn a_difference_fails_and_is_told() {
+    let cases: [(fn(&mut Json), &str); 4] = [
+        (
+            |f| f["expect"]["outputs"]["total"][1]["sum"] = json!(2),
+            "outputs.total[1]: expected",
+        ),
+        (
+            |f| f["expect"]["state"][0]["values"]["tally"]["count"] = json!(9),
+            "tally",
+        ),
+        (
+            |f| f["expect"]["rejected"] = json!([{ "row": 0, "reason": "no" }]),
+            "rejected: expected",
+        ),
+        (
+            |f| f["expect"]["fault"] = json!("overflow"),
+            "expected a fault with `overflow`",
+        ),
+    ];
+    for (change, message) in cases {
+        let ran = changed(change).ended(1);
+        assert!(ran.out.starts_with("failed "), "{}", ran.out);
+        assert!(ran.out.contains(message), "{message}: {}", ran.out);
+    }
+}
+
+#[test]
+fn the_state_before_is_what_the_plugin_sees() {
+    let ran = changed(|f| f["state"] = json!([])).ended(1);
+    assert!(
+        ran.out.contains("outputs.total[0]: expected"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_mistake_in_a_fixture_has_its_place() {
+    let cases: [(fn(&mut Json), &str); 5] = [
+        (|f| f["expct"] = json!({}), "did you mean `expect`?"),
+        (|f| f["fixture"] = json!(2), "fixture"),
+        (|f| f["rows"][0]["acount"] = json!(1), "acount"),
+        (|f| f["rows"][0]["account"] = json!("one"), "account"),
+        (
+            |f| f["state"][0]["values"] = json!({ "taly": null }),
+            "did you mean `tally`?",
+        ),
+    ];
+    for (change, message) in cases {
+        let ran = changed(change);
+        assert!(ran.code == 1 || ran.code == 2, "{ran:?}");
+        assert!(
+            ran.out.contains(message) || ran.err.contains(message),
+            "{message}: {ran:?}"
+        );
+    }
+}

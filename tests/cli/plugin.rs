@@ -1,0 +1,114 @@
+//! `wasmill plugin`: from an empty folder to a running operator.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value as Json;
+
+use crate::program::{Ran, component, ended, run, wasmill};
+
+/// Runs a command that calls cargo. What it compiles is kept for the next run, and crates come from
+/// the machine's own copies where it has them.
+fn building(folder: &Path, arguments: &[&str]) -> Ran {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin");
+    let mut command = wasmill(folder, arguments);
+    command.env("CARGO_TARGET_DIR", kept);
+    ended(command.spawn().expect("wasmill starts"))
+}
+
+#[test]
+fn a_new_plugin_is_built_tested_shown_and_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ran = run(folder.path(), &["plugin", "new", "my_rule"]).ended(0);
+    assert!(
+        ran.out
+            .starts_with("my-rule is there. Next:\n  cd my_rule\n"),
+        "{}",
+        ran.out
+    );
+    let place = folder.path().join("my_rule");
+
+    let ran = building(&place, &["plugin", "build"]).ended(0);
+    assert_eq!(ran.out, "./my-rule.wasm\n");
+    let ran = building(&place, &["plugin", "test"]).ended(0);
+    assert!(ran.out.ends_with("1 passed, 0 failed\n"), "{}", ran.out);
+
+    let ran = run(&place, &["plugin", "inspect", "my-rule.wasm"]).ended(0);
+    for line in [
+        "my-rule 0.1.0",
+        "world    batch-operator",
+        "key      needs key-by",
+    ] {
+        assert!(
+            ran.out.lines().any(|found| found == line),
+            "{line}: {}",
+            ran.out
+        );
+    }
+    let ran = run(&place, &["plugin", "inspect", "my-rule.wasm", "--json"]).ended(0);
+    let descriptor: Json = serde_json::from_str(&ran.out).expect("a descriptor is JSON");
+    assert_eq!(
+        (&descriptor["descriptor"], &descriptor["name"]),
+        (&1.into(), &"my-rule".into())
+    );
+
+    run(&place, &["check", "pipeline.yaml"]).ended(0);
+    let ran = run(&place, &["run", "pipeline.yaml"]).ended(0);
+    assert!(ran.out.lines().count() > 0, "{}", ran.err);
+    for line in ran.out.lines() {
+        let row: Json = serde_json::from_str(line).expect("a row is JSON");
+        assert!(row["amount"].as_f64() >= Some(199.0), "{row}");
+    }
+}
+
+#[test]
+fn what_the_program_carries_is_what_the_repository_has() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run(folder.path(), &["plugin", "new", ".", "--name", "a"]).ended(0);
+    let unpacked = folder.path().join(".wasmill");
+    for part in ["sdk/rust", "wit"] {
+        let mut command = Command::new("diff");
+        command
+            .arg("-r")
+            .arg(wasmill_tests::root().join(part))
+            .arg(unpacked.join(part));
+        let output = command.output().expect("diff starts");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+}
+
+#[test]
+fn nothing_that_is_there_is_written_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("pipeline.yaml"), "mine").expect("ours");
+    let ran = run(folder.path(), &["plugin", "new", ".", "--name", "a"]).ended(2);
+    assert!(
+        ran.err.contains("`./pipeline.yaml` is there already"),
+        "{}",
+        ran.err
+    );
+    assert!(!folder.path().join("Cargo.toml").exists());
+    let ran = run(folder.path(), &["plugin", "new", "x", "--name", "No Name"]).ended(2);
+    assert!(
+        ran.err.contains("`No Name` is not a plugin's name"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn what_cannot_be_built_or_read_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ran = run(folder.path(), &["plugin", "build"]).ended(2);
+    assert!(ran.err.contains("wasmill plugin new"), "{}", ran.err);
+    let ran = run(folder.path(), &["plugin", "inspect", "a.wasm"]).ended(2);
+    assert!(ran.err.contains("`a.wasm` cannot be read"), "{}", ran.err);
+    let plugin = component("filter").display().to_string();
+    let ran = run(folder.path(), &["plugin", "test", "--plugin", &plugin]).ended(2);
+    assert!(ran.err.contains("put fixtures there"), "{}", ran.err);
+}
