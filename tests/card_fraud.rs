@@ -98,7 +98,6 @@ fn lines(path: impl AsRef<Path>) -> usize {
 const CUTS: [(usize, usize); 5] = [(1, 4096), (2, 4096), (4, 4096), (2, 7), (3, 1)];
 
 fn check(pipeline: &str, seed: &str, oracle: &[&str]) {
-    println!("seed {seed}");
     let bench = Bench::new(seed);
     let expected = bench.oracle(oracle);
     assert!(lines(&expected) > 100, "there is something to find");

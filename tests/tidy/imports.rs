@@ -102,7 +102,6 @@ const ALLOWS: &[(&str, &[&str])] = &[
         &[
             "host/src/cli",
             "host/src/main",
-            "host/build",
             "host/examples",
             "xtask",
             "tests",
@@ -114,7 +113,6 @@ const ALLOWS: &[(&str, &[&str])] = &[
         &[
             "host/src/cli",
             "host/src/main",
-            "host/build",
             "host/examples",
             "xtask",
             "tests",
