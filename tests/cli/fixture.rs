@@ -41,6 +41,9 @@ fn every_plugin_holds_its_fixtures() {
     assert!(count >= 7, "{count} plugins have fixtures");
 }
 
+/// What is wrong about a fixture.
+type Change = fn(&mut Json);
+
 /// The fixture of count-by-key after a change; in a folder of its own.
 fn changed(change: impl FnOnce(&mut Json)) -> Ran {
     let text = fs::read_to_string(root().join("plugins/count-by-key/tests/total.json"));
@@ -55,7 +58,7 @@ fn changed(change: impl FnOnce(&mut Json)) -> Ran {
 
 #[test]
 fn a_difference_fails_and_is_told() {
-    let cases: [(fn(&mut Json), &str); 4] = [
+    let cases: [(Change, &str); 4] = [
         (
             |f| f["expect"]["outputs"]["total"][1]["sum"] = json!(2),
             "outputs.total[1]: expected",
@@ -92,7 +95,7 @@ fn the_state_before_is_what_the_plugin_sees() {
 
 #[test]
 fn a_mistake_in_a_fixture_has_its_place() {
-    let cases: [(fn(&mut Json), &str); 5] = [
+    let cases: [(Change, &str); 5] = [
         (|f| f["expct"] = json!({}), "did you mean `expect`?"),
         (|f| f["fixture"] = json!(2), "fixture"),
         (|f| f["rows"][0]["acount"] = json!(1), "acount"),
