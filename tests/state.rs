@@ -13,6 +13,7 @@ const OUT_OF_ORDERNESS: i64 = 2 * SECOND;
 const QUIET: i64 = 10 * SECOND;
 
 /// A row of the input; times are microseconds of one day.
+#[derive(Clone)]
 struct Sale {
     key: u64,
     shop: u64,
@@ -131,8 +132,8 @@ fn time(us: i64) -> String {
     format!("2026-03-01T{hours:02}:{minutes:02}:{seconds:02}.{us:06}Z")
 }
 
-/// What is to come out, sorted.
-fn expected(sales: &[Sale]) -> Vec<String> {
+/// What is to come out, sorted, if no row comes more than `disorder` behind the newest.
+fn expected(sales: &[Sale], disorder: i64) -> Vec<String> {
     let mut keys: BTreeMap<u64, Memory> = BTreeMap::new();
     let (mut out, mut newest) = (Vec::new(), i64::MIN);
     for sale in sales {
@@ -142,7 +143,7 @@ fn expected(sales: &[Sale]) -> Vec<String> {
         while memory
             .timers
             .first()
-            .is_some_and(|at| *at < newest - OUT_OF_ORDERNESS)
+            .is_some_and(|at| *at < newest - disorder)
         {
             let at = memory.timers.pop_first().expect("there is one");
             out.push(memory.fire(sale.key, at));
@@ -158,40 +159,99 @@ fn expected(sales: &[Sale]) -> Vec<String> {
     out
 }
 
-fn pipeline(folder: &Path, rows_max: usize) -> String {
-    let plugin = root().join("target/plugins/guest-every-state.wasm");
-    format!(
-        "name: state\n\
-         sources:\n  sales:\n    file: {{ path: sales.csv }}\n    format:\n      csv:\n        \
-         key: u64\n        shop: string\n        amount: i64\n        at: timestamp\n    \
-         event-time: {{ column: at, out-of-orderness: 2s }}\n\
-         operators:\n  memory:\n    input: sales\n    key-by: [key]\n    plugin: {}\n    \
-         batch: {{ rows-max: {rows_max} }}\n\
-         sinks:\n  out:\n    input: memory\n    file: {{ path: {} }}\n    format: csv\n",
-        plugin.display(),
-        folder.join("out.csv").display(),
-    )
+/// A way to run the job.
+struct Run {
+    /// Sources, over which the rows are dealt.
+    sources: usize,
+    order: &'static str,
+    parallelism: usize,
+    rows_max: usize,
 }
 
-/// What comes out, sorted.
-fn found(folder: &Path, parallelism: usize, rows_max: usize) -> Vec<String> {
-    fs::write(folder.join("pipeline.yaml"), pipeline(folder, rows_max)).expect("writable");
-    let output = Command::new(programs().join("wasmill"))
-        .args([
-            "run",
-            "pipeline.yaml",
-            "--parallelism",
-            &parallelism.to_string(),
-        ])
-        .current_dir(folder)
-        .output()
-        .expect("wasmill starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let text = fs::read_to_string(folder.join("out.csv")).expect("the job wrote its file");
-    let mut lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
-    lines.sort();
-    lines
+impl Run {
+    fn pipeline(&self) -> String {
+        let mut text = String::from("name: state\nsources:\n");
+        for number in 0..self.sources {
+            write!(
+                text,
+                "  sales-{number}:
+    file: {{ path: sales-{number}.csv }}
+    format: {{ csv: {{ key: u64, shop: string, amount: i64, at: timestamp }} }}
+    event-time: {{ column: at, out-of-orderness: 2s }}
+"
+            )
+            .expect("memory");
+        }
+        let names: Vec<String> = (0..self.sources).map(|n| format!("sales-{n}")).collect();
+        let (names, plugin) = (names.join(", "), root().join("target/plugins"));
+        let (order, rows_max, plugin) = (self.order, self.rows_max, plugin.display());
+        text + &format!(
+            "operators:
+  memory:
+    input: [{names}]
+    key-by: [key]
+    plugin: {plugin}/guest-every-state.wasm
+    order: {order}
+    batch: {{ rows-max: {rows_max} }}
+sinks:
+  out: {{ input: memory, file: {{ path: out.csv }}, format: csv }}
+"
+        )
+    }
+
+    /// What comes out, sorted.
+    fn found(&self, folder: &Path, sales: &[Sale]) -> Vec<String> {
+        for number in 0..self.sources {
+            let mut text = String::from("key,shop,amount,at\n");
+            let dealt = sales.iter().skip(number).step_by(self.sources);
+            for Sale {
+                key,
+                shop,
+                amount,
+                at,
+            } in dealt
+            {
+                writeln!(text, "{key},{shop},{amount},{}", time(*at)).expect("memory");
+            }
+            fs::write(folder.join(format!("sales-{number}.csv")), text).expect("writable");
+        }
+        fs::write(folder.join("pipeline.yaml"), self.pipeline()).expect("writable");
+        let parallelism = self.parallelism.to_string();
+        let output = Command::new(programs().join("wasmill"))
+            .args(["run", "pipeline.yaml", "--parallelism", &parallelism])
+            .current_dir(folder)
+            .output()
+            .expect("wasmill starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let text = fs::read_to_string(folder.join("out.csv")).expect("the job wrote its file");
+        let mut lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+}
+
+/// Each (parallelism, most rows of a call).
+const CUTS: [(usize, usize); 5] = [(1, 4096), (2, 4096), (4, 100), (2, 3), (1, 1)];
+
+fn check(sources: usize, order: &'static str, sales: &[Sale], expected: &[String]) {
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    for (parallelism, rows_max) in CUTS {
+        let run = Run {
+            sources,
+            order,
+            parallelism,
+            rows_max,
+        };
+        let found = run.found(folder.path(), sales);
+        let mut pairs = found.iter().zip(expected);
+        let differs = pairs.find(|(found, expected)| found != expected);
+        assert_eq!(
+            differs, None,
+            "parallelism {parallelism}, batches of {rows_max}"
+        );
+        assert_eq!(found.len(), expected.len());
+    }
 }
 
 #[test]
@@ -199,30 +259,20 @@ fn a_guest_remembers_what_plain_rust_remembers() {
     for seed in [1, 2] {
         println!("seed {seed}");
         let sales = sales(seed);
-        let expected = expected(&sales);
-        let folder = tempfile::tempdir().expect("a folder for the test's files");
-        let mut text = String::from("key,shop,amount,at\n");
-        for Sale {
-            key,
-            shop,
-            amount,
-            at,
-        } in &sales
-        {
-            writeln!(text, "{key},{shop},{amount},{}", time(*at)).expect("memory");
-        }
-        fs::write(folder.path().join("sales.csv"), text).expect("writable");
-        for (parallelism, rows_max) in [(1, 4096), (2, 4096), (4, 100), (2, 3), (1, 1)] {
-            let found = found(folder.path(), parallelism, rows_max);
-            let differs = found
-                .iter()
-                .zip(&expected)
-                .find(|(found, expected)| found != expected);
-            assert_eq!(
-                differs, None,
-                "parallelism {parallelism}, batches of {rows_max}"
-            );
-            assert_eq!(found.len(), expected.len());
-        }
+        check(1, "arrival", &sales, &expected(&sales, OUT_OF_ORDERNESS));
     }
+}
+
+#[test]
+fn streams_in_event_time_order_are_one_stream() {
+    println!("seed 3");
+    // Each time once, so that the order of all rows is known.
+    let (mut sales, mut times) = (sales(3), BTreeSet::new());
+    sales.retain(|sale| times.insert(sale.at));
+    let mut sorted = sales.clone();
+    sorted.sort_by_key(|sale| sale.at);
+    let expected = expected(&sorted, 0);
+    check(1, "event-time", &sales, &expected);
+    check(2, "event-time", &sales, &expected);
+    check(3, "event-time", &sales, &expected);
 }
