@@ -1,0 +1,90 @@
+//! Files that grow, from outside: a split without rows holds the others back until `idle-after`,
+//! and a signal ends the job with everything written.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use wasmill_tests::{programs, root};
+
+/// A run that takes longer hangs.
+const HANGS: Duration = Duration::from_secs(60);
+
+/// Ends the program with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_split_that_pauses_holds_nobody_back_for_long() {
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    let file = |name: &str| folder.path().join(name);
+    let plugin = root().join("target/plugins/tumbling-count.wasm");
+    let pipeline = format!(
+        "name: idle
+sources:
+  clicks:
+    file: {{ path: 'in-*.csv', follow: true }}
+    format: {{ csv: {{ page: string, at: timestamp }} }}
+    event-time: {{ column: at, idle-after: 300ms }}
+operators:
+  counts:
+    input: clicks
+    key-by: [page]
+    plugin: {}
+    config: {{ size: 10s }}
+sinks:
+  out: {{ input: counts, file: {{ path: out.jsonl }}, format: json }}
+",
+        plugin.display()
+    );
+    fs::write(file("pipeline.yaml"), pipeline).expect("writable");
+    // One split has come to second 1 and pauses there, the other is far ahead.
+    fs::write(file("in-a.csv"), "page,at\na,2026-01-01T00:00:01Z\n").expect("writable");
+    let mut ahead = File::create(file("in-b.csv")).expect("writable");
+    writeln!(
+        ahead,
+        "page,at\nb,2026-01-01T00:00:02Z\nb,2026-01-01T00:01:00Z"
+    )
+    .expect("writable");
+    let child = Command::new(programs().join("wasmill"))
+        .args(["run", "pipeline.yaml"])
+        .current_dir(folder.path())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("wasmill starts");
+    let mut running = Running(child);
+    let start = Instant::now();
+    let rows = || fs::read_to_string(file("out.jsonl")).unwrap_or_default();
+    while !(rows().contains("\"b\"") && rows().contains("\"a\"")) {
+        assert!(start.elapsed() < HANGS, "windows stay open: {}", rows());
+        let ended = running.0.try_wait().expect("the child is ours");
+        assert_eq!(ended, None, "the job follows its files: {}", rows());
+        std::thread::yield_now();
+    }
+    // It goes on without the split that pauses.
+    writeln!(ahead, "b,2026-01-01T00:01:30Z").expect("writable");
+    while rows().lines().count() < 3 {
+        assert!(start.elapsed() < HANGS, "windows stay open: {}", rows());
+        std::thread::yield_now();
+    }
+    let id = running.0.id().to_string();
+    let sent = Command::new("kill")
+        .args(["-TERM", &id])
+        .status()
+        .expect("kill starts");
+    assert!(sent.success());
+    let ended = running.0.wait().expect("the child is ours");
+    assert_eq!(ended.code(), Some(143), "{}", rows());
+    let last = "\"start\":\"2026-01-01T00:01:30.000000Z\"";
+    assert!(
+        rows().contains(last),
+        "the last window closes at the end: {}",
+        rows()
+    );
+}
