@@ -46,6 +46,24 @@ impl Config for Json {}
 /// A value that can stand in a configuration: `bool`, numbers, `String`, [`Decimal`], `Duration`
 /// (text such as `30s`), `Option`, `Vec`, `BTreeMap<String, T>`, structs that derive
 /// [`Config`](macro@crate::Config), and enums without fields that do.
+///
+/// A value that does not fit is refused before the job starts, with its place.
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::time::Duration;
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Config)]
+/// struct Window {
+///     size: Duration,
+///     weights: BTreeMap<String, f64>,
+/// }
+/// let window = r#"{ "size": "90s", "weights": { "atm": 2 } }"#;
+/// let window: Window = wasmill_sdk::testing::config(window)?;
+/// assert_eq!(window.size, Duration::from_secs(90));
+/// assert_eq!(window.weights["atm"], 2.0);
+/// # Ok::<(), Fault>(())
+/// ```
 pub trait Setting: Sized {
     #[doc(hidden)]
     fn schema() -> Json;

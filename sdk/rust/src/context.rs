@@ -251,7 +251,18 @@ impl<'a, Op: Operator> Context<'a, Op> {
     }
 }
 
-/// The outputs of an operator: `cx.out.emit(…)` works while `cx.state` is borrowed.
+/// The outputs of an operator: `cx.out.emit(…)` works while `cx.state` is borrowed, which
+/// [`Context::emit`] does not.
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+/// # fn main() {
+/// fn repeat_pages(cx: &mut Context<'_, Counter>) {
+///     for page in cx.state.pages.iter() {
+///         cx.out.emit(Visits { user: page.len() as u64, count: 1 });
+///     }
+/// }
+/// # }
+/// ```
 pub struct Emit<'a, Op> {
     pub(crate) rows: &'a mut [Rows],
     pub(crate) cause: u32,

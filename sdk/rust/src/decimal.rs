@@ -21,6 +21,12 @@ use std::str::FromStr;
 pub struct Decimal<const P: u8, const S: u8>(i128);
 
 /// Why a decimal cannot be made.
+/// ```
+/// use wasmill_sdk::{Decimal, DecimalError};
+///
+/// assert_eq!("ten".parse::<Decimal<4, 2>>(), Err(DecimalError::NotANumber));
+/// assert_eq!("123.45".parse::<Decimal<4, 2>>(), Err(DecimalError::OutOfRange));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecimalError {
     /// The text is not a number like `-12.30`.

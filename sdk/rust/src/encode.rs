@@ -31,6 +31,13 @@ impl Sink for Place<'_> {
 
 /// A value that can be encoded. Borrowed forms (`str` for `String`) encode as what they borrow
 /// from, so that a map can be asked without an allocation.
+/// ```
+/// use wasmill_sdk::{Encode, testing};
+///
+/// fn same<T: Encode + ?Sized>(_: &T) {}
+/// same("kiosk");
+/// assert_eq!(testing::encode(&"kiosk".to_owned())[..4], [5, 0, 0, 0], "the length comes first");
+/// ```
 pub trait Encode {
     #[doc(hidden)]
     fn encode(&self, sink: &mut impl Sink);

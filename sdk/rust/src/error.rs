@@ -56,7 +56,12 @@ pub fn reject<T>(reason: impl Into<String>) -> Result<T, Reject> {
     Err(Reject::new(reason))
 }
 
-/// Bytes that do not follow the contract.
+/// Bytes that do not follow the contract: state of another type, or a batch that another version
+/// of the host laid out.
+/// ```
+/// let error = wasmill_sdk::testing::decode::<u16>(&[7]).unwrap_err();
+/// assert!(!error.to_string().is_empty());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed(String);
 

@@ -11,6 +11,27 @@ use crate::{Date, Decimal, EventTime, Malformed, Timestamp};
 /// A type that can be a field of a [`Row`](crate::Row): `bool`, integers, floats, [`Decimal`],
 /// [`Date`], [`Timestamp`], `&str`, `&[u8]`, `[u8; N]`, `Option` of these (a nullable column),
 /// [`Items`] (a list), a struct that derives `Row` (a struct column), and [`EventTime`].
+///
+/// Text and bytes are borrowed from the batch: reading a field copies nothing.
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Row)]
+/// struct Place<'a> {
+///     country: &'a str,
+///     city: Option<&'a str>,
+/// }
+///
+/// #[derive(Row)]
+/// struct Payment<'a> {
+///     amount: Decimal<12, 2>,
+///     card: [u8; 8],
+///     place: Place<'a>,
+///     tags: Items<'a, &'a str>,
+///     at: EventTime,
+/// }
+/// # fn main() {}
+/// ```
 pub trait Field<'a>: Sized {
     #[doc(hidden)]
     type Column: Clone;

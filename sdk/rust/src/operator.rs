@@ -138,7 +138,17 @@ pub trait Operator: Sized + 'static {
 }
 
 /// The rows of a batch, in the order in which they will be processed: what
-/// [`Operator::begin_batch`] sees.
+/// [`Operator::begin_batch`] sees. It knows how many are left, so that a tensor can be sized at once.
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+/// # fn main() {
+/// fn seconds(rows: BatchRows<'_, '_, Counter>) -> Vec<i64> {
+///     let mut seconds = Vec::with_capacity(rows.len());
+///     seconds.extend(rows.map(|row| row.at.as_micros() / 1_000_000));
+///     seconds
+/// }
+/// # }
+/// ```
 pub struct BatchRows<'c, 'a, Op: Operator> {
     columns: &'c <Op::Input<'a> as Input<'a>>::Columns,
     rows: std::ops::Range<usize>,
@@ -195,6 +205,12 @@ impl Order {
 }
 
 /// Name, version and a line about a plugin: made by [`plugin!`](crate::plugin).
+/// ```
+/// use wasmill_sdk::{Plugin, plugin};
+///
+/// const RULES: Plugin = plugin!("rules");
+/// assert_eq!(RULES.version.split('.').count(), 3);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plugin {
     /// The plugin's name: lower-case letters, digits and hyphens.
@@ -237,7 +253,14 @@ macro_rules! plugin {
     };
 }
 
-/// Where an instance starts.
+/// Where an instance starts: [`Operator::open`] may name itself by it in messages. Rows of a key
+/// come to one instance, but which one that is changes with the parallelism.
+/// ```
+/// # use wasmill_sdk::{Fault, Start};
+/// fn load(start: &Start) -> Result<Vec<f64>, Fault> {
+///     Err(Fault::new(format!("{} has no model", start.operator())))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     pub(crate) operator: String,

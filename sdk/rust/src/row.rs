@@ -70,7 +70,19 @@ pub fn type_of<'a, T: Field<'a>>() -> String {
     text
 }
 
-/// What an operator reads: a struct that derives [`Row`].
+/// What an operator reads: a struct that derives [`Row`]. The pipeline's columns are bound to its
+/// fields by name, whatever their order; what does not fit is a mistake that `wasmill check` tells.
+/// ```
+/// use wasmill_sdk::{Input, prelude::*};
+///
+/// #[derive(Row)]
+/// struct Visit<'a> {
+///     user: u64,
+///     page: Option<&'a str>,
+/// }
+/// fn is_input<'a, T: Input<'a>>() {}
+/// is_input::<Visit<'_>>();
+/// ```
 pub trait Input<'a>: Sized {
     #[doc(hidden)]
     type Columns;
@@ -127,6 +139,26 @@ impl<'a, R: Row<'a>> Input<'a> for R {
 
 /// What an operator emits: a struct that derives [`Row`], an enum that derives
 /// [`Outputs`](macro@crate::Outputs) with a variant for each output, or `()`.
+///
+/// The first output is the stream named like the operator, the others are `OPERATOR.NAME`, with
+/// the variants' names in lower case.
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Row)]
+/// struct Alert {
+///     user: u64,
+/// }
+///
+/// #[derive(Outputs)]
+/// enum Found {
+///     Alerts(Alert),
+///     /// The side output `OPERATOR.doubts`.
+///     Doubts(Alert),
+/// }
+/// let found: Found = Found::Doubts(Alert { user: 7 });
+/// # let _ = found;
+/// ```
 pub trait Outputs<'a>: Sized {
     #[doc(hidden)]
     fn describe() -> Vec<Json>;

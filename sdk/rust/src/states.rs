@@ -107,7 +107,16 @@ impl States for () {
     fn put<P: Put>(&self, _put: &mut P) {}
 }
 
-/// The key columns that an operator sees: a struct that derives [`Row`], or `()`.
+/// The key columns that an operator sees: a struct that derives [`Row`], or `()`. Its fields are
+/// columns of the pipeline's `key-by`, by name; the operator need not see all of them.
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+/// # fn main() {
+/// fn of_user(cx: &Context<'_, Counter>) -> u64 {
+///     cx.key().user
+/// }
+/// # }
+/// ```
 pub trait Key<'a>: Sized {
     /// Whether there are any.
     #[doc(hidden)]

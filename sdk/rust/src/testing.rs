@@ -2,6 +2,8 @@
 
 mod batch;
 mod read;
+#[cfg(doctest)]
+mod sample;
 mod store;
 #[cfg(test)]
 mod vectors;
@@ -117,7 +119,18 @@ pub struct Exchange {
 }
 
 impl<Op: Operator> Harness<Op> {
-    /// Opens the operator with a configuration, JSON text. Panics if the operator refuses it.
+    /// Opens the operator with a configuration, JSON text.
+    ///
+    /// # Panics
+    /// If the operator refuses the configuration; [`open`](Self::open) gives the fault instead.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let counter = Harness::<Counter>::new("{}");
+    /// assert_eq!(counter.descriptor()["name"], "counter");
+    /// # }
+    /// ```
     pub fn new(config: &str) -> Self {
         match Self::open(config) {
             Ok(harness) => harness,
@@ -158,19 +171,53 @@ impl<Op: Operator> Harness<Op> {
         })
     }
 
-    /// Names the columns that the rows are keyed by; without them all rows have the same key.
+    /// Names the columns that the rows are keyed by, as `key-by` of a pipeline does; without them
+    /// all rows have the same key.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// counter.push(&[visit(1, "/a", 0), visit(2, "/a", 0), visit(2, "/b", 0)]);
+    /// assert_eq!(counter.value("count", &1u64), Some(1u64));
+    /// assert_eq!(counter.value("count", &2u64), Some(2u64));
+    /// # }
+    /// ```
     pub fn keyed_by(mut self, columns: &[&str]) -> Self {
         self.key_by = columns.iter().map(|column| (*column).to_owned()).collect();
         self
     }
 
-    /// The operator's descriptor.
+    /// The operator's descriptor: what it says about itself to whoever runs it.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let descriptor = Harness::<Counter>::new("{}").descriptor();
+    /// assert_eq!(descriptor["states"][0]["type"], "u64");
+    /// assert_eq!(descriptor["timers"][1]["time"], "processing");
+    /// # }
+    /// ```
     pub fn descriptor(&self) -> Json {
         descriptor::descriptor::<Op>()
     }
 
     /// Sends these rows as one batch. The event-time clock of a row is the latest event time so
-    /// far. Panics if the batch faults.
+    /// far: timers that are due by it fire among the rows.
+    ///
+    /// # Panics
+    /// If the batch faults; [`try_push`](Self::try_push) gives the fault instead.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// let effects = counter.push(&[visit(1, "/a", 0), visit(1, "/b", 90)]);
+    /// // The timer of the first visit was due before the second one.
+    /// let counts: Vec<u64> = effects.rows().iter().map(|row| row.count).collect();
+    /// assert_eq!(counts, [1, 0, 2]);
+    /// # }
+    /// ```
     pub fn push(&mut self, rows: &[Op::Input<'_>]) -> Effects<Op> {
         match self.try_push(rows) {
             Ok(effects) => effects,
@@ -178,7 +225,18 @@ impl<Op: Operator> Harness<Op> {
         }
     }
 
-    /// Sends these rows as one batch, or says why the batch faults.
+    /// Sends these rows as one batch, or says why the batch faults. A batch that faults has no
+    /// effects. A panic of the operator, which the sandbox turns into a fault, goes through here.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// let fault = counter.try_push(&vec![visit(1, "/a", 0); 101]).err().unwrap();
+    /// assert_eq!(fault.message, "101 rows are too many");
+    /// assert_eq!(counter.value::<u64>("count", &1u64), None);
+    /// # }
+    /// ```
     pub fn try_push(&mut self, rows: &[Op::Input<'_>]) -> Result<Effects<Op>, Fault> {
         self.push_with_clocks(rows, None)
     }
@@ -198,27 +256,76 @@ impl<Op: Operator> Harness<Op> {
         self.send(&columns, clocks)
     }
 
-    /// Moves the event-time clock on, and fires the timers whose time is over then.
+    /// Moves the event-time clock on, and fires the timers whose time is over then, as a watermark
+    /// does that comes without rows: those before the clock, since rows of its own time may follow.
+    /// The clock never goes back.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// counter.push(&[visit(1, "/a", 0)]);
+    /// assert!(counter.advance_to(Timestamp::from_secs(60)).rows().is_empty());
+    /// let effects = counter.advance_to(Timestamp::from_secs(61));
+    /// assert_eq!(effects.rows(), [Visits { user: 1, count: 0 }]);
+    /// # }
+    /// ```
     pub fn advance_to(&mut self, clock: Timestamp) -> Effects<Op> {
         self.clock = self.clock.max(clock.as_micros());
         self.push(&[])
     }
 
-    /// Moves the machine's clock on, and fires the processing timers whose time is over then.
+    /// Moves the machine's clock on, and fires the processing timers whose time is over then. The
+    /// clock stands at 1970 until it is moved.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// counter.push(&[visit(1, "/wait", 0)]);
+    /// let effects = counter.advance_processing_time_to(Timestamp::from_secs(5));
+    /// assert_eq!(effects.rows(), [Visits { user: 1, count: 0 }]);
+    /// # }
+    /// ```
     pub fn advance_processing_time_to(&mut self, now: Timestamp) -> Effects<Op> {
         self.now = now.as_micros();
         self.push(&[])
     }
 
     /// The value of a value state for a key: the value of its key column (a tuple, if there are
-    /// several).
+    /// several). None where the key has none.
+    ///
+    /// # Panics
+    /// If the operator has no such state, or it is of another type.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// counter.push(&[visit(1, "/a", 0)]);
+    /// assert_eq!(counter.value("count", &1u64), Some(1u64));
+    /// assert_eq!(counter.value::<u64>("count", &2u64), None);
+    /// # }
+    /// ```
     pub fn value<T: State>(&self, state: &str, key: &(impl Encode + ?Sized)) -> Option<T> {
         let store = self.store.borrow();
         let bytes = store.value(state, &crate::encode::encode(key))?;
         Some(decode(bytes).expect("the operator has encoded it as this type"))
     }
 
-    /// The items of a list state for a key.
+    /// The items of a list state for a key, the oldest first.
+    ///
+    /// # Panics
+    /// If the operator has no such state, or it is of another type.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// counter.push(&[visit(1, "/a", 0), visit(1, "/b", 1)]);
+    /// assert_eq!(counter.list::<String>("pages", &1u64), ["/a", "/b"]);
+    /// # }
+    /// ```
     pub fn list<T: State>(&self, state: &str, key: &(impl Encode + ?Sized)) -> Vec<T> {
         let store = self.store.borrow();
         let items = store.list(state, &crate::encode::encode(key));
@@ -229,6 +336,19 @@ impl<Op: Operator> Harness<Op> {
     }
 
     /// The entries of a map state for a key, ordered by their encoded map keys.
+    ///
+    /// # Panics
+    /// If the operator has no such state, or it is of other types.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// counter.push(&[visit(1, "/a", 7)]);
+    /// let last = counter.map::<String, Timestamp>("last", &1u64);
+    /// assert_eq!(last, [("/a".to_owned(), Timestamp::from_secs(7))]);
+    /// # }
+    /// ```
     pub fn map<K: State, V: State>(
         &self,
         state: &str,
@@ -244,16 +364,44 @@ impl<Op: Operator> Harness<Op> {
     }
 
     /// The times of a key's pending timers, with their names.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// counter.push(&[visit(1, "/a", 0)]);
+    /// assert_eq!(counter.timers(&1u64), [(Timestamp::from_secs(60), "over")]);
+    /// # }
+    /// ```
     pub fn timers(&self, key: &(impl Encode + ?Sized)) -> Vec<(Timestamp, &'static str)> {
         self.store.borrow().timers(&crate::encode::encode(key))
     }
 
-    /// The lines that the operator has logged.
+    /// The lines that the operator has logged, of all levels, since it was opened.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// counter.push(&[visit(1, "/a", 0), visit(1, "/a", 1)]);
+    /// assert_eq!(counter.log(), ["again /a"]);
+    /// # }
+    /// ```
     pub fn log(&self) -> Vec<String> {
         self.store.borrow().log.clone()
     }
 
-    /// How often the operator has called the host for map entries.
+    /// How often the operator has called the host for map entries: with a
+    /// [`prefetch`](Operator::prefetch) once a batch, without it once for each entry that is read.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// counter.push(&[visit(1, "/a", 0), visit(1, "/b", 1), visit(2, "/c", 1)]);
+    /// assert_eq!(counter.host_calls(), 1);
+    /// # }
+    /// ```
     pub fn host_calls(&self) -> usize {
         self.store.borrow().calls
     }
@@ -295,7 +443,18 @@ impl<Op: Operator> Harness<Op> {
     }
 }
 
-/// What a batch did.
+/// What a batch did: rows emitted and rows refused. What it left in state and timers is asked of
+/// the [`Harness`].
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+/// # use wasmill_sdk::testing::Harness;
+/// # fn main() {
+/// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+/// let effects = counter.push(&[visit(1, "/a", 0), visit(1, "", 1)]);
+/// assert_eq!(effects.rows().len(), 1);
+/// assert_eq!(effects.rejected().len(), 1);
+/// # }
+/// ```
 pub struct Effects<Op> {
     answer: Buffers,
     of: PhantomData<fn() -> Op>,
@@ -306,7 +465,16 @@ impl<Op: Operator> Effects<Op> {
         Batch::new(&self.answer.0, &self.answer.1).expect("the engine lays out what it can read")
     }
 
-    /// The rows that were emitted, output by output.
+    /// The rows that were emitted, output by output, those of an output in the order of the calls.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// let effects = counter.push(&[visit(1, "/a", 0), visit(1, "/b", 1)]);
+    /// assert_eq!(effects.rows()[1], Visits { user: 1, count: 2 });
+    /// # }
+    /// ```
     pub fn rows(&self) -> Vec<Op::Output<'_>> {
         let rows = Op::Output::read_all(&self.batch());
         let rows = rows.expect("the engine lays out what it can read");
@@ -314,6 +482,15 @@ impl<Op: Operator> Effects<Op> {
     }
 
     /// For each of the emitted rows, the row of the batch that caused it; none for a timer.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// let effects = counter.push(&[visit(1, "/a", 0), visit(1, "/b", 90)]);
+    /// assert_eq!(effects.causes(), [Some(0), None, Some(1)]);
+    /// # }
+    /// ```
     pub fn causes(&self) -> Vec<Option<usize>> {
         let rows = <Op::Output<'_> as Outputs<'_>>::read_all(&self.batch());
         let rows = rows.expect("the engine lays out what it can read");
@@ -321,7 +498,17 @@ impl<Op: Operator> Effects<Op> {
         rows.into_iter().map(|(_, by)| cause(by)).collect()
     }
 
-    /// The rows that were refused: their positions in the batch and the reasons.
+    /// The rows that were refused: their positions in the batch and the reasons. Nothing else of
+    /// them took effect.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
+    /// # use wasmill_sdk::testing::Harness;
+    /// # fn main() {
+    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
+    /// let effects = counter.push(&[visit(1, "/a", 0), visit(1, "", 1)]);
+    /// assert_eq!(effects.rejected(), [(1, "no page".to_owned())]);
+    /// # }
+    /// ```
     pub fn rejected(&self) -> Vec<(usize, String)> {
         self.read_rejected()
             .expect("the engine lays out what it can read")

@@ -18,10 +18,21 @@ pub struct Timestamp(i64);
 
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
+    /// ```
+    /// assert_eq!(wasmill_sdk::Timestamp::EPOCH.to_string(), "1970-01-01T00:00:00Z");
+    /// ```
     pub const EPOCH: Self = Self(0);
-    /// Before all other points.
+    /// Before all other points: the clock before the first watermark.
+    /// ```
+    /// # use wasmill_sdk::Timestamp;
+    /// assert!(Timestamp::MIN < Timestamp::EPOCH);
+    /// ```
     pub const MIN: Self = Self(i64::MIN);
-    /// After all other points: the clock at the end of a bounded input.
+    /// After all other points: the clock at the end of a bounded input, when every timer fires.
+    /// ```
+    /// # use {std::time::Duration, wasmill_sdk::Timestamp};
+    /// assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX, "sums saturate");
+    /// ```
     pub const MAX: Self = Self(i64::MAX);
 
     /// From microseconds since the epoch.
