@@ -96,8 +96,8 @@ impl<Op: Operator> Native<Op> {
         self
     }
 
-    /// Processes one batch: `rows` rows, a directory and an arena after docs/formats/buffers.md; and
-    /// gives the answer's directory and arena. A panic of the operator goes through.
+    /// Processes one batch: `rows` rows, a directory and an arena after docs/formats/buffers.md;
+    /// and gives the answer's directory and arena. A panic of the operator goes through.
     ///
     /// # Errors
     /// If the batch is malformed, or the operator faults; the batch then has no effects.

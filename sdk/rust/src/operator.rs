@@ -138,7 +138,8 @@ pub trait Operator: Sized + 'static {
 }
 
 /// The rows of a batch, in the order in which they will be processed: what
-/// [`Operator::begin_batch`] sees. It knows how many are left, so that a tensor can be sized at once.
+/// [`Operator::begin_batch`] sees. It knows how many are left, so that a tensor can be sized at
+/// once.
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
 /// # fn main() {
