@@ -195,7 +195,6 @@ struct Crossing {
     columns: [ArrayRef; 3],
     keys: Vec<u32>,
     states: Vec<u8>,
-    present: Vec<u8>,
     rows: u32,
 }
 
@@ -219,7 +218,6 @@ impl Crossing {
             ],
             keys: (0..rows).collect(),
             states: vec![0; rows as usize * STATE_BYTES],
-            present: vec![0xff; rows.div_ceil(8) as usize],
             rows,
         })
     }
@@ -251,7 +249,6 @@ impl Crossing {
         encoder.copy(column::KEY, Kind::Values, &self.keys);
         encoder.begin(Group::Keys, 0, rows);
         encoder.begin(Group::State, 0, rows);
-        encoder.copy(0, Kind::Validity, &self.present);
         encoder.copy(0, Kind::Values, &self.states);
         let (directory, arena) = encoder.finish()?;
         let call = self

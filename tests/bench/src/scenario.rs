@@ -92,3 +92,44 @@ const fn usual(name: &'static str, run: fn(f64) -> Result<Measured>) -> Scenario
         run,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(name: &str) -> Measured {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
+        let run = scenario.map(|scenario| scenario.run);
+        let run = run.unwrap_or_else(|| panic!("no scenario {name}"));
+        run(0.05).unwrap_or_else(|error| panic!("{name}: {error:#}"))
+    }
+
+    #[test]
+    fn a_round_of_each_job_loses_no_row() {
+        for name in [
+            "stateless",
+            "keyed-10k",
+            "json",
+            "features",
+            "rules-fanout-10",
+        ] {
+            let measured = round(name);
+            assert!(measured.records > 0, "{name}");
+            assert_eq!(measured.unit, "records/s", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_round_of_the_boundary_counts_its_records() {
+        let measured = round("boundary-8");
+        assert!(measured.records.is_multiple_of(8) && measured.records > 0);
+    }
+
+    #[test]
+    fn a_line_is_json_that_says_what_was_measured() {
+        let line = Measured::rate(1_000, 2.0).line("keyed-10k");
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(line["scenario"], "keyed-10k");
+        assert_eq!(line["value"], 500.0);
+    }
+}
