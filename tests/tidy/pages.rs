@@ -14,8 +14,8 @@ const DENY_LINES_MAX: usize = 50;
 /// the SDK; these floors are where they stand: raise them with the code, never lower them.
 const COMMENT_SHARES: &[(&str, &str, usize)] = &[
     ("host/core/src", "rs", 16),
-    ("sdk/rust", "rs", 17),
-    ("host/src", "rs", 11),
+    ("sdk/rust", "rs", 25),
+    ("host/src", "rs", 12),
     ("wit", "wit", 50),
 ];
 

@@ -1,5 +1,9 @@
 //! Writing what crosses the boundary. Everything is laid out twice: once to learn its size, then
 //! into one allocation of exactly that size.
+//!
+//! Each buffer begins at a whole word, so that the host reads values in place. Inside a component
+//! an allocation that grows is copied, and the memory it had is not given back: hence the two
+//! passes.
 
 use crate::buffer::kind;
 

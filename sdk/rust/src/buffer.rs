@@ -1,38 +1,63 @@
 //! Reading what crosses the boundary: a directory that says what lies where in an arena of words.
+//!
+//! Nothing is copied: a column is a slice of the arena. Every buffer is checked when it is asked
+//! for, its length against the rows and its offsets against the data, so that reading a row needs
+//! no check and a host with a mistake gets a message instead of a panic.
 //! The byte-level format is docs/formats/buffers.md.
 
 use crate::Malformed;
 
 /// What a buffer of a column holds.
 pub(crate) mod kind {
+    /// No bytes: the entry's offset is the section's number of rows.
     pub(crate) const COUNT: u32 = 0;
+    /// A bitmap, 1 = present; absent where all values are.
     pub(crate) const VALIDITY: u32 = 1;
+    /// Values of one width, back to back; those of `bool` are a bitmap.
     pub(crate) const VALUES: u32 = 2;
+    /// One more than there are rows, from 0, never falling.
     pub(crate) const OFFSETS: u32 = 3;
+    /// The bytes that the offsets divide.
     pub(crate) const DATA: u32 = 4;
 }
 
 /// The groups that sections belong to.
 pub(crate) mod group {
+    /// From the host: the rows of an input.
     pub(crate) const INPUT: u32 = 1;
+    /// From the host: the batch's distinct keys, each with the key columns that were asked for.
     pub(crate) const KEYS: u32 = 3;
+    /// From the host: what each of those keys keeps in a state.
     pub(crate) const STATE: u32 = 4;
+    /// From the host: the pending timers of those keys.
     pub(crate) const TIMERS: u32 = 5;
+    /// From the host: what there is once a batch, such as the machine's clock.
     pub(crate) const BATCH: u32 = 6;
+    /// To the host: rows emitted.
     pub(crate) const OUTPUT: u32 = 17;
+    /// To the host: rows refused, with reasons.
     pub(crate) const REJECTS: u32 = 18;
+    /// To the host: what keys keep now, of those that changed.
     pub(crate) const STATE_CHANGES: u32 = 19;
+    /// To the host: timers set, deleted and fired.
     pub(crate) const TIMER_CHANGES: u32 = 20;
+    /// To the host: keys whose map was cleared, before its changes.
     pub(crate) const MAP_CLEARS: u32 = 21;
 }
 
 /// The numbers of the columns that the engine adds to those of the descriptor.
 pub(crate) mod engine {
+    /// The number of a row's key in the keys section.
     pub(crate) const KEY: u32 = 0xFFFF_FF00;
+    /// A row's event time in microseconds.
     pub(crate) const TIME: u32 = 0xFFFF_FF01;
+    /// The key's event-time clock in microseconds, as of a row or at the batch's end.
     pub(crate) const CLOCK: u32 = 0xFFFF_FF02;
+    /// What caused a row: a row, or with [`CAUSE_TIMER`](super::CAUSE_TIMER) a timer change.
     pub(crate) const CAUSE: u32 = 0xFFFF_FF03;
+    /// What kind of change a row is.
     pub(crate) const OP: u32 = 0xFFFF_FF04;
+    /// And the number of a map state: the entry of it that a row names.
     pub(crate) const MAP_ENTRY: u32 = 0xFFFF_FF10;
 }
 

@@ -1,4 +1,7 @@
 //! An operator as a component: the glue between the generated bindings and the engine.
+//!
+//! [`export!`](crate::export) implements the generated trait by these functions, and keeps the
+//! engine in a static: an instance is one operator, made by `open` and called by one thread.
 
 pub use crate::bindings::exports::wasmill::operator::operator::Guest;
 pub use crate::bindings::wasmill::operator::types::{Buffers, Fault as WitFault};
@@ -17,16 +20,19 @@ impl From<Fault> for WitFault {
     }
 }
 
+/// What the component says about itself.
 pub fn describe<Op: Operator>() -> String {
     descriptor::descriptor::<Op>().to_string()
 }
 
+/// Makes the operator. From here on a panic tells the host its row and place before it traps.
 pub fn open<Op: Operator>(slot: &mut Option<Engine<Op>>, context: &str) -> Result<(), WitFault> {
     std::panic::set_hook(Box::new(last_words));
     *slot = Some(Engine::open(context)?);
     Ok(())
 }
 
+/// Processes a batch.
 pub fn process<Op: Operator>(
     slot: &mut Option<Engine<Op>>,
     batch: &Buffers,

@@ -5,7 +5,8 @@ use crate::row::columns_json;
 use crate::{Input, Key, Operator, Outputs, Setting, States, Timers};
 use serde_json::{Value as Json, json};
 
-/// The descriptor of an operator.
+/// The descriptor of an operator. What it declares nothing of is left out, and so has the default
+/// that the format gives it.
 pub(crate) fn descriptor<Op: Operator>() -> Json {
     let plugin = Op::PLUGIN;
     let keys = <<Op::State as States>::Key<'static> as Key<'static>>::describe();

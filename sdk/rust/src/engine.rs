@@ -1,4 +1,18 @@
 //! Turns a batch into calls of the operator, and what they did into the answer.
+//!
+//! The same code runs in a component and natively, in the harness and in benchmarks: what differs
+//! is who lays out the batch and who stands behind the imports (`host.rs`).
+//!
+//! A call goes through these steps:
+//!
+//! 1. the engine's columns are checked: a key for each row, clocks where there are timers;
+//! 2. state, outputs and timers forget the batch before, and take in what rides with this one;
+//! 3. the operator sees the whole batch (`begin_batch`), then names map entries (`prefetch`), for
+//!    all of which the host is asked once;
+//! 4. row by row: the key's timers that are due fire, then the row is processed; one that is
+//!    refused is undone;
+//! 5. timers fire that are due by the end of the batch, those of keys without rows too;
+//! 6. everything that changed is laid out, once to learn its size and once to write it.
 
 use crate::arena::{Layout, Put};
 use crate::buffer::{Batch, engine, group, kind};
@@ -25,7 +39,8 @@ pub(crate) fn current_row() -> Option<u32> {
     Some(ROW.load(Ordering::Relaxed)).filter(|row| *row != NO_ROW)
 }
 
-/// An operator with everything it needs from batch to batch.
+/// An operator with everything it needs from batch to batch. Buffers are kept and filled anew:
+/// after the first batches a call allocates the answer and nothing else.
 pub struct Engine<Op: Operator> {
     operator: Op,
     state: Op::State,
@@ -34,7 +49,7 @@ pub struct Engine<Op: Operator> {
     rejects: Rejects,
 }
 
-/// Refused rows: their numbers and reasons.
+/// Refused rows: their numbers and reasons, whose texts stand back to back between `ends`.
 #[derive(Default)]
 struct Rejects {
     rows: Vec<u32>,
@@ -42,12 +57,17 @@ struct Rejects {
     ends: Vec<u32>,
 }
 
-/// The engine's own columns of a batch.
+/// The engine's own columns of a batch; what the operator has no use for is empty.
 struct Engineered<'a> {
+    /// For each row the number of its key.
     keys: &'a [[u8; 4]],
+    /// For each row its key's event-time clock, in microseconds.
     clocks: &'a [[u8; 8]],
+    /// For each key its event-time clock at the batch's end.
     key_clocks: &'a [[u8; 8]],
+    /// The machine's clock as of the batch, in microseconds.
     now: i64,
+    /// The number of distinct keys, those without rows included.
     key_count: usize,
 }
 
@@ -58,6 +78,7 @@ type TimersOf<Op> = <<Op as Operator>::State as States>::Timer;
 type KeyOf<'a, Op> = <<Op as Operator>::State as States>::Key<'a>;
 
 impl<Op: Operator> Engine<Op> {
+    // Constants of the operator's types: what it does not declare costs it nothing.
     const HAS_TIMERS: bool = !TimersOf::<Op>::SPECS.is_empty();
     const EVENT: bool = has_domain(TimersOf::<Op>::SPECS, false);
     const PROCESSING: bool = has_domain(TimersOf::<Op>::SPECS, true);
@@ -65,7 +86,8 @@ impl<Op: Operator> Engine<Op> {
         || Self::HAS_TIMERS
         || <KeyOf<'static, Op> as Key<'static>>::DECLARED;
 
-    /// Makes the operator from the context document.
+    /// Makes the operator from the context document (docs/formats/descriptor.md). Only its version
+    /// is insisted on: a later host may say more than this knows.
     pub fn open(context: &str) -> Result<Self, Fault> {
         let context: Json = serde_json::from_str(context)
             .map_err(|error| Fault::new(format!("the context is not JSON: {error}")))?;
@@ -89,7 +111,11 @@ impl<Op: Operator> Engine<Op> {
         })
     }
 
-    /// Processes one batch.
+    /// Processes one batch and gives the answer's directory and arena.
+    ///
+    /// # Errors
+    /// If the batch is malformed or the operator faults. What had happened by then is forgotten
+    /// with the next batch; in a component the host drops the instance anyway.
     pub fn process(
         &mut self,
         rows: u32,
@@ -111,6 +137,7 @@ impl<Op: Operator> Engine<Op> {
         Ok(self.lay_out())
     }
 
+    /// Finds and checks the engine's columns that this operator reads.
     fn engineered<'a>(batch: &Batch<'a>, rows: usize) -> Result<Engineered<'a>, Malformed> {
         let input = batch.section(group::INPUT, 0)?;
         let section = batch.section(group::KEYS, 0)?;
@@ -143,6 +170,7 @@ impl<Op: Operator> Engine<Op> {
         Ok(found)
     }
 
+    /// Forgets the batch before, and takes in the state and the timers that ride with this one.
     fn reset(&mut self, batch: &Batch<'_>, keys: usize) -> Result<(), Malformed> {
         for rows in &mut self.outputs {
             rows.truncate(0);
@@ -156,6 +184,7 @@ impl<Op: Operator> Engine<Op> {
         self.state.load(batch, keys)
     }
 
+    /// Processes the rows, and fires timers among and after them.
     fn run(&mut self, batch: &Batch<'_>, rows: u32, more: &Engineered<'_>) -> Result<(), Fault> {
         let columns = Op::Input::bind(batch)?;
         self.operator.begin_batch(BatchRows::new(&columns, rows))?;
@@ -231,6 +260,7 @@ impl<Op: Operator> Engine<Op> {
         }
     }
 
+    /// Takes back everything that the row did, and notes the reason.
     #[cold]
     fn refuse(cx: &mut Context<'_, Op>, rejects: &mut Rejects, row: u32, reject: &Reject) {
         cx.state.undo();

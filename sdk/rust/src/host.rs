@@ -8,25 +8,31 @@ use crate::{Level, Malformed};
 #[allow(unreachable_pub, reason = "public where the operator runs natively")]
 pub type Buffers = (Vec<u32>, Vec<u64>);
 
-/// Stands in for the host where the operator runs natively.
+/// Stands in for the host where the operator runs natively: what a guest imports, as a trait. All
+/// but maps has a stand-in that does nothing.
 #[cfg(not(target_arch = "wasm32"))]
 pub trait Imports {
-    /// Takes a line of the plugin's log.
+    /// Takes a line of the plugin's log. The host keeps it only while the call succeeds: lines of a
+    /// call that fails go to the dead letters.
     fn log(&mut self, level: Level, line: &str) {
         let _ = (level, line);
     }
 
-    /// Adds to a counter.
+    /// Adds to a counter of the operator's own.
     fn count(&mut self, counter: &str, delta: u64) {
         let _ = (counter, delta);
     }
 
-    /// The seed of the batch.
+    /// The seed of the batch: the same in each run over the same rows.
     fn seed(&mut self) -> u64 {
         0
     }
 
-    /// Answers a question for map entries (`all` = of the keys, whatever their map keys).
+    /// Answers a question for map entries (`all` = of the keys, whatever their map keys): `rows` is
+    /// how many are asked for, question and answer are sections of state number `state`.
+    ///
+    /// # Errors
+    /// If the question is malformed.
     fn get_many(
         &mut self,
         state: u32,

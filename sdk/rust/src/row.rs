@@ -141,7 +141,7 @@ impl<'a, R: Row<'a>> Input<'a> for R {
 /// [`Outputs`](macro@crate::Outputs) with a variant for each output, or `()`.
 ///
 /// The first output is the stream named like the operator, the others are `OPERATOR.NAME`, with
-/// the variants' names in lower case.
+/// the variants' names, with hyphens.
 /// ```
 /// use wasmill_sdk::prelude::*;
 ///

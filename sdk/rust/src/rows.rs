@@ -1,4 +1,8 @@
 //! Building rows: columns that grow by a value a row and can be cut back.
+//!
+//! Columns are numbered depth first, as docs/formats/buffers.md has them: a list is followed by its
+//! items' column, a struct by those of its fields. Values lie as they will cross the boundary, so
+//! that laying them out is copying. A row that is refused after it has emitted is cut off again.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod inspect;
@@ -25,10 +29,15 @@ pub enum Shape {
 #[derive(Debug)]
 pub(crate) struct Column {
     shape: Shape,
+    /// Values so far; those of a list's items are more than the rows of the list.
     rows: usize,
+    /// How many of them are null; a bitmap crosses only if there is one.
     nulls: usize,
+    /// A bit for each value of a nullable column, 1 = present.
     validity: Vec<u8>,
+    /// The values, or the bytes or bits of them.
     values: Vec<u8>,
+    /// Where each value ends; the zero in front is written when the column is laid out.
     offsets: Vec<u32>,
 }
 
@@ -44,6 +53,7 @@ impl Column {
         }
     }
 
+    /// Lays the column's buffers out.
     fn put(&self, column: u32, put: &mut impl Put) {
         if self.nulls > 0 {
             put.copy(column, kind::VALIDITY, &self.validity);
@@ -96,9 +106,13 @@ fn cut_bits(bits: &mut Vec<u8>, rows: usize) {
 #[derive(Debug, Default)]
 pub struct Rows {
     columns: Vec<Column>,
+    /// Rows that were ended.
     rows: usize,
+    /// For each row the row or the timer change that caused it.
     causes: Vec<u32>,
+    /// For each row its event time, if the row type says it; else empty.
     times: Vec<i64>,
+    /// For each row what kind of change it is, if the row type says it; else empty.
     ops: Vec<u8>,
 }
 

@@ -1,4 +1,7 @@
 //! `#[derive(Config)]`.
+//!
+//! Two things come of a struct: the JSON Schema by which the host checks a pipeline before it runs,
+//! and the code that reads the configuration in `open`. Both follow the same fields, so they agree.
 
 use crate::attributes::{doc, ident, kebab, named_fields, variants};
 use proc_macro2::TokenStream;
@@ -18,6 +21,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     }
 }
 
+/// A struct of keys.
 fn expand_struct(input: &DeriveInput) -> Result<TokenStream> {
     let fields = named_fields(input, "Config")?;
     let name = &input.ident;

@@ -1,4 +1,6 @@
 //! `#[derive(Outputs)]`.
+//!
+//! A variant's position is its output's number, in the descriptor and in the answer.
 
 use crate::attributes::{kebab, name_in, variants};
 use proc_macro2::{Ident, TokenStream};

@@ -1,4 +1,8 @@
 //! `#[derive(Row)]`.
+//!
+//! A row is two things. As a `Field` it can stand in another row, as a struct column: reading one
+//! is reading each field from its columns, which were bound once a batch. As a `Row` it has columns
+//! with names and types, for the descriptor, and may declare features.
 
 use crate::attributes::{ident, kebab, name_in, named_fields, text};
 use proc_macro2::{Ident, TokenStream};
@@ -52,6 +56,7 @@ fn lifetimes(own: &Option<Lifetime>) -> (Lifetime, TokenStream) {
     }
 }
 
+/// The struct's own lifetime, by which it borrows from the batch; it has at most one.
 fn lifetime(input: &DeriveInput) -> Result<Option<Lifetime>> {
     let mut lifetimes = input.generics.lifetimes();
     let first = lifetimes.next().map(|first| first.lifetime.clone());
@@ -65,6 +70,7 @@ fn lifetime(input: &DeriveInput) -> Result<Option<Lifetime>> {
     }
 }
 
+/// How the struct is read from columns and appended to them.
 fn field_impl(
     columns: &[Column<'_>],
     name: &Ident,
@@ -127,6 +133,7 @@ fn field_impl(
     }
 }
 
+/// What the descriptor says of the struct, and how it is bound as an input or output.
 fn row_impl(
     columns: &[Column<'_>],
     name: &Ident,
@@ -183,6 +190,7 @@ fn row_impl(
     }
 }
 
+/// What a field is as a column.
 fn column(field: &Field) -> Result<Column<'_>> {
     let ident = ident(field);
     let (name, feature) = name_and_feature(field)?;

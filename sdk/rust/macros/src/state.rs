@@ -1,4 +1,7 @@
 //! `#[derive(State)]`.
+//!
+//! The encoding is that of a struct in docs/formats/state.md: the fields one after the other. Where
+//! all are of fixed width, so is the struct, and reading one is a few loads.
 
 use crate::attributes::{ident, name_in, named_fields, text};
 use proc_macro2::TokenStream;

@@ -1,4 +1,7 @@
 //! `#[derive(States)]`.
+//!
+//! Each field is a handle that knows how its state rides with a batch. The struct passes every call
+//! of the engine on to all of them, with the state's position as its number.
 
 use crate::attributes::{ident, kebab, named_fields};
 use proc_macro2::{Ident, TokenStream};

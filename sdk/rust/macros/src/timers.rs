@@ -1,4 +1,6 @@
 //! `#[derive(Timers)]`.
+//!
+//! A variant's position is its timer's number at the boundary; the descriptor has the names.
 
 use crate::attributes::{kebab, variants};
 use proc_macro2::TokenStream;

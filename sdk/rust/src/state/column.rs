@@ -1,4 +1,7 @@
 //! Encoded values as columns: back to back if their width is fixed, between offsets if it varies.
+//!
+//! All values of a state are copied once a batch into one run of bytes, and each is known by its
+//! span: reading one allocates nothing. Taking a change back is the business of the state's handle.
 
 use crate::Malformed;
 use crate::arena::Put;

@@ -11,10 +11,15 @@ pub(super) struct InputBatch<'b> {
     pub(super) rows: &'b Rows,
     /// The key of each row, as an index into the batch's keys.
     pub(super) keys: &'b [u32],
+    /// The event-time clock as of each row, in microseconds.
     pub(super) clocks: &'b [i64],
+    /// The same at the batch's end: timers before it are due, also those of keys without rows.
     pub(super) clock: i64,
+    /// The machine's clock, in microseconds.
     pub(super) now: i64,
+    /// What the batch's keys keep.
     pub(super) store: &'b Store,
+    /// Whether the operator reads keys at all.
     pub(super) keyed: bool,
 }
 

@@ -6,7 +6,7 @@ use crate::{Malformed, Operator, Outputs};
 use std::marker::PhantomData;
 
 /// What a batch did: rows emitted and rows refused. What it left in state and timers is asked of
-/// the [`Harness`].
+/// the [`Harness`](super::Harness).
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
 /// # use wasmill_sdk::testing::Harness;

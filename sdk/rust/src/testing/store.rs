@@ -1,4 +1,8 @@
 //! The state that a host keeps, in miniature.
+//!
+//! It is written for clarity: keys are looked up one by one, and everything is copied. What it has
+//! in common with the host is what crosses the boundary, byte by byte; the vectors in
+//! docs/formats/vectors hold both to it.
 
 use super::read::{key_bytes, read_optional, read_u32s, read_values};
 use crate::arena::{Layout, Put};
@@ -25,7 +29,9 @@ pub(super) struct Store {
     pub(super) keys: Vec<KeyState>,
     /// The keys of the batch in hand.
     pub(super) batch_keys: Vec<usize>,
+    /// Lines that the operator has logged.
     pub(super) log: Vec<String>,
+    /// Questions that the operator has asked during calls.
     pub(super) calls: usize,
 }
 
@@ -38,10 +44,14 @@ pub(super) struct Spec {
     column: Option<String>,
 }
 
+/// How a state's bytes ride with a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// One value a key, or none.
     Value,
+    /// Items in order; what comes back is what was dropped in front and added behind.
     List,
+    /// Entries; only those ride that somebody names.
     Map,
 }
 
@@ -50,9 +60,13 @@ pub(super) enum Kind {
 pub(super) struct KeyState {
     /// The key columns that the operator sees: their shapes and values.
     columns: Vec<(Shape, bool, Option<Vec<u8>>)>,
+    /// Value states.
     pub(super) values: Vec<Option<Vec<u8>>>,
+    /// List states, the oldest item first.
     pub(super) lists: Vec<Vec<Vec<u8>>>,
+    /// Map states, by encoded map key.
     maps: Vec<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// Pending timers, by time, then by the timer's number.
     timers: BTreeSet<(i64, u32)>,
 }
 
@@ -127,6 +141,7 @@ impl Store {
         of_rows
     }
 
+    /// The number of a key, which is new if its bytes were never seen.
     fn id(&mut self, bytes: Vec<u8>) -> usize {
         let (next, states) = (self.keys.len(), self.specs.len());
         let id = *self.ids.entry(bytes).or_insert(next);
@@ -166,6 +181,7 @@ impl Store {
         }
     }
 
+    /// Lays out the key columns that the operator reads.
     pub(super) fn put_key_columns(&self, put: &mut impl Put) {
         let Some(first) = self.batch_keys.first() else {
             return;

@@ -6,10 +6,12 @@ use crate::buffer::{Section, group, kind};
 use crate::state::column::{self, PRESENT, Span, slice};
 use crate::{Malformed, State};
 
-/// A question to the host.
+/// A question to the host: what these entries hold, or with `all` every entry of the key in hand.
 pub(super) struct Question<'m, K, V> {
     pub(super) map: &'m Map<K, V>,
+    /// Whether map keys are named.
     pub(super) all: bool,
+    /// Positions of the entries that are asked for among those that the map knows.
     pub(super) entries: &'m [u32],
 }
 
