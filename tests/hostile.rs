@@ -142,6 +142,24 @@ fn guests_that_misbehave_cost_their_own_rows_only() {
 }
 
 #[test]
+fn more_failures_than_the_budget_end_the_job() {
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    let plugin = root().join("target/plugins/guest-hostile.wasm");
+    let outcome = |budget: u64| {
+        let with_budget = format!("fault-every-7th }}\n    error-budget: {{ rows: {budget}");
+        let output = run(folder.path(), &plugin, &with_budget);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    // Two of the rows fail.
+    assert_eq!(outcome(2).0, Some(0));
+    let (code, said) = outcome(1);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("`error-budget` allows 1"), "{said}");
+    assert!(said.contains("at row 8 of `rows.csv`"), "{said}");
+}
+
+#[test]
 fn a_guest_that_spins_from_the_start_ends_the_job_with_its_reason() {
     let folder = tempfile::tempdir().expect("a folder for the test's files");
     let plugin = root().join("target/plugins/guest-hostile.wasm");

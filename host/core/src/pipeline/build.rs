@@ -36,7 +36,7 @@ pub(super) fn build(
         return Ok(pipeline);
     }
     let mut errors = builder.errors;
-    errors.sort_by_key(|error| error.position);
+    errors.sort_by_cached_key(|error| (error.position, error.to_string()));
     errors.dedup();
     Err(PipelineErrors(errors))
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow_schema::DataType;
+
 use super::Builder;
 use crate::descriptor::{Descriptor, TimeDomain};
 use crate::feature::{Feature, FeatureSpec};
@@ -221,7 +223,8 @@ impl Binding<'_, '_> {
         (name, spec): (&str, &FeatureSpec),
         streams: &[(usize, StreamId)],
     ) -> Option<Feature> {
-        let mut bound: Option<Feature> = None;
+        // The feature as of the first stream, and the type of the column that it reads.
+        let mut bound: Option<(Feature, Option<DataType>)> = None;
         for (_, stream) in streams {
             let stream = &self.builder.streams[stream.0];
             if stream.schema.index_of(name).is_ok() {
@@ -239,15 +242,24 @@ impl Binding<'_, '_> {
                     return None;
                 }
             };
-            if bound.as_ref().is_some_and(|other| *other != feature) {
-                let message = "the streams have the feature's column at another place or type";
+            let read = feature.column.map(|at| stream.schema.field(at));
+            let read = read.map(|field| field.data_type().clone());
+            let Some((first, first_read)) = &bound else {
+                bound = Some((feature, read));
+                continue;
+            };
+            let is_same = Feature {
+                column: first.column,
+                ..feature
+            } == *first;
+            if !is_same || read != *first_read {
+                let message = "the streams have the feature's column with different types";
                 let remedy = "give the streams of a union the same columns";
                 self.builder.wrong(path, message, Some(remedy));
                 return None;
             }
-            bound = Some(feature);
         }
-        bound
+        bound.map(|(feature, _)| feature)
     }
 
     fn inputs(&mut self, streams: &[(usize, StreamId)], features: &[Feature]) -> Vec<InputBinding> {
