@@ -14,6 +14,9 @@ use group::{Group, Slot};
 /// The low bits of a row's scratch word hold its key group, the rest the keyed hash.
 const GROUP_BITS: u64 = 0xffff;
 
+/// Rows whose slots are brought into the cache together.
+const BLOCK: usize = 64;
+
 /// What the index mixes into keys, drawn once a process: who chooses keys cannot choose where
 /// they stand in the table.
 #[derive(Clone)]
@@ -266,20 +269,38 @@ impl KeyIndex {
         // One more than there can be: behind the last known key always stands none.
         out.ids.resize(count + scratch.len() + 1, Slot::EMPTY);
         let ids = out.ids.as_mut_slice();
-        out.row_to_key
-            .extend(scratch.iter().enumerate().map(|(row, mixed)| {
-                let at = find(self, row, *mixed);
-                let slot = &mut self.groups[(mixed & GROUP_BITS) as usize].slots[at];
-                // Whether a key is new is as good as random: a branch on it would be mispredicted.
-                let seen = (slot.position as usize).min(count);
-                let is_new = ids[seen] != slot.id;
-                let position = if is_new { count } else { seen };
-                ids[position] = slot.id;
-                slot.position = position as u32;
-                count += usize::from(is_new);
-                slot.position
-            }));
+        let end = ids.len() - 1;
+        out.row_to_key.reserve(scratch.len());
+        for (block, first) in scratch.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+            self.touch(block);
+            out.row_to_key
+                .extend(block.iter().enumerate().map(|(row, mixed)| {
+                    let at = find(self, first + row, *mixed);
+                    let slot = &mut self.groups[(mixed & GROUP_BITS) as usize].slots[at];
+                    // Whether a key is new is as good as random: a branch on it would be
+                    // mispredicted. Where a position of an earlier batch leads, there is another
+                    // key or none.
+                    let seen = (slot.position as usize).min(end);
+                    let is_new = ids[seen] != slot.id;
+                    let position = if is_new { count } else { seen };
+                    ids[position] = slot.id;
+                    slot.position = position as u32;
+                    count += usize::from(is_new);
+                    slot.position
+                }));
+        }
         out.ids.truncate(count);
+    }
+
+    /// Brings the slots where keys most likely stand into the cache, many at once: the search
+    /// would wait for one after the other.
+    #[inline]
+    fn touch(&self, block: &[u64]) {
+        let slot = |mixed: &u64| {
+            let group = &self.groups[(mixed & GROUP_BITS) as usize];
+            group.slots[group.home(*mixed)].id
+        };
+        std::hint::black_box(block.iter().map(slot).fold(0, |ids, id| ids ^ id));
     }
 
     /// The slot of a word, which is made if there is none.
