@@ -56,6 +56,8 @@ impl Operator for Rule {
         Ok(Self { sum_max })
     }
 
+    // Inlined, a row costs no call and no look at the clock of its own: a third of boundary-1024.
+    #[inline(always)]
     fn process(&mut self, row: Payment, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
         let Account { sum, .. } = cx.state.account.update(|account| {
             account.count += 1;
