@@ -11,9 +11,9 @@ const ARCHITECTURE_LINES_MAX: usize = 400;
 const DENY_LINES_MAX: usize = 50;
 
 /// Folders, extension, and the least share of comment lines in percent. The aim is 25 for core and
-/// the SDK; these floors are where they stand: raise them with the code, never lower them.
+/// the SDK: where a floor is lower, it is where the code stands; raise it, never lower it.
 const COMMENT_SHARES: &[(&str, &str, usize)] = &[
-    ("host/core/src", "rs", 16),
+    ("host/core/src", "rs", 18),
     ("sdk/rust", "rs", 25),
     ("host/src", "rs", 12),
     ("wit", "wit", 50),

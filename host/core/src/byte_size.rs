@@ -58,6 +58,13 @@ impl schemars::JsonSchema for ByteSize {
 }
 
 /// Reads an amount in bytes.
+///
+/// ```
+/// use wasmill_core::byte_size;
+///
+/// assert_eq!(byte_size::parse("64MiB"), Ok(64 << 20));
+/// assert_eq!(byte_size::parse("10MB"), Ok(10_000_000));
+/// ```
 pub fn parse(text: &str) -> Result<u64, ByteSizeError> {
     let trimmed = text.trim();
     let digits = trimmed

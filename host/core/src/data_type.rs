@@ -28,6 +28,15 @@ pub fn timestamp() -> DataType {
 }
 
 /// Reads a type such as `decimal(12,2)` or `list<string?>?`; the flag says whether null is allowed.
+///
+/// ```
+/// use wasmill_core::data_type;
+///
+/// let (money, is_nullable) = data_type::parse("decimal( 12, 2 )?").expect("a type");
+/// assert_eq!(data_type::print(&money, is_nullable), "decimal(12,2)?");
+/// let error = data_type::parse("strng").unwrap_err().to_string();
+/// assert!(error.ends_with("did you mean `string`?"), "{error}");
+/// ```
 pub fn parse(text: &str) -> Result<(DataType, bool), TypeError> {
     let mut parser = Parser { text, rest: text };
     let parsed = parser.nullable_type(0).and_then(|parsed| {
@@ -76,6 +85,7 @@ pub fn print(data_type: &DataType, nullable: bool) -> String {
     if nullable { base + "?" } else { base }
 }
 
+/// Fields with one space after each `:` and `,`: the canonical form, of which schema ids are made.
 fn print_fields(fields: &Fields) -> String {
     let parts: Vec<String> = fields
         .iter()
@@ -91,6 +101,17 @@ fn print_fields(fields: &Fields) -> String {
 }
 
 /// The width in bytes of one encoded value (`docs/formats/state.md`), if every value has the same.
+///
+/// ```
+/// use wasmill_core::data_type;
+///
+/// let width = |text| {
+///     let (of, is_nullable) = data_type::parse(text).expect("a type");
+///     data_type::fixed_width(&of, is_nullable)
+/// };
+/// assert_eq!(width("struct<n: u64, sum: f64>"), Some(16));
+/// assert_eq!(width("string"), None);
+/// ```
 pub fn fixed_width(data_type: &DataType, nullable: bool) -> Option<usize> {
     if nullable {
         return None;
@@ -110,12 +131,14 @@ pub fn fixed_width(data_type: &DataType, nullable: bool) -> Option<usize> {
     }
 }
 
+/// The text that is still to be read.
 struct Parser<'a> {
     text: &'a str,
     rest: &'a str,
 }
 
 impl<'a> Parser<'a> {
+    /// A type, and whether `?` follows it.
     fn nullable_type(&mut self, depth: usize) -> Result<(DataType, bool), String> {
         if depth > DEPTH_MAX {
             return Err(format!("types nest at most {DEPTH_MAX} deep"));
@@ -145,6 +168,7 @@ impl<'a> Parser<'a> {
         Ok((data_type, self.accept('?')))
     }
 
+    /// `(p,s)` behind `decimal`, within its limits.
     fn decimal(&mut self) -> Result<DataType, String> {
         self.expect('(')?;
         let precision: u8 = self.number()?;
@@ -157,6 +181,7 @@ impl<'a> Parser<'a> {
         Ok(DataType::Decimal128(precision, scale))
     }
 
+    /// `(n)` behind `bytes`, if it stands there.
     fn bytes(&mut self) -> Result<DataType, String> {
         if !self.accept('(') {
             return Ok(DataType::Binary);
@@ -169,6 +194,7 @@ impl<'a> Parser<'a> {
         Ok(DataType::FixedSizeBinary(width))
     }
 
+    /// `<T>` behind `list`.
     fn list(&mut self, depth: usize) -> Result<DataType, String> {
         self.expect('<')?;
         let (item, nullable) = self.nullable_type(depth + 1)?;
@@ -176,6 +202,7 @@ impl<'a> Parser<'a> {
         Ok(DataType::List(Arc::new(Field::new("item", item, nullable))))
     }
 
+    /// `<a: T, b: U>` behind `struct`; names are distinct.
     fn fields(&mut self, depth: usize) -> Result<DataType, String> {
         self.expect('<')?;
         let mut fields: Vec<Field> = Vec::new();
@@ -198,12 +225,14 @@ impl<'a> Parser<'a> {
         Ok(DataType::Struct(fields.into()))
     }
 
+    /// Digits as a number.
     fn number<T: std::str::FromStr>(&mut self) -> Result<T, String> {
         let word = self.word();
         word.parse()
             .map_err(|_| format!("`{word}` is not a number that fits"))
     }
 
+    /// Letters, digits, `_` and `-` up to the next mark.
     fn word(&mut self) -> &'a str {
         self.skip_blanks();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -213,6 +242,7 @@ impl<'a> Parser<'a> {
         word
     }
 
+    /// Takes this mark if it comes next.
     fn accept(&mut self, wanted: char) -> bool {
         self.skip_blanks();
         match self.rest.strip_prefix(wanted) {
@@ -224,6 +254,7 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Takes this mark, or says that it is missing.
     fn expect(&mut self, wanted: char) -> Result<(), String> {
         if self.accept(wanted) {
             Ok(())
@@ -232,6 +263,7 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Skips what may stand between any two words.
     fn skip_blanks(&mut self) {
         self.rest = self.rest.trim_start();
     }

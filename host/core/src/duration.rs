@@ -66,6 +66,14 @@ impl schemars::JsonSchema for DurationText {
 }
 
 /// Reads a duration; at most about 292,000 years, so that it fits 64-bit microseconds.
+///
+/// ```
+/// use std::time::Duration;
+/// use wasmill_core::duration;
+///
+/// assert_eq!(duration::parse("90s"), Ok(Duration::from_secs(90)));
+/// assert!(duration::parse("90").is_err(), "a number has no unit");
+/// ```
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     let trimmed = text.trim();
     let digits = trimmed
@@ -85,6 +93,13 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
 }
 
 /// The shortest text with one whole number; what lies below a microsecond is dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use wasmill_core::duration;
+///
+/// assert_eq!(duration::print(Duration::from_secs(3600)), "1h");
+/// ```
 pub fn print(duration: Duration) -> String {
     let us = duration.as_micros();
     let (unit, size) = UNITS

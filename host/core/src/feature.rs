@@ -251,6 +251,7 @@ impl FeatureSpec {
         }
     }
 
+    /// The rows that are covered: a duration or a number of rows, as far as the aggregate has one.
     fn window(&self, aggregate: Aggregate) -> Result<Window, FeatureError> {
         let last_rows = match aggregate {
             Aggregate::Last { n } => Some(n),
@@ -281,6 +282,8 @@ impl FeatureSpec {
         }
     }
 
+    /// The length of a tile, where one is asked for and the aggregate can be put together from
+    /// tiles.
     fn granularity(
         &self,
         aggregate: Aggregate,
@@ -305,6 +308,7 @@ impl FeatureSpec {
     }
 }
 
+/// A mistake in a field of the feature.
 fn error(field: Option<&'static str>, message: &str, remedy: Option<String>) -> FeatureError {
     FeatureError {
         field,
@@ -313,6 +317,7 @@ fn error(field: Option<&'static str>, message: &str, remedy: Option<String>) -> 
     }
 }
 
+/// The position of a column, or the nearest name.
 fn find(schema: &Schema, field: &'static str, column: &str) -> Result<usize, FeatureError> {
     schema.index_of(column).map_err(|_| {
         let names = schema.fields().iter().map(|field| field.name().as_str());
@@ -359,10 +364,12 @@ fn result(
     }
 }
 
+/// Whether values can be added up.
 fn is_number(data_type: &DataType) -> bool {
     data_type.is_numeric()
 }
 
+/// Whether of two values one is less.
 fn orders(data_type: &DataType) -> bool {
     is_number(data_type)
         || matches!(

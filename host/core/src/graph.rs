@@ -50,6 +50,7 @@ struct Arrow {
 }
 
 impl Drawing {
+    /// Names everything that is drawn; the forms only arrange it.
     fn new(pipeline: &Pipeline, plan: &Plan) -> Self {
         let arrows = plan.edges.iter().map(|edge| {
             let stream = plan.stream(edge.stream);
@@ -80,6 +81,7 @@ impl Drawing {
     }
 }
 
+/// A task with a line for each thing that runs in it.
 fn node(pipeline: &Pipeline, task: &TaskPlan) -> Node {
     let mut lines = Vec::new();
     if let Root::Source(id) = &task.root {
@@ -106,6 +108,7 @@ fn node(pipeline: &Pipeline, task: &TaskPlan) -> Node {
     }
 }
 
+/// A feature with its aggregate, column and window.
 fn feature(pipeline: &Pipeline, plan: &FeaturePlan) -> String {
     let feature = &plan.feature;
     let schema = plan
@@ -127,6 +130,7 @@ fn feature(pipeline: &Pipeline, plan: &FeaturePlan) -> String {
     )
 }
 
+/// A source and where it reads.
 fn source(pipeline: &Pipeline, id: SourceId) -> String {
     let source = pipeline.source(id);
     let kind = match &source.kind {
@@ -139,11 +143,13 @@ fn source(pipeline: &Pipeline, id: SourceId) -> String {
     format!("source {}: {kind}", source.name)
 }
 
+/// An operator and its plugin.
 fn operator(pipeline: &Pipeline, id: OperatorId) -> String {
     let operator = pipeline.operator(id);
     format!("operator {}: {}", operator.name, operator.plugin)
 }
 
+/// A sink and where it writes.
 fn sink(pipeline: &Pipeline, id: SinkId) -> String {
     let sink = pipeline.sink(id);
     let kind = match &sink.kind {

@@ -103,11 +103,33 @@ impl Schema {
 
     /// Everything in a document that the schema does not allow, in the document's order; none if it
     /// fits.
+    ///
+    /// ```
+    /// use wasmill_core::{json_schema::Schema, tree};
+    ///
+    /// let schema = serde_json::json!({
+    ///     "type": "object", "additionalProperties": false,
+    ///     "properties": { "min-amount": { "type": "number", "minimum": 0 } },
+    /// });
+    /// let schema = Schema::compile(&schema).expect("a schema");
+    /// let document = tree::parse("min-amount: 5\nmax: 7").expect("YAML");
+    /// let mistakes = schema.check(&document);
+    /// assert_eq!((mistakes[0].position.line, mistakes[0].path.to_string().as_str()), (2, "max"));
+    /// ```
     pub fn check(&self, node: &Node) -> Vec<Mistake> {
         check::check(self, node)
     }
 
     /// A document with the defaults of absent properties filled in, where the schema names them.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use wasmill_core::json_schema::Schema;
+    ///
+    /// let schema = json!({ "properties": { "max": { "type": "integer", "default": 5 } } });
+    /// let schema = Schema::compile(&schema).expect("a schema");
+    /// assert_eq!(schema.with_defaults(&json!({})), json!({ "max": 5 }));
+    /// ```
     #[must_use]
     pub fn with_defaults(&self, json: &Json) -> Json {
         self.fill(self.root, json, 0)

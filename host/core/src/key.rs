@@ -150,6 +150,7 @@ impl Keys {
     }
 }
 
+/// The position of a key column, and whether it may be null.
 fn column(schema: &Schema, name: &str) -> Result<(usize, bool), KeyError> {
     let Some((at, field)) = schema.column_with_name(name) else {
         let columns: Vec<_> = schema
@@ -170,6 +171,7 @@ fn column(schema: &Schema, name: &str) -> Result<(usize, bool), KeyError> {
     Ok((at, field.is_nullable()))
 }
 
+/// Whether a key of this type alone is hashed as a word of eight bytes.
 fn is_word(data_type: &DataType) -> bool {
     matches!(
         data_type,
@@ -212,6 +214,14 @@ pub fn hash_word(word: u64) -> u64 {
 }
 
 /// The key group of a hash: `(hash >> 32) * groups >> 32`, below `groups`.
+///
+/// ```
+/// use wasmill_core::key::{hash_word, key_group};
+///
+/// let group = key_group(hash_word(7), 128);
+/// assert!(group < 128);
+/// assert_eq!(group, key_group(hash_word(7), 128), "the same on every machine, in every run");
+/// ```
 #[inline]
 pub fn key_group(hash: u64, groups: u16) -> u16 {
     (((hash >> 32) * u64::from(groups)) >> 32) as u16
@@ -221,6 +231,15 @@ pub fn key_group(hash: u64, groups: u16) -> u16 {
 ///
 /// # Panics
 /// If there are no groups.
+///
+/// ```
+/// use wasmill_core::key::{KeyGroupRange, subtask_of};
+///
+/// for group in 0..128 {
+///     let owner = subtask_of(group, 3, 128);
+///     assert!(KeyGroupRange::of_subtask(owner, 3, 128).contains(group));
+/// }
+/// ```
 #[inline]
 pub fn subtask_of(key_group: u16, parallelism: u16, groups: u16) -> u16 {
     (u32::from(key_group) * u32::from(parallelism) / u32::from(groups)) as u16

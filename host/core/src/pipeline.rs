@@ -118,6 +118,21 @@ pub enum Policy {
 pub type FindPlugin<'a> = &'a dyn Fn(&str) -> Result<Arc<Descriptor>, String>;
 
 /// Reads a document: YAML, or JSON, which is YAML.
+///
+/// ```
+/// let text = "\
+/// name: copy
+/// sources: { lines: { stdin: {} } }
+/// sinks: { out: { input: lines, stdout: {} } }
+/// ";
+/// let pipeline = wasmill_core::pipeline::parse(text)
+///     .and_then(|written| written.validate(&|_| Err("there are no plugins".into())))
+///     .expect("it is sound");
+/// assert_eq!(pipeline.sinks[0].name, "out");
+///
+/// let error = wasmill_core::pipeline::parse("nme: copy").unwrap_err();
+/// assert!(error.0.iter().any(|mistake| mistake.position.line == 1));
+/// ```
 pub fn parse(text: &str) -> Result<Written, PipelineErrors> {
     let tree = tree::parse(text).map_err(|error| {
         PipelineErrors(vec![PipelineError {

@@ -159,6 +159,18 @@ pub enum Partition {
 
 /// Turns a sound graph into tasks and edges; `parallelism` is cut to 1 to 128, the number of key
 /// groups.
+///
+/// ```
+/// use wasmill_core::{pipeline, plan};
+///
+/// let text = "{ name: copy, sources: { lines: { stdin: {} } }, \
+///             sinks: { out: { input: lines, discard: {} } } }";
+/// let written = pipeline::parse(text).expect("a document");
+/// let pipeline = written.validate(&|_| Err("there are no plugins".into())).expect("it is sound");
+/// let plan = plan::plan(&pipeline, 4);
+/// assert_eq!(plan.tasks.len(), 1, "what discards rows needs no task of its own");
+/// assert_eq!(plan.tasks[0].parallelism, 4);
+/// ```
 pub fn plan(pipeline: &Pipeline, parallelism: usize) -> Plan {
     let parallelism = parallelism.clamp(1, usize::from(KEY_GROUPS_DEFAULT));
     let mut plan = build::build(pipeline, parallelism, KEY_GROUPS_DEFAULT);

@@ -6,6 +6,13 @@ const CHARS_MAX: usize = 128;
 
 /// The candidate that `word` most likely means: at most a third of its letters differ. Ties go to
 /// the first.
+///
+/// ```
+/// use wasmill_core::spelling::nearest;
+///
+/// assert_eq!(nearest("recrds", ["rate", "records"]), Some("records"));
+/// assert_eq!(nearest("colour", ["rate", "records"]), None);
+/// ```
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let len = word.chars().count();
     if len > CHARS_MAX {
@@ -31,6 +38,14 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 /// What to say after "there is no such thing": the nearest word, or all words where there are few.
 ///
 /// None where there is nothing to choose from.
+///
+/// ```
+/// use wasmill_core::spelling::hint;
+///
+/// let words = ["arrival", "event-time"];
+/// assert_eq!(hint("event_time", words).unwrap(), "did you mean `event-time`?");
+/// assert_eq!(hint("x", words).unwrap(), "use one of `arrival`, `event-time`");
+/// ```
 pub fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     if let Some(right) = nearest(word, candidates.iter().copied()) {

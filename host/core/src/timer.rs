@@ -154,6 +154,17 @@ impl TimerTable {
     }
 
     /// Applies what a call returned, in order: all of it, or nothing on error.
+    ///
+    /// ```
+    /// use wasmill_core::descriptor::TimeDomain;
+    /// use wasmill_core::timer::{Action, Change, Timer, TimerTable};
+    ///
+    /// let mut table = TimerTable::new(vec![TimeDomain::Event]);
+    /// let timer = Timer { time: 60, timer: 0 };
+    /// table.apply(&[Change { key: 7, timer, action: Action::Set }]).expect("a declared timer");
+    /// assert_eq!(table.pending(7), [timer]);
+    /// assert!(table.is_due(7, TimeDomain::Event, 61) && !table.is_due(7, TimeDomain::Event, 60));
+    /// ```
     pub fn apply(&mut self, changes: &[Change]) -> Result<(), TimerError> {
         self.done.clear();
         for (index, change) in changes.iter().enumerate() {
@@ -249,6 +260,7 @@ impl TimerTable {
             + self.processing.bytes()
     }
 
+    /// Applies one change, noting how to take it back.
     fn step(&mut self, index: usize, change: &Change) -> Result<(), TimerError> {
         let Timer { time, timer } = change.timer;
         if timer as usize >= self.domains.len() {
@@ -279,6 +291,7 @@ impl TimerTable {
         Ok(())
     }
 
+    /// Takes back everything since the call began.
     fn undo(&mut self) {
         while let Some((key, timer, was_added)) = self.done.pop() {
             match (was_added, self.pending(key).binary_search(&timer)) {
@@ -289,6 +302,7 @@ impl TimerTable {
         }
     }
 
+    /// Puts a timer among its key's, in their order.
     fn insert(&mut self, key: u32, at: usize, timer: Timer) {
         let key = key as usize;
         if key >= self.pending.len() {
@@ -298,6 +312,7 @@ impl TimerTable {
         self.len += 1;
     }
 
+    /// Takes a timer from its key.
     fn remove(&mut self, key: u32, at: usize) {
         /// Memory for so many timers stays with a key that has none, so that setting one again is
         /// free.

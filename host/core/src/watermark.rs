@@ -59,6 +59,16 @@ impl SplitWatermark {
 
     /// Takes a batch of times: appends the clock as of each row, itself included, to `clocks`, and
     /// the late ones to `late`.
+    ///
+    /// ```
+    /// use wasmill_core::watermark::SplitWatermark;
+    ///
+    /// let (mut clocks, mut late) = (Vec::new(), Vec::new());
+    /// let mut split = SplitWatermark::new(5);
+    /// split.advance(&[100, 97, 90], &mut clocks, &mut late);
+    /// assert_eq!(clocks, [95, 95, 95]);
+    /// assert_eq!(late.len(), 1, "90 lies before the clock");
+    /// ```
     pub fn advance(&mut self, times: &[i64], clocks: &mut Vec<i64>, late: &mut Vec<LateRow>) {
         clocks.reserve(times.len());
         let first = clocks.len();
@@ -151,6 +161,7 @@ pub struct WatermarkMerge {
     current: Option<i64>,
 }
 
+/// One upstream, and how far it has come.
 #[derive(Debug, Clone, Copy)]
 struct Lane {
     watermark: i64,
@@ -218,10 +229,12 @@ impl WatermarkMerge {
         !self.lanes.is_empty() && self.open_lanes().next().is_none()
     }
 
+    /// The lanes that have not ended.
     fn open_lanes(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.iter().filter(|lane| lane.is_open)
     }
 
+    /// The least watermark of the open lanes that are not idle; none while all are idle.
     fn merge(&mut self) -> Option<i64> {
         let active = self.open_lanes().filter(|lane| !lane.is_idle);
         let merged = match active.map(|lane| lane.watermark).min() {

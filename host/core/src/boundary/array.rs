@@ -45,6 +45,7 @@ pub(super) fn read(
     }
 }
 
+/// The validity of a column's rows; its bitmap is checked against them.
 fn nulls(
     cursor: &mut Cursor<'_, '_>,
     column: u32,
@@ -66,6 +67,7 @@ fn nulls(
     Err(cursor.wrong_row(column, row, &reason))
 }
 
+/// A list: offsets are checked before its items are read.
 fn read_list(
     cursor: &mut Cursor<'_, '_>,
     number: &mut u32,
@@ -83,6 +85,7 @@ fn read_list(
         .map_err(|error| refused(cursor, column, error))
 }
 
+/// A column without children.
 fn read_leaf(
     cursor: &mut Cursor<'_, '_>,
     column: u32,
@@ -133,6 +136,7 @@ fn read_leaf(
     })
 }
 
+/// Values of a fixed width, exactly one for each row.
 fn numbers<T: ArrowPrimitiveType>(
     cursor: &mut Cursor<'_, '_>,
     column: u32,
@@ -149,6 +153,7 @@ fn numbers<T: ArrowPrimitiveType>(
         .map_err(|error| refused(cursor, column, error))
 }
 
+/// Decimals, none of which has more digits than its type.
 fn decimals(
     cursor: &mut Cursor<'_, '_>,
     column: u32,
@@ -171,6 +176,7 @@ fn decimals(
         .map_err(|error| refused(cursor, column, error))
 }
 
+/// Byte strings of one length.
 fn octets(
     cursor: &mut Cursor<'_, '_>,
     column: u32,
@@ -197,6 +203,7 @@ pub(super) fn text<'a>(
     Ok((offsets, data))
 }
 
+/// What Arrow says against an array, as an error at its column.
 fn refused(cursor: &Cursor<'_, '_>, column: u32, error: ArrowError) -> DecodeError {
     cursor.wrong(column, error.to_string())
 }

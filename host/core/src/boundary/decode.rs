@@ -282,6 +282,7 @@ fn ordinal(state: usize) -> u16 {
     (state & 0xFFFF) as u16
 }
 
+/// An error about a whole section.
 fn wrong(section: &Section, reason: &str) -> DecodeError {
     DecodeError::Section {
         section: SectionName(section.number),
@@ -289,6 +290,7 @@ fn wrong(section: &Section, reason: &str) -> DecodeError {
     }
 }
 
+/// The rows of an output with their causes.
 fn output(
     mut cursor: Cursor<'_, '_>,
     output: usize,
@@ -340,6 +342,7 @@ pub(super) fn engine_column<T: bytemuck::Pod + arrow_buffer::ArrowNativeType>(
     Ok(Some(values.to_vec().into()))
 }
 
+/// The rows that the guest refused, each a row of the batch, with the reasons.
 fn rejects<'a>(
     mut cursor: Cursor<'_, 'a>,
     question: &Question<'_>,
@@ -358,6 +361,8 @@ fn rejects<'a>(
     })
 }
 
+/// Timers set, deleted and fired, in order; each names a key of the batch and a declared timer, and
+/// only what is pending by then can fire.
 fn timer_changes(
     mut cursor: Cursor<'_, '_>,
     layout: &Layout,
@@ -396,6 +401,7 @@ fn timer_changes(
     Ok(changes)
 }
 
+/// The state of the operator, which has no key.
 fn operator_change<'a>(
     mut cursor: Cursor<'_, 'a>,
     state: usize,

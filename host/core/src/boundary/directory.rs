@@ -154,6 +154,7 @@ impl Directory {
         self.close_section()
     }
 
+    /// Checks one entry against the arena.
     fn read_entry(
         &mut self,
         entry: &[u32; WORDS_PER_ENTRY],
@@ -201,6 +202,7 @@ impl Directory {
         Ok(left)
     }
 
+    /// Begins a section with its count.
     fn open_section(
         &mut self,
         entry: &[u32; WORDS_PER_ENTRY],
@@ -400,6 +402,7 @@ impl<'a> Cursor<'_, 'a> {
         }
     }
 
+    /// An error at a column of this section.
     pub(super) fn wrong(&self, column: u32, reason: String) -> DecodeError {
         DecodeError::Column {
             section: SectionName(self.section),
@@ -408,6 +411,7 @@ impl<'a> Cursor<'_, 'a> {
         }
     }
 
+    /// An error at a row of a column of this section.
     pub(super) fn wrong_row(&self, column: u32, row: usize, reason: &str) -> DecodeError {
         DecodeError::Row {
             section: SectionName(self.section),
@@ -418,6 +422,7 @@ impl<'a> Cursor<'_, 'a> {
     }
 }
 
+/// The kind as the format's page names it.
 fn name(kind: Kind) -> &'static str {
     match kind {
         Kind::Count => "counts",

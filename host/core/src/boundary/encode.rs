@@ -315,10 +315,12 @@ impl Encoder {
     }
 }
 
+/// The field as it is encoded where nulls are possible.
 fn nullable(field: &Field) -> Field {
     field.clone().with_nullable(true)
 }
 
+/// An array that is not what its field says: a mistake of ours, told instead of written.
 fn wrong_type(field: &Field, array: &dyn Array) -> EncodeError {
     EncodeError::Type {
         column: field.name().clone(),

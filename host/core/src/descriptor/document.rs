@@ -16,12 +16,19 @@ use crate::pipeline::document::OrderWord;
 use crate::spelling;
 use crate::tree::Node;
 
+/// Inputs of an operator.
 const INPUTS_MAX: usize = 16;
+/// States of an operator.
 const STATES_MAX: usize = 64;
+/// Timers of an operator.
 const TIMERS_MAX: usize = 32;
+/// Outputs of an operator.
 const OUTPUTS_MAX: usize = 32;
+/// Columns of an input or an output.
 const COLUMNS_MAX: usize = 1024;
+/// Features that a plugin declares.
 const FEATURES_MAX: usize = 256;
+/// Bytes of a column's name.
 const COLUMN_NAME_BYTES_MAX: usize = 255;
 
 /// The kinds of state.
@@ -55,6 +62,7 @@ pub enum TimeDomain {
     Processing,
 }
 
+/// The document as docs/formats/descriptor.md has it, field by field.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Document {
@@ -85,14 +93,17 @@ pub(super) struct Document {
     config: Json,
 }
 
+/// The order of rows where a descriptor says none.
 fn arrival() -> OrderWord {
     OrderWord::Arrival
 }
 
+/// A configuration schema that allows everything.
 fn any() -> Json {
     Json::Bool(true)
 }
 
+/// An input as it is written.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct InputDocument {
@@ -105,6 +116,7 @@ struct InputDocument {
     columns: Vec<Column>,
 }
 
+/// An output as it is written.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct OutputDocument {
@@ -113,6 +125,7 @@ struct OutputDocument {
     columns: Vec<Column>,
 }
 
+/// A column as it is written: its type is text, as everywhere.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Column {
@@ -123,6 +136,7 @@ struct Column {
     data_type: String,
 }
 
+/// A state as it is written.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct StateDocument {
@@ -140,6 +154,7 @@ struct StateDocument {
     ttl: Option<TtlDocument>,
 }
 
+/// How long a state lives after its last write.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TtlDocument {
@@ -148,6 +163,7 @@ struct TtlDocument {
     time: TimeDomain,
 }
 
+/// A timer as it is written.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TimerDocument {
@@ -163,6 +179,7 @@ struct TimerDocument {
 #[schemars(transparent)]
 struct NamedFeature(#[schemars(schema_with = "named_feature")] (String, FeatureSpec));
 
+/// The schema of a feature with its `name` among the fields.
 fn named_feature(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let mut schema = FeatureSpec::json_schema(generator);
     let name = serde_json::json!({ "type": "string", "minLength": 1, "maxLength": 255 });
@@ -197,10 +214,12 @@ pub(super) fn read(text: &str) -> Result<Document, DescriptorError> {
     serde_json::from_value(json).map_err(|e| one(e.to_string()))
 }
 
+/// An error of one message.
 fn one(message: String) -> DescriptorError {
     DescriptorError(vec![message])
 }
 
+/// A mistake with its place and its remedy, in a line.
 fn describe(mistake: &Mistake) -> String {
     let remedy = mistake.remedy.iter().map(|remedy| format!(" ({remedy})"));
     let remedy: String = remedy.collect();
@@ -256,6 +275,7 @@ impl Document {
         }
     }
 
+    /// Lists that are too long, and names that stand twice.
     fn limits(&self, wrong: &mut Vec<String>) {
         let lists = [
             ("inputs", self.inputs.len(), INPUTS_MAX),
@@ -299,6 +319,7 @@ impl Document {
         );
     }
 
+    /// What the operator uses that no guest of ours has proved yet: the pipeline has to ask for it.
     fn unstable(&self) -> Vec<String> {
         let mut unstable = Vec::new();
         for state in &self.states {
@@ -318,6 +339,7 @@ impl Document {
         unstable
     }
 
+    /// The states that are sound; the mistakes of the others are noted.
     fn states(&self, wrong: &mut Vec<String>) -> Vec<State> {
         let columns = self.inputs.first().map_or(&[][..], |input| &input.columns);
         self.states
@@ -423,6 +445,7 @@ impl TimerDocument {
     }
 }
 
+/// Columns as fields; the mistakes of those that are none are noted.
 fn fields(columns: &[Column], place: &str, wrong: &mut Vec<String>) -> Vec<Field> {
     if columns.len() > COLUMNS_MAX {
         wrong.push(format!(
@@ -448,6 +471,7 @@ fn fields(columns: &[Column], place: &str, wrong: &mut Vec<String>) -> Vec<Field
     fields
 }
 
+/// Names that stand twice are noted.
 fn distinct<'a>(place: &str, names: impl Iterator<Item = &'a str>, wrong: &mut Vec<String>) {
     let mut seen = HashSet::new();
     for name in names {

@@ -44,6 +44,7 @@ pub fn from_json(
     Ok(bytes)
 }
 
+/// Reads one value from its bytes, and those of its parts.
 fn read(
     reader: &mut Reader<'_>,
     data_type: &DataType,
@@ -111,6 +112,7 @@ fn number(data_type: &DataType, bytes: &[u8]) -> Value {
     }
 }
 
+/// A float as JSON; what JSON has no number for is text.
 fn float(value: f64) -> Value {
     Number::from_f64(value).map_or_else(
         || match value {
@@ -122,6 +124,7 @@ fn float(value: f64) -> Value {
     )
 }
 
+/// Writes one value in the state encoding.
 fn write(
     data_type: &DataType,
     nullable: bool,
@@ -159,6 +162,7 @@ fn write(
     Ok(())
 }
 
+/// Writes a struct's fields in their order; an unknown one is refused.
 fn write_fields(
     fields: &Fields,
     object: &Map<String, Value>,
@@ -181,6 +185,7 @@ fn write_fields(
     Ok(())
 }
 
+/// Writes a number if it fits its type exactly.
 fn write_number(data_type: &DataType, value: &Value, out: &mut Vec<u8>) -> Option<()> {
     macro_rules! to_bytes {
         ($number:ty) => {
@@ -216,6 +221,7 @@ fn write_number(data_type: &DataType, value: &Value, out: &mut Vec<u8>) -> Optio
     Some(())
 }
 
+/// A float from a number, or from the text of those that JSON has no number for.
 fn parse_float(value: &Value) -> Option<f64> {
     match value.as_str() {
         Some("NaN") => Some(f64::from_bits(0x7ff8_0000_0000_0000)),
@@ -254,10 +260,12 @@ fn parse_decimal(text: &str, precision: u8, scale: usize) -> Option<i128> {
     fits.then_some(if negative { -unscaled } else { unscaled })
 }
 
+/// Bytes as hexadecimal text.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Bytes of hexadecimal text.
 fn unhex(value: &Value) -> Option<Vec<u8>> {
     let digits = value.as_str()?.as_bytes();
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
@@ -268,6 +276,7 @@ fn unhex(value: &Value) -> Option<Vec<u8>> {
     pairs.collect()
 }
 
+/// A length and the bytes.
 fn push_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&count(bytes.len()));
     out.extend_from_slice(bytes);
@@ -280,6 +289,7 @@ fn count(len: usize) -> [u8; 4] {
         .to_le_bytes()
 }
 
+/// A value that does not fit its type.
 fn wrong(value: &Value, data_type: &DataType) -> JsonError {
     let mut found = value.to_string();
     if let Some((end, _)) = found.char_indices().nth(40) {

@@ -2,6 +2,7 @@
 
 use super::Drawing;
 
+/// The plan in Graphviz's language: `wasmill graph --format dot FILE | dot -Tpng`.
 pub(super) fn render(drawing: &Drawing) -> String {
     let mut dot = format!(
         "digraph pipeline {{\n  label={};\n  rankdir=LR;\n  \

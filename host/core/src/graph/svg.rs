@@ -4,9 +4,13 @@ use super::{Arrow, Drawing, Node};
 
 /// Sizes in pixels.
 const LINE: usize = 18;
+/// Between a box and its text, in pixels.
 const PADDING: usize = 12;
+/// Width of a letter of the monospaced font, in pixels.
 const LETTER: usize = 7;
+/// Between two boxes of a column, in pixels.
 const GAP: usize = 32;
+/// Height of a line of an edge's label, in pixels.
 const LABEL_LINE: usize = 14;
 
 /// Where a task is drawn.
@@ -18,6 +22,7 @@ struct Place {
     height: usize,
 }
 
+/// The plan as a picture. No other program is needed to see it: a browser is enough.
 pub(super) fn render(drawing: &Drawing) -> String {
     let places = places(drawing);
     let right = places
@@ -69,6 +74,8 @@ fn columns(drawing: &Drawing) -> Vec<usize> {
     columns
 }
 
+/// Where each box stands: columns from left to right, in each of them one below the other, with
+/// room between columns for the longest label.
 fn places(drawing: &Drawing) -> Vec<Place> {
     let columns = columns(drawing);
     let last = columns.iter().copied().max().unwrap_or(0);
@@ -108,6 +115,7 @@ fn places(drawing: &Drawing) -> Vec<Place> {
     places
 }
 
+/// Width and height of a box, by its longest line and the number of lines.
 fn size(node: &Node) -> (usize, usize) {
     let letters = std::iter::once(&node.title)
         .chain(&node.lines)
@@ -117,6 +125,7 @@ fn size(node: &Node) -> (usize, usize) {
     (width, (node.lines.len() + 1) * LINE + PADDING)
 }
 
+/// A box with its lines.
 fn boxed(node: &Node, place: Place) -> String {
     let Place {
         x,
@@ -157,6 +166,7 @@ fn curve(arrow: &Arrow, from: Place, to: Place, lane: usize) -> String {
     )
 }
 
+/// Text that XML takes: names and paths are strangers'.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

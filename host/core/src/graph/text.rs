@@ -2,6 +2,7 @@
 
 use super::Drawing;
 
+/// The plan in words, a paragraph a task.
 pub(super) fn render(drawing: &Drawing) -> String {
     let mut text = format!("{}\n", drawing.title);
     for (index, node) in drawing.nodes.iter().enumerate() {

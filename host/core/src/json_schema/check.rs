@@ -26,6 +26,7 @@ pub struct Mistake {
     pub remedy: Option<String>,
 }
 
+/// Every mistake of the document in the order of its text, at most [`MISTAKES_MAX`] of them.
 pub(super) fn check(schema: &Schema, node: &Node) -> Vec<Mistake> {
     let mut checker = Checker { schema, steps: 0 };
     let mut mistakes = checker.node(schema.root, node, &Path::default(), 0);
@@ -35,12 +36,16 @@ pub(super) fn check(schema: &Schema, node: &Node) -> Vec<Mistake> {
     mistakes
 }
 
+/// One comparison, and how much it has cost so far: a schema comes from a plugin, so its
+/// alternatives may be built to take for ever.
 struct Checker<'a> {
     schema: &'a Schema,
     steps: usize,
 }
 
 impl<'a> Checker<'a> {
+    /// What is wrong with a value and everything below it. A value of the wrong type is told once:
+    /// what is inside it would only repeat that.
     fn node(&mut self, rule: usize, node: &Node, path: &Path, depth: usize) -> Vec<Mistake> {
         self.steps += 1;
         if depth > DEPTH_MAX || self.steps > STEPS_MAX {
@@ -76,6 +81,8 @@ impl<'a> Checker<'a> {
         mistakes
     }
 
+    /// The fields of a mapping: unknown ones are refused with the nearest known, missing ones
+    /// named.
     fn map(
         &mut self,
         rule: &Rule,
@@ -173,6 +180,7 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// A field that nobody knows, at its own place, with the name that was probably meant.
 fn unknown_field(rule: &Rule, entry: &Entry, path: Path) -> Mistake {
     Mistake {
         position: entry.position,
@@ -182,6 +190,7 @@ fn unknown_field(rule: &Rule, entry: &Entry, path: Path) -> Mistake {
     }
 }
 
+/// A mistake about a value, at its place.
 fn mistake(
     node: &Node,
     path: &Path,
@@ -196,6 +205,7 @@ fn mistake(
     }
 }
 
+/// What is said of a word that is none of those allowed.
 fn not_known(text: &str) -> String {
     format!("`{}` is not known here", shorten(text))
 }
@@ -208,6 +218,8 @@ fn shorten(text: &str) -> String {
     }
 }
 
+/// A value of a type that does not fit; YAML reads `1.10` and `true` otherwise than people may
+/// mean, so where text is wanted the remedy is quotes.
 fn wrong_type(wanted: &[Type], node: &Node, path: &Path) -> Mistake {
     let mut names: Vec<&str> = Vec::new();
     for name in wanted
@@ -265,6 +277,7 @@ fn scalar(rule: &Rule, node: &Node, path: &Path) -> Option<Mistake> {
     }
 }
 
+/// A value that is none of those allowed.
 fn wrong_choice(choices: &[Json], node: &Node, path: &Path) -> Mistake {
     let words: Vec<&str> = choices.iter().filter_map(Json::as_str).collect();
     match &node.value {
@@ -281,6 +294,7 @@ fn wrong_choice(choices: &[Json], node: &Node, path: &Path) -> Mistake {
     }
 }
 
+/// Whether a choice is the value; `1` and `1.0` are one number.
 fn equal(choice: &Json, node: &Node) -> bool {
     match (choice, &node.value) {
         (Json::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
@@ -288,6 +302,7 @@ fn equal(choice: &Json, node: &Node) -> bool {
     }
 }
 
+/// A number out of its range, with the limit.
 fn range(rule: &Rule, number: &serde_json::Number) -> Option<(String, String)> {
     let value = number.as_f64()?;
     let refused = |limit: String| Some((format!("{number} is out of range"), limit));
@@ -306,6 +321,7 @@ fn range(rule: &Rule, number: &serde_json::Number) -> Option<(String, String)> {
     None
 }
 
+/// Too few or too many of something, with the limit.
 fn count(
     found: usize,
     least: Option<u64>,
@@ -328,6 +344,7 @@ fn count(
     None
 }
 
+/// A text of the wrong length or form, with what is wrong and what would be right.
 fn text_form(rule: &Rule, text: &str) -> Option<(String, Option<String>)> {
     let (least, most) = rule.chars;
     if let Some((message, remedy)) = count(text.chars().count(), least, most, "characters") {
@@ -359,6 +376,7 @@ pub(crate) fn is_name(text: &str) -> bool {
 }
 
 impl Type {
+    /// Whether a value is of this type.
     fn allows(self, node: &Node) -> bool {
         match &node.value {
             Value::Null => self == Type::Null,
@@ -372,6 +390,7 @@ impl Type {
         }
     }
 
+    /// The type in words for people, as in "write a whole number".
     fn people(self) -> &'static str {
         match self {
             Type::Null => "nothing",

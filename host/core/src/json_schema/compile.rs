@@ -55,6 +55,11 @@ const CHECKS: [&str; 19] = [
     "$ref",
 ];
 
+/// Reads a schema.
+///
+/// # Errors
+/// If it uses a keyword that we do not understand (what is not checked must not look checked), a
+/// reference that leads nowhere, or is too large.
 pub(super) fn compile(json: &Json) -> Result<Schema, SchemaError> {
     let mut compiler = Compiler {
         document: json,
@@ -68,12 +73,15 @@ pub(super) fn compile(json: &Json) -> Result<Schema, SchemaError> {
     })
 }
 
+/// Rules so far. A rule is known by the pointer to its place, so that a reference to a rule that is
+/// being read finds it, and recursion ends.
 struct Compiler<'a> {
     document: &'a Json,
     rules: Vec<Rule>,
     by_pointer: HashMap<String, usize>,
 }
 
+/// An error at a place of the schema, a JSON pointer.
 fn refuse<T>(path: &str, message: impl Into<String>) -> Result<T, SchemaError> {
     let path = if path.is_empty() { "/" } else { path };
     Err(SchemaError {
@@ -106,6 +114,7 @@ impl<'a> Compiler<'a> {
         Ok(index)
     }
 
+    /// A rule from its keywords.
     fn object(
         &mut self,
         map: &'a Map<String, Json>,
@@ -119,6 +128,7 @@ impl<'a> Compiler<'a> {
         Ok(rule)
     }
 
+    /// Adds what one keyword says to a rule.
     fn keyword(
         &mut self,
         rule: &mut Rule,
@@ -166,6 +176,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
+    /// The rules of a mapping's fields, in their order: messages list them so.
     fn properties(
         &mut self,
         value: &'a Json,
@@ -183,6 +194,7 @@ impl<'a> Compiler<'a> {
         Ok(properties)
     }
 
+    /// The rules of alternatives, or of parts that all have to hold.
     fn branches(
         &mut self,
         value: &'a Json,
@@ -199,6 +211,7 @@ impl<'a> Compiler<'a> {
         Ok(rules)
     }
 
+    /// The rule that `$ref` leads to, inside the same document: nothing is fetched.
     fn reference(
         &mut self,
         value: &'a Json,
@@ -219,6 +232,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// What is said of a keyword that we do not know.
 fn unknown(word: &str) -> String {
     let hint = spelling::nearest(word, CHECKS.into_iter().chain(ANNOTATIONS));
     let hint = hint.map_or_else(
@@ -228,6 +242,7 @@ fn unknown(word: &str) -> String {
     format!("the keyword `{word}` is not understood; {hint}")
 }
 
+/// The types of `type`, one or a list.
 fn types(value: &Json, path: &str) -> Result<Vec<Type>, SchemaError> {
     let names = match value {
         Json::String(name) => vec![name.clone()],
@@ -246,6 +261,7 @@ fn types(value: &Json, path: &str) -> Result<Vec<Type>, SchemaError> {
     names.iter().map(of).collect()
 }
 
+/// A list of texts.
 fn texts(value: &Json, path: &str) -> Result<Vec<String>, SchemaError> {
     let items = value.as_array().map(Vec::as_slice);
     let texts: Option<Vec<String>> = items.and_then(|items| {
@@ -258,6 +274,7 @@ fn texts(value: &Json, path: &str) -> Result<Vec<String>, SchemaError> {
     }
 }
 
+/// A number that limits something.
 fn number(value: &Json, path: &str) -> Result<f64, SchemaError> {
     match value.as_f64() {
         Some(number) if number.is_finite() => Ok(number),
@@ -265,6 +282,7 @@ fn number(value: &Json, path: &str) -> Result<f64, SchemaError> {
     }
 }
 
+/// A whole number that limits a length.
 fn count(value: &Json, path: &str) -> Result<u64, SchemaError> {
     match value.as_u64() {
         Some(count) => Ok(count),

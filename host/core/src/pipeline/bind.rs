@@ -61,10 +61,12 @@ pub(super) fn column(
     })
 }
 
+/// The type of a field as documents write it.
 fn print(field: &Field) -> String {
     data_type::print(field.data_type(), field.is_nullable())
 }
 
+/// A column that the plugin reads and nobody gives, with the nearest that is there.
 fn missing(wanted: &Field, schema: &Schema, features: &[Feature]) -> Refusal {
     let columns = schema.fields().iter().map(|field| field.name().as_str());
     let names = columns.chain(features.iter().map(|feature| feature.name.as_str()));

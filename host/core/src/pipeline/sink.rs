@@ -89,6 +89,7 @@ impl Builder<'_> {
         })
     }
 
+    /// The format that the sink says, or JSON.
     fn encode(&mut self, path: &Path, document: Option<&EncodeFormat>) -> Option<EncodeSpec> {
         let options = match document {
             None | Some(EncodeFormat::Word(FormatWord::Json)) => {
@@ -110,6 +111,7 @@ impl Builder<'_> {
         }
     }
 
+    /// Streams that meet in one sink have the same columns.
     fn equal_columns(&mut self, path: &Path, inputs: &[StreamId]) {
         let Some((first, others)) = inputs.split_first() else {
             return;
@@ -144,6 +146,7 @@ impl Builder<'_> {
         }
     }
 
+    /// Columns of the engine that the sink adds; their names are not those of others.
     fn included(&mut self, path: &Path, document: &SinkDocument, inputs: &[StreamId]) {
         let schema = match inputs.first() {
             Some(stream) => self.streams[stream.0].schema.clone(),

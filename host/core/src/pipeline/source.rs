@@ -140,6 +140,7 @@ impl Builder<'_> {
         })
     }
 
+    /// The one kind that the source says; none or several is a mistake.
     fn source_kind(&mut self, path: &Path, document: &SourceDocument) -> Option<SourceKind> {
         let kinds = [
             ("file", document.file.is_some()),
@@ -184,6 +185,7 @@ impl Builder<'_> {
         }
     }
 
+    /// The format that the source says, or raw lines.
     fn format(&mut self, path: &Path, document: Option<&DecodeFormat>) -> Option<Format> {
         let Some(document) = document else {
             return Some(raw());
@@ -244,6 +246,7 @@ impl Builder<'_> {
         })
     }
 
+    /// A column of a format: its type, and where its value stands.
     fn column(&mut self, path: &Path, name: &str, column: &ColumnText) -> Option<ColumnSpec> {
         let (text, full) = match column {
             ColumnText::Type(text) => (text, None),
@@ -263,6 +266,7 @@ impl Builder<'_> {
         })
     }
 
+    /// A column's name and type as a field.
     fn field(&mut self, path: &Path, name: &str, text: &str) -> Option<Field> {
         if name.is_empty() || name.len() > 255 {
             self.wrong(path, "a column's name has 1 to 255 bytes", None);
@@ -274,6 +278,7 @@ impl Builder<'_> {
             .ok()
     }
 
+    /// The event time: its column is a timestamp that is never null.
     fn event_time(
         &mut self,
         path: &Path,

@@ -12,6 +12,9 @@ use crate::pipeline::{
     Operator, OperatorId, Pipeline, Policy, Producer, Sink, SinkId, SinkKind, SourceId, StreamId,
 };
 
+/// Plans a pipeline. Operators come in an order in which each stands behind those it reads, since
+/// only what exists can be named as an input; so every stream has its tasks before somebody asks
+/// for them.
 pub(super) fn build(pipeline: &Pipeline, parallelism: usize, key_groups: u16) -> Plan {
     let mut builder = Builder {
         plan: Plan {
@@ -35,6 +38,7 @@ pub(super) fn build(pipeline: &Pipeline, parallelism: usize, key_groups: u16) ->
     builder.plan
 }
 
+/// The pipeline's streams, before anything is known of who makes and reads them.
 fn streams(pipeline: &Pipeline) -> Vec<StreamPlan> {
     let streams = pipeline.streams.iter().map(|stream| StreamPlan {
         name: stream.name.clone(),
@@ -51,12 +55,14 @@ fn streams(pipeline: &Pipeline) -> Vec<StreamPlan> {
 /// What operators have in common that share a task: streams with their key columns, and the order.
 type Group = (Vec<(StreamId, Vec<usize>)>, OrderWord);
 
+/// A plan that grows, and the tasks that operators may join.
 struct Builder {
     plan: Plan,
     groups: HashMap<Group, TaskId>,
 }
 
 impl Builder {
+    /// A task for a source, one subtask a slot: they share its splits.
     fn source(&mut self, pipeline: &Pipeline, id: SourceId) {
         let source = pipeline.source(id);
         let task = self.task(&source.name, self.plan.parallelism, Root::Source(id));
@@ -67,6 +73,7 @@ impl Builder {
         self.dead_letters(source.on_error, task);
     }
 
+    /// Puts an operator into its task and notes what it makes.
     fn operator(&mut self, pipeline: &Pipeline, id: OperatorId) {
         let operator = pipeline.operator(id);
         let task = self.place(pipeline, operator);
@@ -127,6 +134,8 @@ impl Builder {
         task
     }
 
+    /// The one task that produces all of these streams, if it is one: an operator without a key is
+    /// chained to it and costs no exchange.
     fn common_task(&self, streams: &[(StreamId, Vec<usize>)]) -> Option<TaskId> {
         let mut tasks = streams
             .iter()
@@ -135,6 +144,8 @@ impl Builder {
         tasks.all(|task| task == first).then_some(*first)
     }
 
+    /// The position of a feature among its task's. Equal features over the same streams are
+    /// computed once, whatever their names.
     fn feature(&mut self, task: TaskId, operator: &Operator, feature: &Feature) -> usize {
         let mut streams: Vec<StreamId> = operator.inputs.iter().map(|input| input.stream).collect();
         streams.sort_unstable();
@@ -155,6 +166,8 @@ impl Builder {
         features.len() - 1
     }
 
+    /// A task of one subtask for a sink, so that a file has one writer; a sink that discards needs
+    /// none and counts where its rows are made.
     fn sink(&mut self, id: SinkId, sink: &Sink) {
         for stream in &sink.inputs {
             self.plan.streams[stream.0].is_read = true;
@@ -179,6 +192,7 @@ impl Builder {
         }
     }
 
+    /// Adds a task.
     fn task(&mut self, name: &str, parallelism: usize, root: Root) -> TaskId {
         let id = TaskId(self.plan.tasks.len());
         self.plan.tasks.push(TaskPlan {
@@ -212,6 +226,7 @@ impl Builder {
         }
     }
 
+    /// Notes that a task makes rows of a stream.
     fn produces(&mut self, stream: StreamId, task: TaskId) {
         let tasks = &mut self.plan.streams[stream.0].tasks;
         if !tasks.contains(&task) {
@@ -219,6 +234,7 @@ impl Builder {
         }
     }
 
+    /// Notes that a task may send rows to the dead letters.
     fn dead_letters(&mut self, policy: Policy, task: TaskId) {
         if let Policy::DeadLetter(stream) = policy {
             debug_assert!(matches!(

@@ -29,6 +29,15 @@ pub struct TreeError {
 }
 
 /// Reads one document.
+///
+/// ```
+/// use wasmill_core::tree::{self, Path};
+///
+/// let tree = tree::parse("sinks:\n  out: { stdout: {} }").expect("YAML");
+/// let place = tree.locate(&Path::keys(&["sinks", "out"]));
+/// assert_eq!((place.line, place.column), (2, 3));
+/// assert!(tree::parse("a: 1\na: 2").is_err(), "a key stands once");
+/// ```
 pub fn parse(text: &str) -> Result<Node, TreeError> {
     if text.len() > BYTES_MAX {
         return Err(refuse(
@@ -47,6 +56,7 @@ pub fn parse(text: &str) -> Result<Node, TreeError> {
         .ok_or_else(|| refuse(Position { line: 1, column: 1 }, "the document is empty"))
 }
 
+/// Line and column from 1, as editors count them.
 fn position(marker: &Marker) -> Position {
     let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Position {
@@ -55,6 +65,7 @@ fn position(marker: &Marker) -> Position {
     }
 }
 
+/// An error without a remedy.
 fn refuse(position: Position, message: impl Into<String>) -> TreeError {
     TreeError {
         position,
@@ -63,6 +74,8 @@ fn refuse(position: Position, message: impl Into<String>) -> TreeError {
     }
 }
 
+/// The tree as far as it has been read. Aliases copy what they name, so each counts as many values
+/// as it brings: a few lines must not become millions.
 #[derive(Default)]
 struct Builder {
     root: Option<Node>,
@@ -81,6 +94,7 @@ struct Open {
 }
 
 impl Builder {
+    /// Takes the parser's next event.
     fn event(&mut self, event: Event<'_>, at: Position) -> Result<(), TreeError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -108,12 +122,14 @@ impl Builder {
         }
     }
 
+    /// Whether the next scalar is a key: a mapping is open, and its last value has come.
     fn takes_key(&self) -> bool {
         self.open
             .last()
             .is_some_and(|open| matches!(open.node.value, Value::Map(_)) && open.key.is_none())
     }
 
+    /// Notes a key; one that stands twice is a mistake, not an overwriting.
     fn take_key(&mut self, key: String, at: Position) -> Result<(), TreeError> {
         let open = self.open.last_mut().expect("takes_key saw it");
         if !open.keys.insert(key.clone()) {
@@ -126,6 +142,7 @@ impl Builder {
         Ok(())
     }
 
+    /// Opens a list or a mapping.
     fn begin(&mut self, value: Value, anchor: usize, at: Position) -> Result<(), TreeError> {
         if self.takes_key() {
             return Err(refuse(at, "a key must be text, not a list or a mapping"));
@@ -151,12 +168,15 @@ impl Builder {
         Ok(())
     }
 
+    /// Closes the innermost list or mapping and puts it where it belongs.
     fn end(&mut self) -> Result<(), TreeError> {
         let open = self.open.pop().expect("the parser pairs begins and ends");
         self.remember(open.anchor, &open.node, self.nodes - open.nodes_before);
         self.place(open.node)
     }
 
+    /// Puts a copy of what an anchor names, at the alias's own place: messages point where the
+    /// author wrote.
     fn alias(&mut self, anchor: usize, at: Position) -> Result<(), TreeError> {
         let (node, nodes) = self
             .anchors
@@ -178,6 +198,7 @@ impl Builder {
         self.place(node)
     }
 
+    /// Counts values, and refuses more than [`NODES_MAX`].
     fn count(&mut self, nodes: usize, at: Position) -> Result<(), TreeError> {
         self.nodes += nodes;
         if self.nodes > NODES_MAX {
@@ -186,12 +207,14 @@ impl Builder {
         Ok(())
     }
 
+    /// Keeps what an anchor names; 0 stands for none.
     fn remember(&mut self, anchor: usize, node: &Node, nodes: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), nodes));
         }
     }
 
+    /// Puts a value into the innermost list or mapping, or makes it the document.
     fn place(&mut self, node: Node) -> Result<(), TreeError> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
@@ -213,6 +236,7 @@ impl Builder {
     }
 }
 
+/// The document has grown too large.
 fn too_many(at: Position) -> TreeError {
     refuse(at, format!("the document has more than {NODES_MAX} values"))
 }

@@ -82,6 +82,7 @@ pub enum TextPart {
 }
 
 impl Builder<'_> {
+    /// The rows that a generator computes.
     pub(super) fn generator(
         &mut self,
         path: &Path,
@@ -113,6 +114,7 @@ impl Builder<'_> {
         })
     }
 
+    /// A column and the expression that gives its value.
     fn generator_column(
         &mut self,
         path: &Path,
@@ -151,6 +153,7 @@ impl Builder<'_> {
         Some(GeneratorColumn { field, value })
     }
 
+    /// An expression that is no counter.
     fn other_value(
         &mut self,
         path: &Path,
@@ -185,6 +188,7 @@ impl Builder<'_> {
     }
 }
 
+/// A counter as a number of the column's type.
 fn number(counter: Counter, column: &GeneratorColumnDocument) -> GeneratorValue {
     GeneratorValue::Number(counter, column.scale.unwrap_or(1.0))
 }
