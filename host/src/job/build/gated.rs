@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Rows that a gated task gathers under load.
+/// Rows that a gated task gathers under load, unless an operator takes more at once.
 const ROWS_MAX: usize = 4_096;
 /// Bytes of rows that one subtask may hold back for the watermark.
 const WAITING_BYTES_MAX: usize = 1 << 30;
@@ -69,6 +69,10 @@ impl Builder<'_> {
             features: Vec::new(),
         });
         let operators = task.operators.iter().map(|operator| operator.operator.0);
+        let rows_max = task.operators.iter().map(|operator| {
+            let batch = &self.pipeline.operator(operator.operator).batch;
+            batch.rows_max as usize
+        });
         let lingers = task
             .operators
             .iter()
@@ -81,7 +85,7 @@ impl Builder<'_> {
             chain,
             lanes: self.lanes(task),
             lane: lane(task.id, subtask),
-            rows_max: ROWS_MAX,
+            rows_max: rows_max.max().unwrap_or(0).max(ROWS_MAX),
             linger: Duration::from_micros(lingers.min().unwrap_or(0)),
             failed: self.failed.clone(),
             clock: watermark::START,
