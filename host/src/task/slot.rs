@@ -348,14 +348,14 @@ pub async fn yield_now() {
     .await;
 }
 
-/// Runs a future and tells how long it ran, without the time in which others did.
+/// Runs a future and tells how much CPU time it took, without what others took meanwhile.
 pub async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
     let mut ran = Duration::ZERO;
     let mut future = std::pin::pin!(future);
     let output = std::future::poll_fn(|context| {
-        let began = clock::monotonic();
+        let began = clock::thread_cpu();
         let polled = future.as_mut().poll(context);
-        ran += clock::monotonic() - began;
+        ran += clock::thread_cpu().saturating_sub(began);
         polled
     })
     .await;
