@@ -276,3 +276,28 @@ fn streams_in_event_time_order_are_one_stream() {
     check(2, "event-time", &sales, &expected);
     check(3, "event-time", &sales, &expected);
 }
+
+#[test]
+fn late_rows_are_left_out_whatever_the_speed() {
+    println!("seed 4");
+    let (mut sales, mut times) = (sales(4), BTreeSet::new());
+    for sale in sales.iter_mut().skip(2_000).step_by(50) {
+        sale.at -= 5 * OUT_OF_ORDERNESS;
+    }
+    sales.retain(|sale| times.insert(sale.at));
+    for sources in [1, 2] {
+        // Late is what lies behind the newest row of its own split, itself included.
+        let mut newest = vec![i64::MIN; sources];
+        let mut in_time = Vec::new();
+        for (i, sale) in sales.iter().enumerate() {
+            let newest = &mut newest[i % sources];
+            *newest = sale.at.max(*newest);
+            if sale.at >= *newest - OUT_OF_ORDERNESS {
+                in_time.push(sale.clone());
+            }
+        }
+        assert!(in_time.len() < sales.len() - 300, "many are late");
+        in_time.sort_by_key(|sale| sale.at);
+        check(sources, "event-time", &sales, &expected(&in_time, 0));
+    }
+}

@@ -89,14 +89,20 @@ impl Sorter {
         }
     }
 
-    /// Takes the rows of a batch and gives back those that are late: whose time lies before the
-    /// watermark of the last [`Sorter::release`].
+    /// Takes the rows of a batch and gives back those that are late: behind their own clock, which
+    /// depends on the input alone, or behind what the last [`Sorter::release`] gave out, which only
+    /// splits that were idle or unknown can be.
     ///
     /// # Errors
     /// If too much is held then, or the rows have no time or other columns than those before.
     pub fn push(&mut self, batch: Batch) -> Result<Option<Batch>, SorterError> {
         let times = batch.times.clone().ok_or(SorterError::NoTime)?;
-        let is_late = |row: &u32| times[*row as usize] < self.released;
+        let clocks = batch.clocks.clone();
+        let floor = |row: usize| match &clocks {
+            Some(clocks) => clocks[row].max(self.released),
+            None => self.released,
+        };
+        let is_late = |row: &u32| times[*row as usize] < floor(*row as usize);
         let (late, held): (Vec<u32>, Vec<u32>) = (0..times.len() as u32).partition(is_late);
         if batch.is_empty() {
             return Ok(None);
