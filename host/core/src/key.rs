@@ -6,6 +6,7 @@ use arrow_array::types::{Int64Type, TimestampMicrosecondType, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::{DataType, Schema, TimeUnit};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::encoding::{Encoder, EncodingError, Form};
@@ -246,7 +247,8 @@ pub fn subtask_of(key_group: u16, parallelism: u16, groups: u16) -> u16 {
 }
 
 /// The key groups of one subtask: from `start` up to but without `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeyGroupRange {
     /// The first.
     pub start: u16,

@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod boundary;
 pub mod byte_size;
+pub mod checkpoint;
 pub mod data_type;
 pub mod dead_letter;
 pub mod descriptor;

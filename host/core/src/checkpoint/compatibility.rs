@@ -1,0 +1,173 @@
+//! Whether the state of a checkpoint fits a pipeline that has changed since.
+
+use std::collections::BTreeMap;
+
+use super::{Identity, KeyHash, Manifest};
+use crate::spelling;
+
+/// What a pipeline would keep in checkpoints.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// How it turns keys into key groups.
+    pub key_hash: KeyHash,
+    /// Its sources' names.
+    pub sources: Vec<String>,
+    /// What each of its operators with state is, by uid.
+    pub operators: BTreeMap<String, Identity>,
+    /// The names of its sinks that follow checkpoints.
+    pub sinks: Vec<String>,
+}
+
+/// The state fits; what is worth telling.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Compatible {
+    /// Operators whose code is another than the one that made their state.
+    pub changed_code: Vec<String>,
+    /// Operators and states that begin empty, as `OPERATOR` or `OPERATOR.STATE`.
+    pub added: Vec<String>,
+    /// Operators, states and sources whose state is dropped because that was asked for.
+    pub dropped: Vec<String>,
+}
+
+/// Why the state does not fit: every reason, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("checkpoint {checkpoint} does not fit this pipeline: {}", .reasons.join("; "))]
+pub struct Incompatible {
+    /// The checkpoint.
+    pub checkpoint: super::CheckpointId,
+    /// What does not fit, with the place and the remedy.
+    pub reasons: Vec<String>,
+}
+
+/// Compares what a manifest holds with what a pipeline would keep. Code may change, and states may
+/// be added. A state whose schema has changed, or that would be left over, is refused by name;
+/// `drops_state` lets go of what is left over, never of what has changed.
+///
+/// ```text
+/// operator `velocity` has state in the checkpoint and is not in the pipeline, did you mean ...?
+/// ```
+pub fn compatibility(
+    old: &Manifest,
+    new: &Planned,
+    drops_state: bool,
+) -> Result<Compatible, Incompatible> {
+    let mut findings = Findings {
+        drops_state,
+        told: Compatible::default(),
+        reasons: Vec::new(),
+    };
+    if old.key_hash != new.key_hash {
+        findings.reasons.push(format!(
+            "it has {} key groups (seed {}), the pipeline {} (seed {}): they are fixed at the \
+             first run",
+            old.key_hash.groups, old.key_hash.seed, new.key_hash.groups, new.key_hash.seed
+        ));
+    }
+    for (what, was, is) in [
+        (
+            "source",
+            old.sources.keys().collect::<Vec<_>>(),
+            &new.sources,
+        ),
+        ("sink", old.sinks.keys().collect(), &new.sinks),
+    ] {
+        let gone = was.into_iter().filter(|name| !is.contains(name));
+        gone.for_each(|name| findings.left_over(what, name, is.iter().map(String::as_str)));
+    }
+    for (uid, state) in &old.operators {
+        match new.operators.get(uid) {
+            Some(identity) => findings.operator(uid, &state.identity, identity),
+            None => findings.left_over("operator", uid, new.operators.keys().map(String::as_str)),
+        }
+    }
+    let added = new
+        .operators
+        .keys()
+        .filter(|uid| !old.operators.contains_key(*uid));
+    findings.told.added.extend(added.cloned());
+    if findings.reasons.is_empty() {
+        return Ok(findings.told);
+    }
+    let (checkpoint, reasons) = (old.checkpoint, findings.reasons);
+    Err(Incompatible {
+        checkpoint,
+        reasons,
+    })
+}
+
+struct Findings {
+    drops_state: bool,
+    told: Compatible,
+    reasons: Vec<String>,
+}
+
+impl Findings {
+    /// Compares an operator with what it was.
+    fn operator(&mut self, uid: &str, was: &Identity, is: &Identity) {
+        if was.plugin != is.plugin {
+            self.told.changed_code.push(uid.to_owned());
+        }
+        if was.key != is.key {
+            let say = |key: &Option<String>| key.clone().unwrap_or_else(|| "nothing".into());
+            let (was, is) = (say(&was.key), say(&is.key));
+            self.reasons.push(format!(
+                "operator `{uid}` was keyed by {was} and now is by {is}: give it another name to \
+                 begin it empty"
+            ));
+        }
+        for (name, old) in &was.states {
+            let path = format!("{uid}.{name}");
+            match is.states.get(name) {
+                None => {
+                    let names = is.states.keys().map(String::as_str);
+                    self.left_over("state", &path, names);
+                }
+                Some(new) if new.id != old.id => self.reasons.push(format!(
+                    "state `{path}` was `{}` and now is `{}`: bring a migration, or give it \
+                     another name",
+                    old.text(),
+                    new.text()
+                )),
+                Some(_) => {}
+            }
+        }
+        let added = is
+            .states
+            .keys()
+            .filter(|name| !was.states.contains_key(*name));
+        self.told
+            .added
+            .extend(added.map(|name| format!("{uid}.{name}")));
+    }
+
+    /// Something has state, and nobody to give it to.
+    fn left_over<'a>(&mut self, what: &str, name: &str, names: impl Iterator<Item = &'a str>) {
+        if self.drops_state {
+            self.told.dropped.push(name.to_owned());
+            return;
+        }
+        let own = name.rsplit('.').next().unwrap_or(name);
+        let hint = spelling::hint(own, names)
+            .map(|hint| format!(" ({hint})"))
+            .unwrap_or_default();
+        self.reasons.push(format!(
+            "{what} `{name}` has state in it and is not in the pipeline{hint}: give it its name \
+             back, or let go of the state with --drop-state"
+        ));
+    }
+}
+
+impl super::StateSchema {
+    /// The schema as people write it.
+    fn text(&self) -> String {
+        let key = self
+            .key
+            .as_ref()
+            .map(|key| format!("{key} "))
+            .unwrap_or_default();
+        format!("{} {key}{}", self.kind, self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests;
