@@ -125,6 +125,8 @@ pub struct Parts {
     pub job: Arc<str>,
     /// How instances are made.
     pub make: Make,
+    /// How the columns that reach it become those of its inputs.
+    pub inputs: Vec<pipeline::InputBinding>,
     /// Its states, if it is keyed or has an operator state.
     pub states: Option<KeyedStates>,
     /// For each of its features the position among the task's.
@@ -150,10 +152,8 @@ impl Operator {
             .map(|timer| domain(timer.time))
             .collect();
         let context = call::context(spec, parts.subtask);
-        let bindings = spec
-            .inputs
-            .iter()
-            .map(|input| (input.stream.0, input.clone()));
+        let inputs = parts.inputs.into_iter();
+        let bindings = inputs.map(|input| (input.stream.0, input));
         Self {
             job: parts.job,
             name: spec.name.as_str().into(),

@@ -124,15 +124,16 @@ impl Lineage {
         self.len == 0
     }
 
-    /// The rows at `indices`, in that order.
-    pub fn take(&self, indices: &[u32]) -> Self {
+    /// The rows at `indices`, in that order. Of all rows in order it is the indices themselves,
+    /// which are then shared and not copied.
+    pub fn take(&self, indices: &ScalarBuffer<u32>) -> Self {
         let index = match &self.index {
-            None => indices.to_vec(),
+            None => indices.clone(),
             Some(index) => indices.iter().map(|i| index[*i as usize]).collect(),
         };
         Self {
             ancestors: self.ancestors.clone(),
-            index: Some(index.into()),
+            index: Some(index),
             len: indices.len(),
         }
     }
@@ -222,13 +223,13 @@ mod tests {
     fn selections_and_concatenations_lead_back_to_the_source() {
         let a = Lineage::whole(chunk(1, 100), 10);
         let b = Lineage::whole(chunk(2, 0), 5);
-        let both = Lineage::concat([&a.take(&[9, 0]), &b.slice(3, 2)]);
+        let both = Lineage::concat([&a.take(&vec![9, 0].into()), &b.slice(3, 2)]);
         let positions: Vec<_> = (0..both.len()).map(|row| both.position(row)).collect();
         assert_eq!(
             positions,
             [Some((1, 109)), Some((1, 100)), Some((2, 3)), Some((2, 4))]
         );
-        assert_eq!(both.take(&[3, 1]).position(0), Some((2, 4)));
+        assert_eq!(both.take(&vec![3, 1].into()).position(0), Some((2, 4)));
         assert_eq!(both.slice(1, 2).position(1), Some((2, 3)));
     }
 

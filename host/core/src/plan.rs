@@ -6,6 +6,7 @@
 //! behind one exchange, however many they are.
 
 mod build;
+mod carried;
 mod columns;
 
 use arrow_schema::SchemaRef;
@@ -144,6 +145,8 @@ pub struct EdgePlan {
     pub to: TaskId,
     /// Which subtask gets a row.
     pub partition: Partition,
+    /// The columns of the stream that it carries, ascending: those that somebody behind it reads.
+    pub columns: Vec<usize>,
 }
 
 /// Which subtask gets a row.
@@ -175,6 +178,7 @@ pub fn plan(pipeline: &Pipeline, parallelism: usize) -> Plan {
     let parallelism = parallelism.clamp(1, usize::from(KEY_GROUPS_DEFAULT));
     let mut plan = build::build(pipeline, parallelism, KEY_GROUPS_DEFAULT);
     columns::fill(pipeline, &mut plan);
+    carried::fill(pipeline, &mut plan);
     plan
 }
 

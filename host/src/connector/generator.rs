@@ -27,10 +27,13 @@ use text::Text;
 pub struct Generator {
     spec: pipeline::Generator,
     schema: SchemaRef,
-    /// For each constant column its value, as an array of one.
+    /// For each constant column its value, [`CONSTANT_ROWS`] times: a batch takes a slice of it.
     constants: Vec<Option<ArrayRef>>,
     names: Vec<Arc<str>>,
 }
+
+/// Rows that share one array of a constant.
+const CONSTANT_ROWS: usize = 8_192;
 
 /// Rows of one split: row `k` of them has the number `first + k * stride`.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +51,14 @@ impl Generator {
             .iter()
             .map(|column| column.field.clone())
             .collect();
-        let constants: Result<_, _> = spec
+        let constants: Result<_, FormatError> = spec
             .columns
             .iter()
             .map(|column| match &column.value {
-                GeneratorValue::Constant(value) => format::constant(&column.field, value).map(Some),
+                GeneratorValue::Constant(value) => {
+                    let value = format::constant(&column.field, value)?;
+                    Ok(Some(repeat(&value, CONSTANT_ROWS)?))
+                }
                 _ => Ok(None),
             })
             .collect();
@@ -87,7 +93,8 @@ impl Generator {
             .iter()
             .zip(&self.constants)
             .map(|(column, constant)| match constant {
-                Some(value) => repeat(value, rows),
+                Some(values) if rows <= values.len() => Ok(values.slice(0, rows)),
+                Some(values) => repeat(values, rows),
                 None => self.column(column, range),
             })
             .collect();
@@ -221,7 +228,7 @@ fn texts(parts: &[TextPart], seed: u64, range: Range) -> Result<ArrayRef, ArrowE
     )?))
 }
 
-/// The value of an array of one, so many times.
+/// The first value of an array, so many times.
 fn repeat(value: &ArrayRef, rows: usize) -> Result<ArrayRef, ArrowError> {
     let zeros = UInt32Array::from(vec![0; rows]);
     arrow_select::take::take(value.as_ref(), &zeros, None)

@@ -228,7 +228,12 @@ impl<'a> Builder<'a> {
     fn operator(&self, task: &TaskPlan, plan: &OperatorPlan, subtask: usize) -> Operator {
         let spec = self.pipeline.operator(plan.operator);
         let states = &spec.descriptor.states;
+        let inputs = spec.inputs.iter().map(|input| {
+            self.carried(task, input.stream)
+                .map_or_else(|| input.clone(), |columns| input.project(columns))
+        });
         let parts = operator::Parts {
+            inputs: inputs.collect(),
             job: self.pipeline.name.as_str().into(),
             make: self.plugins[plan.operator.0].clone(),
             states: (!states.is_empty()).then(|| KeyedStates::new(states)),
@@ -246,7 +251,7 @@ impl<'a> Builder<'a> {
         let to = self.plan.task(edge.to);
         let partition = match &edge.partition {
             Deal::Hash(columns) => Partition::Hash {
-                codec: self.codec(edge.stream, columns)?,
+                codec: self.codec(edge.stream, columns, None)?,
                 partitioner: Partitioner::new(self.plan.key_groups, small(to.parallelism)),
                 rows: vec![Vec::new(); to.parallelism],
             },
@@ -256,20 +261,36 @@ impl<'a> Builder<'a> {
         let input = inputs.iter().position(|stream| *stream == edge.stream);
         let input = input.expect("an edge's stream is an input of its gate");
         let senders = self.senders[&(edge.from, edge.to)][subtask].clone();
+        let all = self.plan.stream(edge.stream).schema.fields().len();
         Ok(Output::Edge {
             input: small(input),
             partition,
+            columns: (edge.columns.len() < all).then(|| edge.columns.clone()),
             senders,
         })
     }
 
-    fn codec(&self, stream: StreamId, columns: &[usize]) -> Result<KeyCodec, JobError> {
+    /// The columns of a stream that reach a task; none where it is made within the task.
+    fn carried(&self, task: &TaskPlan, stream: StreamId) -> Option<&[usize]> {
+        let mut edges = self.plan.edges.iter().filter(|edge| edge.to == task.id);
+        let edge = edges.find(|edge| edge.stream == stream)?;
+        Some(&edge.columns)
+    }
+
+    /// The codec of a stream's key columns, for rows of which only `carried` is left, or all.
+    fn codec(
+        &self,
+        stream: StreamId,
+        columns: &[usize],
+        carried: Option<&[usize]>,
+    ) -> Result<KeyCodec, JobError> {
         let schema = &self.plan.stream(stream).schema;
-        let names: Vec<&str> = columns
-            .iter()
-            .map(|column| schema.field(*column).name().as_str())
-            .collect();
-        KeyCodec::new(schema, &names).map_err(|error| JobError::Build(readers::explain(&error)))
+        let names = columns.iter().map(|column| schema.field(*column).name());
+        let names: Vec<&str> = names.map(String::as_str).collect();
+        let left = carried.map(|carried| schema.project(carried));
+        let left = left.transpose().map_err(JobError::bug)?;
+        KeyCodec::new(left.as_ref().unwrap_or(schema), &names)
+            .map_err(|error| JobError::Build(readers::explain(&error)))
     }
 
     fn finish(self) -> Job {

@@ -2,6 +2,7 @@
 //! tuned by.
 
 use arrow_buffer::ScalarBuffer;
+use wasmill_core::boundary::Values;
 use wasmill_core::key::{KEY_GROUPS_DEFAULT, KeyGroupRange, Keys, hash_word};
 
 use super::{BatchKeys, Clocks, FixedColumn, KeyIndex, Secret};
@@ -90,16 +91,20 @@ impl StateBench {
         }
         self.at.clear();
         self.at.extend(0..ids.len() as u32);
-        let values = &self.values;
-        let value = |i: usize| Some(&values[i * WIDTH..(i + 1) * WIDTH]);
         let Self {
+            values,
             column,
             at,
             batch,
             index,
             ..
         } = self;
-        column.scatter(at, value, clocks, (batch, index));
+        let values = Values::Fixed {
+            width: WIDTH,
+            bytes: values,
+            validity: None,
+        };
+        column.scatter(at, values, clocks, (batch, index));
         index.recycle();
         sum
     }

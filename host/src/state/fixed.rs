@@ -1,7 +1,7 @@
 //! Value states whose values all have one width.
 
 use super::{BatchKeys, Clocks, KeyIndex, Meta};
-use wasmill_core::descriptor::Ttl;
+use wasmill_core::{boundary::Values, descriptor::Ttl};
 
 /// Cells of one page.
 const PAGE: usize = 1 << PAGE_SHIFT;
@@ -84,17 +84,30 @@ impl FixedColumn {
 
     /// Applies changes: the value of change `i` belongs to the key at position `at[i]` of the
     /// batch; where `values` gives none, the state is cleared.
-    pub fn scatter<'v>(
+    pub fn scatter(
         &mut self,
         at: &[u32],
-        values: impl Fn(usize) -> Option<&'v [u8]>,
+        values: Values<'_>,
         clocks: Clocks<'_>,
         (keys, index): (&BatchKeys, &mut KeyIndex),
     ) {
         self.grow_for(&keys.ids);
+        if let (None, Some(bytes)) = (self.ttl, values.dense(self.width)) {
+            let of = (at, bytes);
+            match self.width {
+                8 => return self.scatter_words::<1>(of, (keys, index)),
+                16 => return self.scatter_words::<2>(of, (keys, index)),
+                24 => return self.scatter_words::<3>(of, (keys, index)),
+                32 => return self.scatter_words::<4>(of, (keys, index)),
+                40 => return self.scatter_words::<5>(of, (keys, index)),
+                48 => return self.scatter_words::<6>(of, (keys, index)),
+                64 => return self.scatter_words::<8>(of, (keys, index)),
+                _ => {}
+            }
+        }
         for (i, key) in at.iter().enumerate() {
             let id = keys.ids[*key as usize];
-            match values(i) {
+            match values.get(i) {
                 Some(value) => {
                     let meta = Meta::written(clocks.of(self.ttl, *key as usize));
                     if self.set(id, meta, value) {
@@ -174,6 +187,33 @@ impl FixedColumn {
             count += seen.count_ones() as usize;
         }
         count
+    }
+
+    /// The way back of [`FixedColumn::gather_words`], where every value is present.
+    #[inline]
+    fn scatter_words<const WORDS: usize>(
+        &mut self,
+        (at, bytes): (&[u32], &[u8]),
+        (keys, index): (&BatchKeys, &mut KeyIndex),
+    ) {
+        let (words, _) = bytes.as_chunks::<8>();
+        let (values, _) = words.as_chunks::<WORDS>();
+        let written = Meta::written(0).0;
+        for (key, value) in at.iter().zip(values) {
+            let id = keys.ids[*key as usize];
+            let (meta, cell) = self
+                .cell_mut(id, 1 + WORDS)
+                .split_first_mut()
+                .expect("a cell begins with meta data");
+            let cell: &mut [u64; WORDS] = cell.try_into().expect("a cell of this width");
+            *cell = value.map(u64::from_le_bytes);
+            let is_new = !Meta(*meta).is_present();
+            *meta = written;
+            if is_new {
+                self.len += 1;
+                index.hold(id);
+            }
+        }
     }
 
     fn gather_bytes(&self, ids: &[u32], values: &mut [u8]) {

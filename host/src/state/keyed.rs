@@ -197,7 +197,7 @@ impl KeyedStates {
                 values,
             } => match &mut self.columns[state] {
                 Column::Fixed(column, _) => {
-                    column.scatter(at, |i| values.get(i), clocks, (keys, index));
+                    column.scatter(at, values, clocks, (keys, index));
                 }
                 Column::Var(column, _) => {
                     column.scatter(at, |i| values.get(i), clocks, (keys, index));

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use arrow_buffer::ScalarBuffer;
 use proptest::prelude::*;
+use wasmill_core::boundary::Values;
 use wasmill_core::descriptor::Ttl;
 use wasmill_core::key::{KeyGroupRange, Keys, hash, hash_word, key_group};
 use wasmill_core::timer::TimeDomain;
@@ -39,10 +40,20 @@ fn texts(keys: &[u64]) -> (Keys, Vec<u64>) {
     (Keys::Bytes { offsets, data }, hashes)
 }
 
+/// Values of one width as a guest returns them, with their presence.
+fn packed(values: &[Option<Vec<u8>>], width: usize) -> (Vec<u8>, Vec<u8>) {
+    let mut bits = vec![0; values.len().div_ceil(8)];
+    let bytes = values.iter().enumerate().flat_map(|(at, value)| {
+        put_bit(&mut bits, at, value.is_some());
+        value.clone().unwrap_or_else(|| vec![1; width])
+    });
+    (bytes.collect(), bits)
+}
+
 /// Random batches over few keys, against a map: values set and cleared, keys recycled.
-fn run_model(is_word: bool, seed: u64, batches: &[Vec<(u64, Option<u8>)>]) {
+fn run_model(is_word: bool, width: usize, seed: u64, batches: &[Vec<(u64, Option<u8>)>]) {
     let mut index = index(is_word, seed);
-    let (mut fixed, mut var) = (FixedColumn::new(11, None), VarColumn::new(None));
+    let (mut fixed, mut var) = (FixedColumn::new(width, None), VarColumn::new(None));
     let mut model: HashMap<u64, Vec<u8>> = HashMap::new();
     let mut batch = BatchKeys::default();
     for rows in batches {
@@ -63,11 +74,11 @@ fn run_model(is_word: bool, seed: u64, batches: &[Vec<(u64, Option<u8>)>]) {
                 });
             assert_eq!(batch.row_to_key[row] as usize, at);
             assert_eq!(index.key(batch.ids[at]), columns.to_bytes(row));
-            changes.insert(at as u32, change.map(|byte| vec![byte; 11]));
+            changes.insert(at as u32, change.map(|byte| vec![byte; width]));
         }
         assert_eq!(batch.ids.len(), distinct.len());
         let (mut values, mut present) = (
-            vec![9; distinct.len() * 11],
+            vec![9; distinct.len() * width],
             vec![9; distinct.len().div_ceil(8)],
         );
         let count = fixed.gather(&batch.ids, STILL, &mut values, &mut present);
@@ -81,13 +92,20 @@ fn run_model(is_word: bool, seed: u64, batches: &[Vec<(u64, Option<u8>)>]) {
         for (at, key) in distinct.iter().enumerate() {
             let known = model.get(key);
             assert_eq!(present[at / 8] >> (at % 8) & 1 == 1, known.is_some());
-            let value = &values[at * 11..(at + 1) * 11];
-            assert_eq!(value, known.map_or(&[0; 11][..], |value| &value[..]));
+            let value = &values[at * width..(at + 1) * width];
+            assert_eq!(value, known.map_or(&vec![0; width][..], |value| &value[..]));
             assert_eq!(var.get(batch.ids[at], 0), known.map(|value| &value[..]));
         }
         let at: Vec<u32> = changes.keys().copied().collect();
         let values: Vec<Option<Vec<u8>>> = changes.into_values().collect();
-        fixed.scatter(&at, |i| values[i].as_deref(), STILL, (&batch, &mut index));
+        let (bytes, bits) = packed(&values, width);
+        let validity = values.iter().any(Option::is_none).then_some(&bits[..]);
+        let values_packed = Values::Fixed {
+            width,
+            bytes: &bytes,
+            validity,
+        };
+        fixed.scatter(&at, values_packed, STILL, (&batch, &mut index));
         var.scatter(&at, |i| values[i].as_deref(), STILL, (&batch, &mut index));
         for (at, value) in at.iter().zip(values) {
             let key = distinct[*at as usize];
@@ -109,13 +127,17 @@ fn batches() -> impl Strategy<Value = Vec<Vec<(u64, Option<u8>)>>> {
 
 proptest! {
     #[test]
-    fn words_are_kept_as_a_map_would(rows in batches(), seed in any::<u64>()) {
-        run_model(true, seed, &rows);
+    fn words_are_kept_as_a_map_would(
+        rows in batches(),
+        width in prop::sample::select(vec![8_usize, 11, 24]),
+        seed in any::<u64>(),
+    ) {
+        run_model(true, width, seed, &rows);
     }
 
     #[test]
     fn texts_are_kept_as_a_map_would(rows in batches(), seed in any::<u64>()) {
-        run_model(false, seed, &rows);
+        run_model(false, 11, seed, &rows);
     }
 
     #[test]
@@ -230,7 +252,7 @@ fn colliding_keys_are_told_apart() {
         keys.iter().map(|key| (*key, Some(1))).collect(),
         keys.iter().map(|key| (*key, None)).collect(),
     ];
-    run_model(true, seed, &rows);
+    run_model(true, 24, seed, &rows);
 }
 
 #[test]
@@ -269,7 +291,12 @@ fn values_expire_at_read_and_are_swept() {
         processing: 0,
     };
     let value = |_: usize| Some(&[7; 8][..]);
-    fixed.scatter(&[0, 1], value, clocks(&[-100, 5]), (&batch, &mut index));
+    let sevens = Values::Fixed {
+        width: 8,
+        bytes: &[7; 16],
+        validity: None,
+    };
+    fixed.scatter(&[0, 1], sevens, clocks(&[-100, 5]), (&batch, &mut index));
     var.scatter(&[0, 1], value, clocks(&[-100, 5]), (&batch, &mut index));
     let (mut values, mut present) = ([1; 16], [0]);
     let mut gather = |event| {

@@ -219,8 +219,12 @@ impl GatedTask {
         pending.rows += batch.len();
         pending.batches.push(batch);
         pending.credits.push(credit);
-        let is_alone = self.linger.is_zero() && !self.gate.is_ready();
-        if pending.rows >= self.rows_max || is_alone {
+        // To join batches costs a copy: half of what fits is enough, unless somebody asked to wait.
+        let (is_alone, enough) = match self.linger.is_zero() {
+            true => (!self.gate.is_ready(), self.rows_max / 2),
+            false => (false, self.rows_max),
+        };
+        if pending.rows >= enough || is_alone {
             self.flush(pending).await?;
         }
         Ok(())
@@ -274,6 +278,9 @@ impl GatedTask {
     }
 
     async fn run_chain(&mut self, input: usize, batch: Batch) -> Result<(), TaskError> {
+        if batch.len() <= self.rows_max {
+            return self.run_piece(input, batch).await;
+        }
         for start in (0..batch.len()).step_by(self.rows_max) {
             let rows = self.rows_max.min(batch.len() - start);
             self.run_piece(input, batch.slice(start, rows)).await?;

@@ -41,6 +41,8 @@ pub enum Output {
         input: u16,
         /// Which row goes to which subtask.
         partition: Partition,
+        /// The columns that go along; none: all.
+        columns: Option<Vec<usize>>,
         /// A sender for each subtask.
         senders: Vec<Arc<Sender>>,
     },
@@ -100,10 +102,14 @@ impl Outbox {
                         partitioner,
                         rows,
                     },
+                columns,
                 ..
             } => {
                 let hashes = codec.keys(&batch.rows).hashes();
                 batch.hashes = Some(hashes.clone());
+                if let Some(columns) = columns {
+                    batch.rows = batch.rows.project(columns)?;
+                }
                 if partitioner.parallelism() == 1 {
                     self.staged.push(Parcel {
                         output,

@@ -34,8 +34,9 @@ use crate::{
     },
 };
 
-/// Rows that a generator computes at once.
-const GENERATED_ROWS: u64 = 8_192;
+/// Rows that a generator computes at once: so many that the share of each of two receivers is just
+/// below what an operator takes in one call.
+const GENERATED_ROWS: u64 = 7_936;
 /// How often a paced generator gives what is due.
 const PACE: Duration = Duration::from_micros(500);
 

@@ -84,6 +84,18 @@ pub enum Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// All values one after the other, if each has this width and none is absent.
+    pub fn dense(&self, width: usize) -> Option<&'a [u8]> {
+        match *self {
+            Self::Fixed {
+                width: found,
+                bytes,
+                validity: None,
+            } if found == width => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// The `i`-th value; none if it is absent.
     #[inline]
     pub fn get(&self, i: usize) -> Option<&'a [u8]> {

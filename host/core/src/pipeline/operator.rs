@@ -141,6 +141,34 @@ pub struct InputBinding {
     pub keys: Vec<ColumnBinding>,
 }
 
+impl InputBinding {
+    /// The binding for rows of which only these columns of the stream are left, ascending.
+    ///
+    /// # Panics
+    /// If a column that is bound is not among them.
+    pub fn project(&self, columns: &[usize]) -> Self {
+        let place = |at: usize| {
+            columns
+                .binary_search(&at)
+                .expect("a bound column is carried")
+        };
+        let moved = |binding: &ColumnBinding| ColumnBinding {
+            origin: match binding.origin {
+                ColumnOrigin::Stream(at) => ColumnOrigin::Stream(place(at)),
+                elsewhere => elsewhere,
+            },
+            ..binding.clone()
+        };
+        Self {
+            stream: self.stream,
+            input: self.input,
+            columns: self.columns.iter().map(moved).collect(),
+            key_columns: self.key_columns.iter().map(|at| place(*at)).collect(),
+            keys: self.keys.iter().map(moved).collect(),
+        }
+    }
+}
+
 /// Where a column that the plugin reads comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnBinding {

@@ -218,6 +218,7 @@ impl Builder {
                 from,
                 to,
                 partition: partition.clone(),
+                columns: Vec::new(),
             });
             self.plan.tasks[from.0].outputs.push(id);
             if let Root::Gate(gate) = &mut self.plan.tasks[to.0].root {

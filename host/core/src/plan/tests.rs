@@ -174,6 +174,38 @@ fn engine_columns_are_carried_only_where_they_are_needed() {
 }
 
 #[test]
+fn an_exchange_carries_what_is_read_behind_it() {
+    let carried = |text: &str| {
+        let pipeline = sound(text);
+        let plan = plan(&pipeline, 2);
+        let is_dealt = |edge: &&EdgePlan| matches!(edge.partition, Partition::Hash(_));
+        let edge = plan.edges.iter().find(is_dealt).expect("a keyed operator");
+        edge.columns.clone()
+    };
+    let read = carried(SOURCE);
+    let other_key = SOURCE.replace("key-by: [account]", "key-by: [at, account]");
+    assert!(!read.contains(&3), "nobody reads the tags: {read:?}");
+    assert!(carried(&other_key).contains(&2), "the key is read");
+    let counted =
+        SOURCE.to_owned() + "    features: { tagged: { last: { column: tags, n: 3 } } }\n";
+    let counted = counted.replace("list<string>?", "string?");
+    assert!(carried(&counted).contains(&3), "a feature reads the tags");
+    let ordered = SOURCE.to_owned() + "    order: event-time\n";
+    assert_eq!(carried(&ordered), read);
+    let late = ordered.replace("input: rules, stdout", "input: rules.late, stdout");
+    assert_eq!(carried(&late), [0, 1, 2, 3], "late rows leave as they came");
+    let letters = SOURCE.to_owned() + "    on-error: { dead-letter: rejects }\n";
+    assert_eq!(carried(&letters), read, "a letter has the original bytes");
+    let source = "generator: { columns: { account: { mod: 9, type: u32 }, amount: { mod: 7, \
+                  type: \"decimal(12,2)\" }, at: { time: { step: 1s } }, tags: { mod: 3 } } }";
+    let generated = letters.replace("file: { path: in.jsonl }", source);
+    let generated: Vec<&str> = generated.lines().collect();
+    let written = |line: &&&str| !line.contains("json: {") && !line.contains("format:");
+    let generated: Vec<&str> = generated.iter().filter(written).copied().collect();
+    assert_eq!(carried(&generated.join("\n")), [0, 1, 2, 3], "or the row");
+}
+
+#[test]
 fn dead_letters_come_from_every_task_that_sends_them() {
     let text = SOURCE.replace(
         "rules.wasm",

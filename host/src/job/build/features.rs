@@ -50,7 +50,7 @@ impl Covered {
         let columns = builder
             .gate_streams(task)
             .into_iter()
-            .map(|stream| columns(builder, stream, &schema))
+            .map(|stream| columns(builder, (task, stream), &schema))
             .collect::<Result<_, _>>()?;
         let features = FeatureSet::new(features, &schema)
             .map_err(|error| JobError::Build(readers::explain(&error)))?;
@@ -58,13 +58,18 @@ impl Covered {
     }
 }
 
-/// Where a stream has the columns of a schema.
+/// Where a stream that reaches the task has the columns of a schema.
 fn columns(
     builder: &Builder<'_>,
-    stream: StreamId,
+    (task, stream): (&TaskPlan, StreamId),
     wanted: &Schema,
 ) -> Result<Vec<usize>, JobError> {
     let schema = &builder.plan.stream(stream).schema;
+    let carried = builder.carried(task, stream);
+    let schema = match carried {
+        Some(carried) => &schema.project(carried).map_err(JobError::bug)?,
+        None => schema.as_ref(),
+    };
     let place = |field: &arrow_schema::FieldRef| {
         let (at, found) = schema.column_with_name(field.name())?;
         (found.data_type() == field.data_type()).then_some(at)

@@ -113,7 +113,7 @@ impl Builder<'_> {
                     _ => None,
                 });
         let codec = hash
-            .map(|columns| self.codec(stream, columns))
+            .map(|columns| self.codec(stream, columns, self.carried(task, stream)))
             .transpose()?;
         let readers = |stream: StreamId| chain.targets(stream.0).to_vec();
         let operators = task.operators.iter();
