@@ -8,9 +8,13 @@ pub mod sink;
 
 use std::{io, path::PathBuf};
 
-use wasmill_core::{batch::Batch, lineage::Chunk};
+use wasmill_core::{batch::Batch, checkpoint::CheckpointId, lineage::Chunk};
 
 pub use reader::ROW_BYTES_MAX;
+pub use sink::{
+    FollowError,
+    share::{Share, Spooled},
+};
 
 /// Reads one split from its start, in order.
 pub trait SplitReader: Send {
@@ -38,6 +42,34 @@ pub trait Sink: Send {
     fn close(&mut self) -> Result<(), ConnectorError> {
         self.flush()
     }
+}
+
+/// A sink whose output holds the rows of decided checkpoints, each once: it gathers rows, hands them
+/// in as its share of a checkpoint, and brings them out when that is decided.
+///
+/// A share chains to the one before: it says behind which decided checkpoint its rows begin, and is
+/// applied only to an output whose marker says just that. So a notice that was lost, or an output
+/// that another run has written to, is an error and never a row too many or too few.
+pub trait Follower: Send {
+    /// Gathers the rows of a batch. They are encoded at once; beyond a few MiB they lie in an unnamed
+    /// file.
+    fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError>;
+
+    /// The rows since the newest decided checkpoint, at the barrier of `checkpoint`. What was handed
+    /// in for a checkpoint that was aborted is in it again: as if that had never been triggered.
+    fn share(&mut self, checkpoint: CheckpointId) -> Result<Share, ConnectorError>;
+
+    /// The checkpoint is decided: what was handed in for it, or before, is forgotten. To be told
+    /// before the next [`Follower::share`].
+    fn decided(&mut self, checkpoint: CheckpointId);
+
+    /// Brings out the share of a decided checkpoint together with the marker; both are durable when
+    /// it returns. What the marker says is done is skipped. After a crash at any point, or an error,
+    /// the same call gives the same output.
+    fn apply(&mut self, checkpoint: CheckpointId, share: &Share) -> Result<(), ConnectorError>;
+
+    /// The newest checkpoint of this job that is applied, durably; none if there is no marker.
+    fn marker(&mut self) -> Result<Option<CheckpointId>, ConnectorError>;
 }
 
 /// Why a source or sink cannot go on.
@@ -97,6 +129,17 @@ pub enum ConnectorError {
         /// The file.
         path: PathBuf,
     },
+    /// Rows that wait for a checkpoint have no room.
+    #[error("rows that wait for a checkpoint cannot be kept in `{}`", folder.display())]
+    Spool {
+        /// The folder of the unnamed file.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A sink cannot follow checkpoints.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
     /// The batch cannot be written in the sink's format.
     #[error("the rows cannot be encoded")]
     Encode(#[from] crate::format::FormatError),

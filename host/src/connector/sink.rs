@@ -1,9 +1,15 @@
-//! Sinks: files, standard output, SQLite, nothing.
+//! Sinks: files, standard output, SQLite, nothing. Files and SQLite can follow checkpoints.
 
+mod error;
+mod file;
+#[cfg(test)]
+mod model;
+pub mod share;
+mod spool;
 mod sqlite;
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -11,19 +17,91 @@ use std::{
 use arrow_schema::SchemaRef;
 use wasmill_core::{
     batch::Batch,
-    pipeline::{self, EncodeSpec, SinkKind},
+    checkpoint::CheckpointId,
+    pipeline::{self, EncodeSpec, SinkKind, document::Delivery},
 };
 
-use super::{ConnectorError, Sink};
+use super::{ConnectorError, Follower, Sink};
 use crate::format::{
     FormatError,
     encode::{Encoder, Metadata},
 };
 
-pub use sqlite::SqliteSink;
+pub use error::FollowError;
+pub use file::FileFollower;
+pub use sqlite::{SqliteFollower, SqliteSink};
 
 /// A sink that writes text hands it on when so much has gathered.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// A sink as its pipeline wants it.
+pub enum Output {
+    /// Its output holds rows of decided checkpoints, each once.
+    Follower(Box<dyn Follower>),
+    /// Rows go out as they come; after a failure some come again.
+    Plain(Box<dyn Sink>),
+}
+
+/// What a follower must know about the run that it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// The job.
+    pub job: &'a str,
+    /// Whether the job begins anew, and its output with it. A follower is opened when the attempt
+    /// stands in the log, so that an old output is not given up for a run that never was.
+    pub is_fresh: bool,
+    /// The decided checkpoint of this job's own log that it goes on from: the `since` of the first
+    /// manifest of this attempt.
+    pub since: Option<CheckpointId>,
+    /// The folder for rows that wait; best on a disk, in some systems `/tmp` is memory. Nothing in
+    /// it outlives the process.
+    pub spool: &'a Path,
+}
+
+/// Opens the sink of a pipeline with the delivery that the pipeline asks for.
+pub fn open_for(
+    sink: &pipeline::Sink,
+    schema: &SchemaRef,
+    opening: &Opening<'_>,
+) -> Result<Output, ConnectorError> {
+    if sink.delivery == Delivery::AtLeastOnce {
+        return open(sink, schema, opening.job).map(Output::Plain);
+    }
+    let metadata = Metadata::new(schema, &sink.include, opening.job);
+    Ok(match &sink.kind {
+        SinkKind::File(file, format) => {
+            let spec = file::FileSpec {
+                sink: &sink.name,
+                path: Path::new(&file.path),
+                format,
+            };
+            Output::Follower(Box::new(FileFollower::open(&spec, metadata, opening)?))
+        }
+        SinkKind::Sqlite(table) => {
+            let follower = SqliteFollower::open(&sink.name, table, metadata, opening)?;
+            Output::Follower(Box::new(follower))
+        }
+        SinkKind::Stdout(_) | SinkKind::Discard => Output::Plain(open(sink, schema, opening.job)?),
+    })
+}
+
+/// Whether a share begins where an output ends.
+fn chained(
+    place: &str,
+    checkpoint: CheckpointId,
+    since: Option<CheckpointId>,
+    marker: Option<CheckpointId>,
+) -> Result<(), FollowError> {
+    if since == marker {
+        return Ok(());
+    }
+    Err(FollowError::Unchained {
+        place: place.into(),
+        checkpoint,
+        since,
+        marker,
+    })
+}
 
 /// Takes rows and forgets them.
 #[derive(Debug, Default)]
@@ -39,7 +117,7 @@ impl Sink for Discard {
     }
 }
 
-/// Opens the sink of a pipeline for streams of `schema`.
+/// Opens the sink of a pipeline for streams of `schema`; rows go out as they come.
 pub fn open(
     sink: &pipeline::Sink,
     schema: &SchemaRef,
@@ -67,16 +145,21 @@ pub struct TextSink {
     encoder: Encoder,
     metadata: Metadata,
     buffer: Vec<u8>,
+    /// Whether what stands before the first row is written.
+    is_started: bool,
 }
 
 impl TextSink {
-    /// Writes to a file, which is made or emptied; so are the folders on the way.
+    /// Writes to a file, which is made if need be; so are the folders on the way. What is in it is
+    /// replaced when the first rows come or the sink is closed: a run that fails before leaves it
+    /// alone. From then on the rows so far stand in it, as in any log that is written as it goes; a
+    /// job that never ends could not show them by renaming a file at its end.
     pub fn file(
         path: &Path,
         format: &EncodeSpec,
         metadata: Metadata,
     ) -> Result<Self, ConnectorError> {
-        let out = Box::new(create(path)?);
+        let out = Box::new(Replaced::open(path)?);
         Ok(Self::new(path, out, format, metadata))
     }
 
@@ -96,15 +179,20 @@ impl TextSink {
         format: &EncodeSpec,
         metadata: Metadata,
     ) -> Self {
-        let encoder = Encoder::new(metadata.schema(), format);
-        let mut buffer = Vec::new();
-        encoder.start(&mut buffer);
         Self {
             path: path.into(),
             out,
-            encoder,
+            encoder: Encoder::new(metadata.schema(), format),
             metadata,
-            buffer,
+            buffer: Vec::new(),
+            is_started: false,
+        }
+    }
+
+    fn start(&mut self) {
+        if !self.is_started {
+            self.encoder.start(&mut self.buffer);
+            self.is_started = true;
         }
     }
 
@@ -125,6 +213,7 @@ impl TextSink {
 impl Sink for TextSink {
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
         let rows = self.metadata.extend(batch).map_err(FormatError::from)?;
+        self.start();
         self.encoder.encode(&rows, &mut self.buffer)?;
         if self.buffer.len() >= BUFFER_BYTES {
             self.drain()?;
@@ -136,18 +225,59 @@ impl Sink for TextSink {
         self.drain()?;
         self.out.flush().map_err(|source| self.error(source))
     }
+
+    fn close(&mut self) -> Result<(), ConnectorError> {
+        self.start();
+        self.flush()?;
+        // A file for which no byte has come is emptied by this.
+        let emptied = self.out.write(&[]).map(drop);
+        emptied.map_err(|source| self.error(source))
+    }
 }
 
-/// Makes or empties a file, and the folders on the way to it.
-fn create(path: &Path) -> Result<File, ConnectorError> {
-    let error = |source| ConnectorError::Write {
-        path: path.into(),
-        source,
-    };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(error)?;
+/// A file whose old bytes go when the first new ones come.
+struct Replaced {
+    file: File,
+    /// Whether the old bytes, if any, are still there.
+    is_old: bool,
+}
+
+impl Replaced {
+    /// Opens a file, and makes it and the folders on the way to it if they are not there.
+    fn open(path: &Path) -> Result<Self, ConnectorError> {
+        let error = |source| ConnectorError::Write {
+            path: path.into(),
+            source,
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(error)?;
+        }
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(error)?;
+        // Pipes and devices have no old bytes.
+        let is_old = file.metadata().map_err(error)?.is_file();
+        Ok(Self { file, is_old })
     }
-    File::create(path).map_err(error)
+
+    fn begin(&mut self) -> io::Result<()> {
+        if self.is_old {
+            self.file.set_len(0)?;
+            self.is_old = false;
+        }
+        Ok(())
+    }
+}
+
+impl Write for Replaced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.begin()?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 #[cfg(test)]

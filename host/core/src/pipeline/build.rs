@@ -43,7 +43,7 @@ pub(super) fn build(
 
 /// What is known while a document is read.
 pub(super) struct Builder<'a> {
-    document: &'a Document,
+    pub(super) document: &'a Document,
     tree: &'a Node,
     plugins: FindPlugin<'a>,
     errors: Vec<PipelineError>,
@@ -62,8 +62,9 @@ impl<'a> Builder<'a> {
         self.dead_letter_streams();
         let sources = self.sources();
         let operators = self.operators();
-        let sinks = self.sinks();
+        let mut sinks = self.sinks();
         self.distinct_places(&sinks);
+        self.deliveries(&sources, &operators, &mut sinks);
         if self.errors.is_empty() {
             self.unused(&operators, &sinks);
         }
@@ -84,7 +85,7 @@ impl<'a> Builder<'a> {
         self.errors.push(error);
     }
 
-    fn warn(&mut self, path: &Path, message: &str, remedy: Option<&str>) {
+    pub(super) fn warn(&mut self, path: &Path, message: &str, remedy: Option<&str>) {
         let warning = self.at(path, message, remedy);
         self.warnings.push(warning);
     }

@@ -266,13 +266,27 @@ pub struct SinkDocument {
     /// Columns of the engine to add: from a new column's name to what it holds.
     #[serde(default)]
     pub include: IndexMap<String, EngineColumn>,
+    /// How often a row stands in the output if the job fails and goes on; `exactly-once` if not
+    /// given, where the sink and all that it goes back to can.
+    pub delivery: Option<Delivery>,
+}
+
+/// How often a row stands in the output if the job fails and goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Once: rows come out when their checkpoint is decided.
+    ExactlyOnce,
+    /// At least once: rows come out at once, and after a failure those since the last checkpoint
+    /// come again.
+    AtLeastOnce,
 }
 
 /// A file to write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FileSink {
-    /// The path, relative to the folder in which wasmill runs. The file is replaced.
+    /// The path, relative to the folder in which wasmill runs.
     pub path: String,
 }
 

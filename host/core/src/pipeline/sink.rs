@@ -1,16 +1,21 @@
 //! Sinks: where rows go.
 
+mod delivery;
+
 use std::collections::HashSet;
 
 use super::StreamId;
 use super::build::Builder;
 use super::document::{
-    DiscardSink, EncodeCsv, EncodeFormat, EncodeJson, EngineColumn, FileSink, FormatWord,
+    Delivery, DiscardSink, EncodeCsv, EncodeFormat, EncodeJson, EngineColumn, FileSink, FormatWord,
     SinkDocument, SqliteSink,
 };
 use crate::data_type;
 use crate::dead_letter;
 use crate::tree::Path;
+
+/// The table of a database in which its sinks note which checkpoints are applied.
+pub const MARKER_TABLE: &str = "wasmill_commits";
 
 /// A sink that is known to be sound.
 #[derive(Debug, Clone)]
@@ -24,6 +29,8 @@ pub struct Sink {
     pub inputs: Vec<StreamId>,
     /// Columns of the engine that are added, by name.
     pub include: Vec<(String, EngineColumn)>,
+    /// How often a row stands in the output if the job fails and goes on.
+    pub delivery: Delivery,
 }
 
 /// What a sink writes to.
@@ -37,6 +44,16 @@ pub enum SinkKind {
     Sqlite(SqliteSink),
     /// Nothing: rows are counted and dropped.
     Discard,
+}
+
+impl SinkKind {
+    /// Whether it can hold the rows of decided checkpoints, each once.
+    pub fn can_follow(&self) -> bool {
+        match self {
+            Self::File(..) | Self::Sqlite(_) => true,
+            Self::Stdout(_) | Self::Discard => false,
+        }
+    }
 }
 
 /// How rows become text.
@@ -75,6 +92,13 @@ impl Builder<'_> {
             (_, _, Some(DiscardSink {})) => SinkKind::Discard,
             _ => SinkKind::Stdout(format),
         };
+        if let SinkKind::Sqlite(sqlite) = &kind
+            && sqlite.table.eq_ignore_ascii_case(MARKER_TABLE)
+        {
+            let message = format!("`{MARKER_TABLE}` holds which checkpoints are applied");
+            let path = path.key("sqlite").key("table");
+            self.wrong(&path, &message, Some("choose another name"));
+        }
         self.equal_columns(&path.key("input"), &inputs);
         self.included(&path.key("include"), document, &inputs);
         Some(Sink {
@@ -86,6 +110,8 @@ impl Builder<'_> {
                 .iter()
                 .map(|(name, column)| (name.clone(), *column))
                 .collect(),
+            // Until it is known what the sink goes back to.
+            delivery: Delivery::AtLeastOnce,
         })
     }
 

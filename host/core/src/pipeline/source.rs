@@ -48,6 +48,16 @@ pub enum SourceKind {
     Generator(Generator, Option<Format>),
 }
 
+impl SourceKind {
+    /// Whether rows can be read again after a failure.
+    pub fn is_replayable(&self) -> bool {
+        match self {
+            Self::File(..) | Self::Generator(..) => true,
+            Self::Stdin(_) => false,
+        }
+    }
+}
+
 /// How bytes become rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Format {

@@ -1,7 +1,10 @@
 //! Rows into a table of an SQLite database.
 
+mod follower;
+
 use std::path::{Path, PathBuf};
 
+use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
 use rusqlite::{Connection, types::Value};
 use wasmill_core::{batch::Batch, pipeline::document::EncodeJson};
@@ -13,6 +16,8 @@ use crate::{
         encode::{Metadata, View, Viewed},
     },
 };
+
+pub use follower::SqliteFollower;
 
 /// A transaction is committed at each flush, and when it has so many rows.
 const TRANSACTION_ROWS_MAX: usize = 100_000;
@@ -31,20 +36,9 @@ impl SqliteSink {
     /// Opens the database, and makes it and the table if they are not there. Rows are added to
     /// those in the table.
     pub fn open(path: &Path, table: &str, metadata: Metadata) -> Result<Self, ConnectorError> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|source| ConnectorError::Write {
-                path: path.into(),
-                source,
-            })?;
-        }
-        let connection = Connection::open(path).map_err(|source| error(path, source))?;
+        let connection = connect(path, "normal")?;
         let schema = metadata.schema();
-        let prepared = connection
-            .pragma_update(None, "journal_mode", "wal")
-            .and_then(|()| connection.pragma_update(None, "synchronous", "normal"))
-            .and_then(|()| connection.execute(&create(table, schema), ()))
-            .and_then(|_| connection.prepare(&insert(table, schema)).map(drop));
-        prepared.map_err(|source| error(path, source))?;
+        prepare(&connection, table, schema).map_err(|source| error(path, source))?;
         Ok(Self {
             path: path.into(),
             connection,
@@ -52,22 +46,6 @@ impl SqliteSink {
             metadata,
             pending: 0,
         })
-    }
-
-    fn insert(&mut self, columns: &[Viewed<'_>], rows: usize) -> rusqlite::Result<()> {
-        if self.pending == 0 {
-            self.connection.execute_batch("begin")?;
-        }
-        let mut statement = self.connection.prepare_cached(&self.insert)?;
-        let mut scratch = Vec::new();
-        for row in 0..rows {
-            for (index, column) in columns.iter().enumerate() {
-                statement.raw_bind_parameter(index + 1, value(column, row, &mut scratch))?;
-            }
-            statement.raw_execute()?;
-        }
-        self.pending += rows;
-        Ok(())
     }
 }
 
@@ -77,9 +55,12 @@ impl Sink for SqliteSink {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let columns = crate::format::encode::view(&rows)?;
-        let inserted = self.insert(&columns, rows.num_rows());
-        inserted.map_err(|source| error(&self.path, source))?;
+        if self.pending == 0 {
+            let begun = self.connection.execute_batch("begin");
+            begun.map_err(|source| error(&self.path, source))?;
+        }
+        insert_rows(&self.connection, &self.insert, &rows, &self.path)?;
+        self.pending += rows.num_rows();
         if self.pending >= TRANSACTION_ROWS_MAX {
             self.flush()?;
         }
@@ -94,6 +75,50 @@ impl Sink for SqliteSink {
         }
         Ok(())
     }
+}
+
+/// Opens a database in WAL mode, and makes it and the folders on the way if they are not there.
+fn connect(path: &Path, synchronous: &str) -> Result<Connection, ConnectorError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|source| ConnectorError::Write {
+            path: path.into(),
+            source,
+        })?;
+    }
+    let connection = Connection::open(path).map_err(|source| error(path, source))?;
+    let set = connection
+        .pragma_update(None, "journal_mode", "wal")
+        .and_then(|()| connection.pragma_update(None, "synchronous", synchronous));
+    set.map_err(|source| error(path, source))?;
+    Ok(connection)
+}
+
+/// Makes the table if it is not there, and sees whether it takes these columns.
+fn prepare(connection: &Connection, table: &str, schema: &Schema) -> rusqlite::Result<()> {
+    connection.execute(&create(table, schema), ())?;
+    connection.prepare(&insert(table, schema)).map(drop)
+}
+
+/// Inserts all rows by a statement that takes their columns.
+fn insert_rows(
+    connection: &Connection,
+    insert: &str,
+    rows: &RecordBatch,
+    path: &Path,
+) -> Result<(), ConnectorError> {
+    let columns = crate::format::encode::view(rows)?;
+    let insert = || -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(insert)?;
+        let mut scratch = Vec::new();
+        for row in 0..rows.num_rows() {
+            for (index, column) in columns.iter().enumerate() {
+                statement.raw_bind_parameter(index + 1, value(column, row, &mut scratch))?;
+            }
+            statement.raw_execute()?;
+        }
+        Ok(())
+    };
+    insert().map_err(|source| error(path, source))
 }
 
 fn error(path: &Path, source: rusqlite::Error) -> ConnectorError {

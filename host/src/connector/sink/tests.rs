@@ -51,3 +51,25 @@ fn a_path_that_cannot_be_written_is_named() {
             .contains(&folder.path().display().to_string())
     );
 }
+
+#[test]
+fn a_plain_file_keeps_its_old_bytes_until_rows_come() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("out");
+    std::fs::write(&path, "an old and long content\n").expect("it is ours");
+    let open = || {
+        let metadata = Metadata::new(&batch("").rows.schema(), &[], "job");
+        let format = EncodeSpec::Json(EncodeJson::default());
+        TextSink::file(&path, &format, metadata).expect("the file can be opened")
+    };
+    let text = || std::fs::read_to_string(&path).expect("the file is there");
+    drop(open());
+    assert_eq!(text(), "an old and long content\n");
+    let mut sink = open();
+    sink.write(&batch("{\"n\":1,\"s\":\"a\"}"))
+        .expect("written");
+    sink.close().expect("written");
+    assert_eq!(text(), "{\"n\":1,\"s\":\"a\"}\n");
+    open().close().expect("written");
+    assert_eq!(text(), "");
+}
