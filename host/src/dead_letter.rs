@@ -119,7 +119,7 @@ impl Letters {
         for (builder, text) in self.texts.iter_mut().zip(texts) {
             builder.append_option(text);
         }
-        let offset = source.map(|(chunk, row)| chunk.first_offset + u64::from(row));
+        let offset = source.map(|(chunk, row)| chunk.offset(row));
         self.offset.append_option(offset);
         let bytes = source.and_then(|(chunk, row)| {
             let (start, end) = *chunk.spans.get(row as usize)?;

@@ -15,9 +15,11 @@
 //! Floats are folded row by row for each result: nothing is ever subtracted, so results depend on
 //! the rows alone. Integers and decimals are summed exactly.
 
+mod bytes;
 mod compute;
 mod dictionary;
 mod fold;
+mod image;
 mod output;
 mod reader;
 mod ring;
@@ -28,8 +30,10 @@ use arrow_schema::Schema;
 use wasmill_core::encoding::EncodingError;
 use wasmill_core::feature::{Aggregate, Feature, Window};
 
-use crate::state::{BatchKeys, KeyIndex, Paged};
+use crate::state::{BatchKeys, KeyIndex, Paged, RICH};
 use compute::KeyFeatures;
+pub use image::FeatureImage;
+use image::Parts;
 use output::Output;
 use reader::{Reader, Slot};
 
@@ -102,14 +106,14 @@ pub struct FeatureRows<'a> {
 #[derive(Debug)]
 pub struct FeatureSet {
     plan: Plan,
-    keys: Paged<KeyFeatures>,
+    keys: Paged<KeyFeatures, RICH>,
     outputs: Vec<Output>,
     sweep_from: u32,
     bytes: usize,
 }
 
 /// What is kept for which feature, worked out once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Plan {
     features: Vec<Feature>,
     /// Where each feature finds its values.
@@ -122,6 +126,7 @@ struct Plan {
     kept_rows: usize,
     tiled: usize,
     ewmas: usize,
+    parts: Parts,
 }
 
 /// Where a feature finds its values.
@@ -211,10 +216,10 @@ impl FeatureSet {
         }
         let end = (self.sweep_from + count).min(self.keys.capacity() as u32);
         for id in self.sweep_from..end {
-            let state = self.keys.get_mut(id);
-            if state.is_stale(&self.plan, clock) {
-                self.bytes -= state.bytes();
-                *state = KeyFeatures::default();
+            let is_stale = |state: &KeyFeatures| state.is_stale(&self.plan, clock);
+            if self.keys.get(id).is_some_and(is_stale) {
+                let state = std::mem::take(self.keys.get_mut(id));
+                self.bytes -= state.counted();
                 index.release(id);
             }
         }
@@ -249,6 +254,7 @@ impl Plan {
             kept_rows: 0,
             tiled: 0,
             ewmas: 0,
+            parts: Parts::default(),
         };
         for feature in &features {
             let slot = Slot::of(feature, schema);
@@ -256,6 +262,7 @@ impl Plan {
             plan.sources.push(source);
         }
         plan.features = features;
+        plan.parts = Parts::new(&plan, schema);
         plan
     }
 

@@ -1,6 +1,6 @@
 //! Formats: bytes into columns, and rows back into bytes. Documented in `docs/formats/formats.md`.
 
-mod base64;
+pub(crate) mod base64;
 mod column;
 pub mod csv;
 pub mod encode;

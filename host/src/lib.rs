@@ -11,6 +11,7 @@ pub mod job;
 pub mod metrics;
 pub mod operator;
 pub mod plugin_store;
+pub mod segment;
 pub mod spawn;
 pub mod state;
 pub mod task;

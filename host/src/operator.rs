@@ -6,6 +6,7 @@
 
 mod call;
 mod effects;
+mod image;
 mod isolation;
 mod reader;
 
@@ -26,6 +27,8 @@ use crate::{
     task::slot,
     wasm::{CallError, Instance, InstanceOptions, Limits, Plugin},
 };
+
+pub use image::{EncodedOperator, OperatorImage, OperatorRestore};
 
 /// Keys that are woken with one call.
 const WOKEN_KEYS_MAX: usize = 1_024;
@@ -89,6 +92,8 @@ pub struct Operator {
     /// The task's own share of `state_bytes`.
     task_bytes: usize,
     watermark: i64,
+    /// Which subtask it is, and of how many.
+    subtask: (u16, u16),
 }
 
 /// Where instances of the operator come from, and the one in use.
@@ -181,6 +186,7 @@ impl Operator {
             state_bytes: 0,
             task_bytes: 0,
             watermark: i64::MIN,
+            subtask: (parts.subtask.0 as u16, parts.subtask.1 as u16),
         }
     }
 

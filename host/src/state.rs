@@ -11,22 +11,27 @@
 
 pub mod bench;
 mod fixed;
+mod image;
 mod index;
 mod key_store;
 mod keyed;
 mod list;
 mod map;
 mod map_entries;
+mod page;
 mod paged;
+mod restore;
 mod variable;
 
 pub use fixed::FixedColumn;
+pub use image::{KeyRows, KeyedImage, KeysImage, StatesImage, TimersImage, encode};
 pub use index::{BatchKeys, KeyIndex, Secret};
 pub use keyed::KeyedStates;
 pub use list::{ListColumn, Lists};
 pub use map::MapColumn;
 pub use map_entries::MapEntries;
-pub use paged::Paged;
+pub use paged::{PLAIN, Paged, PagedImage, RICH};
+pub use restore::{RestoreError, Restored, restore};
 pub use variable::VarColumn;
 
 use wasmill_core::descriptor::Ttl;
@@ -74,9 +79,22 @@ impl Meta {
     /// Whether the value is present and has not expired at `clock`.
     #[inline]
     fn is_live(self, ttl: Option<Ttl>, clock: i64) -> bool {
-        let written_at = self.0 as i64 >> 1;
-        self.is_present() && ttl.is_none_or(|ttl| clock < written_at.saturating_add(ttl.after_us))
+        let is_young = |ttl: Ttl| clock < self.written_at().saturating_add(ttl.after_us);
+        self.is_present() && ttl.is_none_or(is_young)
     }
+
+    /// When the value was written last.
+    #[inline]
+    fn written_at(self) -> i64 {
+        self.0 as i64 >> 1
+    }
+}
+
+/// A copy with the same capacity, by which memory is accounted for.
+fn clone_with_capacity(bytes: &Vec<u8>) -> Vec<u8> {
+    let mut copy = Vec::with_capacity(bytes.capacity());
+    copy.extend_from_slice(bytes);
+    copy
 }
 
 /// Sets or clears a bit of a bitmap, least significant first.

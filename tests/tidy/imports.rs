@@ -8,6 +8,7 @@ use crate::code::{Token, follows, is_test_file, shipped_tokens, tokens};
 /// file and the folder beside it.
 const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["host/src/wasm"]),
+    ("arrow_ipc", &["host/src/segment", "host/src/task/sorter"]),
     ("rusqlite", &["host/src/connector/sink/sqlite", "tests"]),
     ("rdkafka", &["host/src/connector/kafka"]),
     ("rocksdb", &["host/src/state/rocksdb"]),
@@ -48,6 +49,7 @@ const LAYERS: &[&[&str]] = &[
     &["format"],
     &["wasm"],
     &["state"],
+    &["segment"],
     &["slot"],
     &["clock", "spawn", "metrics"],
 ];

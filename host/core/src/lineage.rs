@@ -15,6 +15,9 @@ pub struct Chunk {
     pub split_name: Arc<str>,
     /// The offset of the first row: rows of a split are numbered from 0.
     pub first_offset: u64,
+    /// The offset of each row, where they do not follow each other: rows that were held back when a
+    /// checkpoint was taken. Empty otherwise.
+    pub offsets: Vec<u64>,
     /// The rows' original bytes, if there are any (a generator has none).
     pub bytes: Bytes,
     /// Row `i` is `bytes[spans[i].0 .. spans[i].1]`.
@@ -27,6 +30,12 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// The offset of a row in its split.
+    pub fn offset(&self, row: u32) -> u64 {
+        let own = self.offsets.get(row as usize);
+        own.map_or(self.first_offset + u64::from(row), |offset| *offset)
+    }
+
     /// The original bytes of a row; none where the source has no bytes.
     pub fn row(&self, row: u32) -> Option<Bytes> {
         let (start, end) = *self.spans.get(row as usize)?;
@@ -198,7 +207,7 @@ impl Lineage {
     /// The row's place in the one order of its source: (split, offset).
     pub fn position(&self, row: usize) -> Option<(u32, u64)> {
         self.source(row)
-            .map(|(chunk, at)| (chunk.split, chunk.first_offset + u64::from(at)))
+            .map(|(chunk, at)| (chunk.split, chunk.offset(at)))
     }
 }
 

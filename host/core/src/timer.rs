@@ -153,6 +153,13 @@ impl TimerTable {
         self.pending.get(key as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// All pending timers with their keys, in the order of the keys' ids and of each key's timers:
+    /// what a checkpoint writes down. [`Action::Set`] puts each of them back.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Timer)> {
+        let keys = (0..).zip(&self.pending);
+        keys.flat_map(|(key, timers)| timers.iter().map(move |timer| (key, *timer)))
+    }
+
     /// Applies what a call returned, in order: all of it, or nothing on error.
     ///
     /// ```

@@ -10,15 +10,15 @@ use super::tile::Tiles;
 use super::{FeatureFault, Plan, Source};
 
 /// The features' memory of one key.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct KeyFeatures {
     is_used: bool,
     /// What has been counted of its memory.
     counted: usize,
-    timed: Ring,
-    arrived: Ring,
-    tiles: Box<[Tiles]>,
-    ewmas: Box<[Ewma]>,
+    pub(super) timed: Ring,
+    pub(super) arrived: Ring,
+    pub(super) tiles: Box<[Tiles]>,
+    pub(super) ewmas: Box<[Ewma]>,
 }
 
 impl KeyFeatures {
@@ -33,6 +33,11 @@ impl KeyFeatures {
         self.tiles = (0..plan.tiled).map(|_| Tiles::default()).collect();
         self.ewmas = (0..plan.ewmas).map(|_| Ewma::default()).collect();
         true
+    }
+
+    /// Whether anything is remembered.
+    pub(super) fn is_used(&self) -> bool {
+        self.is_used
     }
 
     /// Remembers a row of this time and clock, and gives its position among the rows by time.
@@ -158,8 +163,13 @@ impl KeyFeatures {
         bytes as isize - before as isize
     }
 
+    /// What [`KeyFeatures::growth`] has told so far.
+    pub(super) fn counted(&self) -> usize {
+        self.counted
+    }
+
     /// Memory behind the key's cell, in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.timed.bytes()
             + self.arrived.bytes()
             + self.tiles.iter().map(Tiles::bytes).sum::<usize>()

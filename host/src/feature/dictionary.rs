@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
 
 /// Encoded values and their numbers. A value keeps its number while a row holds it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Dictionary {
     numbers: HashTable<u32>,
     entries: Vec<Entry>,
@@ -26,6 +26,15 @@ struct Entry {
     value: Vec<u8>,
     hash: u64,
     holds: u32,
+}
+
+impl Clone for Entry {
+    /// Memory is accounted for by capacity, so a copy has the same.
+    fn clone(&self) -> Self {
+        let mut value = Vec::with_capacity(self.value.capacity());
+        value.extend_from_slice(&self.value);
+        Self { value, ..*self }
+    }
 }
 
 /// What a value costs beside its bytes.

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use arrow_schema::DataType;
 use wasmill_core::feature::{Aggregate, Feature, Window};
 
+use super::bytes::Input;
 use super::dictionary::Dictionary;
 use super::output::Output;
 use super::reader::Kind;
@@ -209,12 +210,12 @@ fn last(records: Records<'_>, (kind, dictionary): (Kind, &Dictionary), n: usize,
 }
 
 /// An exponentially weighted mean.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Ewma {
-    weighted: f64,
-    weight: f64,
+    pub(super) weighted: f64,
+    pub(super) weight: f64,
     /// The youngest row's time: where weights are counted from.
-    time: i64,
+    pub(super) time: i64,
 }
 
 impl Ewma {
@@ -236,6 +237,19 @@ impl Ewma {
             }
         }
         (self.weight != 0.0).then(|| self.weighted / self.weight)
+    }
+
+    /// Takes up what was written.
+    pub(super) fn restore(&mut self, input: &mut Input<'_>) -> Option<()> {
+        let restored = Self {
+            weighted: input.float()?,
+            weight: input.float()?,
+            time: input.word()? as i64,
+        };
+        if self.weight == 0.0 {
+            *self = restored;
+        }
+        Some(())
     }
 
     fn weigh(&mut self, value: f64, time: i64, us: i64) {

@@ -46,6 +46,11 @@ impl Slot {
         Some(Self { column, kind })
     }
 
+    /// Whether values are kept in a dictionary, as their encoding.
+    pub(super) fn is_encoded(self) -> bool {
+        self.kind == Kind::Dictionary
+    }
+
     /// Words of one value.
     pub(super) fn width(self) -> usize {
         if self.kind == Kind::Wide { 2 } else { 1 }

@@ -1,13 +1,15 @@
 //! The rows of one key that features may still look at.
 
+use super::bytes::{Input, put, put_bytes, put_count};
 use super::dictionary::Dictionary;
+use super::image::{Form, Stored};
 use super::reader::{Kind, Reader, Slot};
 
 /// Words before a record's values: its time, and a bit for each slot that has a value.
 const HEAD: usize = 2;
 
 /// Records of a fixed number of words, oldest first; those before `head` are dead.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Ring {
     words: Vec<u64>,
     head: usize,
@@ -141,6 +143,77 @@ impl Ring {
         self.words.capacity() * 8
             + self.dictionaries.capacity() * size_of::<Dictionary>()
             + dictionaries.map(Dictionary::bytes).sum::<usize>()
+    }
+
+    /// Writes the live records: their count, then for each its time, a bit for each slot that has a
+    /// value, and the values.
+    pub(super) fn write(&self, slots: &[Slot], out: &mut Vec<u8>) {
+        let stride = stride(slots);
+        put_count(out, self.len(slots));
+        for record in self.words[self.head * stride..].chunks_exact(stride) {
+            put(out, record[0]);
+            put(out, record[1]);
+            let mut at = HEAD;
+            for (bit, slot) in slots.iter().enumerate() {
+                let words = &record[at..at + slot.width()];
+                at += slot.width();
+                if record[1] >> bit & 1 == 0 {
+                    continue;
+                }
+                match slot.is_encoded() {
+                    true => put_bytes(out, self.dictionaries[bit].value(words[0] as u32)),
+                    false => words.iter().for_each(|word| put(out, *word)),
+                }
+            }
+        }
+    }
+
+    /// Takes up what was written, with `columns` as it was then: each one's form, and its slot now
+    /// if there is one. A ring that has records keeps them.
+    pub(super) fn restore(
+        &mut self,
+        slots: &[Slot],
+        columns: &[(Form, Option<usize>)],
+        input: &mut Input<'_>,
+    ) -> Option<()> {
+        let stride = stride(slots);
+        let is_kept = self.len(slots) > 0;
+        let mut record = vec![0; stride];
+        for _ in 0..input.count()? {
+            record.fill(0);
+            record[0] = input.word()?;
+            let present = input.word()?;
+            for (bit, (form, slot)) in columns.iter().enumerate() {
+                if present >> bit & 1 == 0 {
+                    continue;
+                }
+                let words = match form.read(input)? {
+                    Stored::Encoded(value) => [self.take(*slot, is_kept, value), 0],
+                    Stored::Words(words) => words,
+                };
+                if let Some(slot) = *slot {
+                    record[1] |= 1 << slot;
+                    let before: usize = slots[..slot].iter().map(|slot| slot.width()).sum();
+                    let width = slots[slot].width();
+                    record[HEAD + before..][..width].copy_from_slice(&words[..width]);
+                }
+            }
+            let is_ordered = self
+                .last_time(stride)
+                .is_none_or(|last| last <= record[0] as i64);
+            if !is_kept {
+                is_ordered.then(|| self.words.extend_from_slice(&record))?;
+            }
+        }
+        Some(())
+    }
+
+    /// The number of a restored value; nothing is held where there is no slot for it.
+    fn take(&mut self, slot: Option<usize>, is_kept: bool, value: &[u8]) -> u64 {
+        let dictionary = slot
+            .filter(|_| !is_kept)
+            .map(|slot| &mut self.dictionaries[slot]);
+        dictionary.map_or(0, |dictionary| u64::from(dictionary.hold(value)))
     }
 
     fn push_value(&mut self, start: usize, bit: usize, reader: &Reader<'_>, row: usize) {

@@ -14,6 +14,8 @@ use wasmill_core::key::{KeyGroupRange, Keys, hash_word};
 use super::*;
 use crate::state::Secret;
 
+mod restore;
+
 /// A row: key, time, and a value that each column is made of.
 #[derive(Debug, Clone)]
 struct Row {

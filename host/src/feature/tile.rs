@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 
 use wasmill_core::feature::{Aggregate, Feature, Window};
 
+use super::bytes::{Input, put, put_bytes, put_count};
 use super::dictionary::Dictionary;
 use super::fold::{self, Overflow, Total, compare};
+use super::image::{Form, Stored};
 use super::output::Output;
-use super::reader::{Kind, Reader};
+use super::reader::{Kind, Reader, Slot};
 
 /// One feature's tiles of one key, by time.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Tiles {
     tiles: VecDeque<Tile>,
     dictionary: Dictionary,
@@ -19,14 +21,14 @@ pub(super) struct Tiles {
 }
 
 /// The rows of one stretch, in the order in which they came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Tile {
     /// Its time divided by the granularity.
     index: i64,
     value: Value,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Value {
     Count(u64),
     Total(Total),
@@ -119,6 +121,115 @@ impl Tiles {
             _ => 0,
         });
         self.tiles.capacity() * size_of::<Tile>() + numbers.sum::<usize>() + self.dictionary.bytes()
+    }
+
+    /// Writes the tiles: their count, then for each its index and its value.
+    pub(super) fn write(&self, slot: Option<Slot>, out: &mut Vec<u8>) {
+        let is_encoded = slot.is_some_and(Slot::is_encoded);
+        put_count(out, self.tiles.len());
+        for tile in &self.tiles {
+            put(out, tile.index as u64);
+            match &tile.value {
+                Value::Count(count) => put(out, *count),
+                Value::Total(Total::Float(sum, count)) => {
+                    put(out, sum.to_bits());
+                    put(out, *count);
+                }
+                Value::Total(Total::Exact(sum, count)) => {
+                    let sum_or_0 = sum.unwrap_or(0) as u128;
+                    out.push(u8::from(sum.is_some()));
+                    put(out, sum_or_0 as u64);
+                    put(out, (sum_or_0 >> 64) as u64);
+                    put(out, *count);
+                }
+                Value::Moments(count, mean, squares) => {
+                    [count, mean, squares]
+                        .iter()
+                        .for_each(|part| put(out, part.to_bits()));
+                }
+                Value::Extreme(None) => out.push(0),
+                Value::Extreme(Some([number, _])) if is_encoded => {
+                    out.push(1);
+                    put_bytes(out, self.dictionary.value(*number as u32));
+                }
+                Value::Extreme(Some(words)) => {
+                    out.push(1);
+                    let width = slot.map_or(1, Slot::width);
+                    words[..width].iter().for_each(|word| put(out, *word));
+                }
+                Value::Numbers(numbers) => {
+                    put_count(out, numbers.len());
+                    let values = numbers.iter().map(|number| self.dictionary.value(*number));
+                    values.for_each(|value| put_bytes(out, value));
+                }
+            }
+        }
+    }
+
+    /// Takes up what was written; tiles that there are stay.
+    pub(super) fn restore(
+        &mut self,
+        (feature, slot): (&Feature, Option<Slot>),
+        form: Option<&Form>,
+        input: &mut Input<'_>,
+    ) -> Option<()> {
+        let mut tiles = Self::default();
+        for _ in 0..input.count()? {
+            let index = input.word()? as i64;
+            let mut value = Value::new(feature.aggregate, slot.map(|slot| slot.kind));
+            tiles.restore_value(&mut value, form, input)?;
+            let is_ordered = tiles.tiles.back().is_none_or(|last| last.index < index);
+            is_ordered.then(|| tiles.tiles.push_back(Tile { index, value }))?;
+        }
+        if self.tiles.is_empty() {
+            *self = tiles;
+        }
+        Some(())
+    }
+
+    fn restore_value(
+        &mut self,
+        value: &mut Value,
+        form: Option<&Form>,
+        input: &mut Input<'_>,
+    ) -> Option<()> {
+        match value {
+            Value::Count(count) => *count = input.word()?,
+            Value::Total(Total::Float(sum, count)) => {
+                (*sum, *count) = (input.float()?, input.word()?);
+            }
+            Value::Total(Total::Exact(sum, count)) => {
+                let is_exact = input.byte()? == 1;
+                let (low, high) = (input.word()?, input.word()?);
+                let whole = (u128::from(high) << 64 | u128::from(low)) as i128;
+                (*sum, *count) = (is_exact.then_some(whole), input.word()?);
+            }
+            Value::Moments(count, mean, squares) => {
+                (*count, *mean, *squares) = (input.float()?, input.float()?, input.float()?);
+            }
+            Value::Extreme(known) => {
+                *known = match input.byte()? {
+                    0 => None,
+                    _ => Some(self.restore_words(form?, input)?),
+                };
+            }
+            Value::Numbers(numbers) => {
+                for _ in 0..input.count()? {
+                    let number = self.restore_words(form?, input)?[0] as u32;
+                    let at = numbers.binary_search(&number).err()?;
+                    numbers.insert(at, number);
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// A value as its slot keeps it.
+    fn restore_words(&mut self, form: &Form, input: &mut Input<'_>) -> Option<[u64; 2]> {
+        Some(match form.read(input)? {
+            Stored::Encoded(value) => [u64::from(self.dictionary.hold(value)), 0],
+            Stored::Words(words) => words,
+        })
     }
 
     fn add(&mut self, at: usize, feature: &Feature, reader: &Reader<'_>, words: [u64; 2]) {

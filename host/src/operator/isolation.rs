@@ -401,7 +401,7 @@ impl Operator {
 fn place(batch: &Batch, row: usize) -> Arc<str> {
     match batch.lineage.source(row) {
         Some((chunk, at)) => {
-            let number = chunk.first_offset + u64::from(at) + 1;
+            let number = chunk.offset(at) + 1;
             format!("at row {number} of `{}`", chunk.split_name).into()
         }
         None => "at a row that a timer emitted".into(),

@@ -1,11 +1,13 @@
 //! Value states whose values all have one width.
 
+use super::page::{Frozen, Page};
 use super::{BatchKeys, Clocks, KeyIndex, Meta};
 use wasmill_core::{boundary::Values, descriptor::Ttl};
 
-/// Cells of one page.
+/// Cells of one page: few enough to copy one, which the first write after a barrier does, in a
+/// moment.
 const PAGE: usize = 1 << PAGE_SHIFT;
-const PAGE_SHIFT: u32 = 12;
+const PAGE_SHIFT: u32 = 10;
 
 /// One value of `width` bytes for each key, in place: a cell is a word of meta data and the
 /// value, padded to words. Absent values are zero.
@@ -13,8 +15,16 @@ const PAGE_SHIFT: u32 = 12;
 pub struct FixedColumn {
     width: usize,
     ttl: Option<Ttl>,
-    pages: Vec<Box<[u64]>>,
+    pages: Vec<Page<u64>>,
     len: usize,
+}
+
+/// The values as they were when the image was taken.
+#[derive(Debug)]
+pub(super) struct FixedImage {
+    width: usize,
+    has_clock: bool,
+    pages: Vec<Frozen<u64>>,
 }
 
 impl FixedColumn {
@@ -45,8 +55,7 @@ impl FixedColumn {
 
     /// Memory held, in bytes.
     pub fn bytes(&self) -> usize {
-        self.pages.len() * PAGE * self.stride() * 8
-            + self.pages.capacity() * size_of::<Box<[u64]>>()
+        self.pages.len() * PAGE * self.stride() * 8 + self.pages.capacity() * size_of::<Page<u64>>()
     }
 
     /// Writes the values of `ids` one after the other into `values` (zeros where there is none)
@@ -140,26 +149,27 @@ impl FixedColumn {
     fn grow_for(&mut self, ids: &[u32]) {
         let Some(last) = ids.iter().max() else { return };
         while self.pages.len() <= *last as usize >> PAGE_SHIFT {
-            self.pages.push(vec![0; PAGE * self.stride()].into());
+            let page = vec![0; PAGE * self.stride()];
+            self.pages.push(Page::new(page.into()));
         }
     }
 
     #[inline]
     fn cell(&self, id: u32, stride: usize) -> &[u64] {
         let at = (id as usize & (PAGE - 1)) * stride;
-        &self.pages[id as usize >> PAGE_SHIFT][at..at + stride]
+        &self.pages[id as usize >> PAGE_SHIFT].get()[at..at + stride]
     }
 
     #[inline]
     fn cell_mut(&mut self, id: u32, stride: usize) -> &mut [u64] {
         let at = (id as usize & (PAGE - 1)) * stride;
-        &mut self.pages[id as usize >> PAGE_SHIFT][at..at + stride]
+        &mut self.pages[id as usize >> PAGE_SHIFT].get_mut()[at..at + stride]
     }
 
     #[inline]
     fn meta(&self, id: u32) -> Meta {
         let at = (id as usize & (PAGE - 1)) * self.stride();
-        Meta(self.pages[id as usize >> PAGE_SHIFT][at])
+        Meta(self.pages[id as usize >> PAGE_SHIFT].get()[at])
     }
 
     /// The common widths: a copy of a known number of words, presence in the same pass.
@@ -276,12 +286,63 @@ impl FixedColumn {
 
     fn clear(&mut self, id: u32, index: &mut KeyIndex) {
         let stride = self.stride();
-        let cell = self.cell_mut(id, stride);
-        if Meta(cell[0]).is_present() {
-            cell.fill(0);
+        if self.meta(id).is_present() {
+            self.cell_mut(id, stride).fill(0);
             self.len -= 1;
             index.release(id);
         }
+    }
+}
+
+/// Images, and the way back.
+impl FixedColumn {
+    /// The values as they are now. Nothing is copied before it changes.
+    pub(super) fn image(&mut self) -> FixedImage {
+        FixedImage {
+            width: self.width,
+            has_clock: self.ttl.is_some(),
+            pages: self.pages.iter_mut().map(Page::freeze).collect(),
+        }
+    }
+
+    /// Puts back a value; true if there was none.
+    pub(super) fn restore(&mut self, id: u32, meta: Meta, value: &[u8]) -> bool {
+        self.grow_for(&[id]);
+        self.set(id, meta, value)
+    }
+}
+
+impl FixedImage {
+    /// One more than the largest id there may be.
+    pub(super) fn ids_end(&self) -> usize {
+        self.pages.len() << PAGE_SHIFT
+    }
+
+    pub(super) fn is_present(&self, id: u32) -> bool {
+        self.cell(id).is_some_and(|cell| Meta(cell[0]).is_present())
+    }
+
+    /// Appends a value to `out` and gives when it was written, where that counts; none if there is
+    /// no value.
+    pub(super) fn read(&self, id: u32, out: &mut Vec<u8>) -> Option<Option<i64>> {
+        let (meta, words) = self.cell(id)?.split_first()?;
+        let meta = Meta(*meta);
+        if !meta.is_present() {
+            return None;
+        }
+        let start = out.len();
+        words
+            .iter()
+            .for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+        out.truncate(start + self.width);
+        Some(self.has_clock.then(|| meta.written_at()))
+    }
+
+    fn cell(&self, id: u32) -> Option<&[u64]> {
+        let stride = 1 + self.width.div_ceil(8);
+        let at = (id as usize & (PAGE - 1)) * stride;
+        let page = self.pages.get(id as usize >> PAGE_SHIFT)?;
+        Some(&page[at..at + stride])
     }
 }
 

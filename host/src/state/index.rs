@@ -7,8 +7,8 @@ use std::hash::{BuildHasher, RandomState};
 use wasmill_core::key::{self, KeyGroupRange, Keys};
 use xxhash_rust::xxh3::xxh3_64_with_secret;
 
-use super::Paged;
 use super::key_store::KeyStore;
+use super::{KeysImage, Paged};
 use group::{Group, Slot};
 
 /// The low bits of a row's scratch word hold its key group, the rest the keyed hash.
@@ -236,6 +236,26 @@ impl KeyIndex {
     /// The key groups this index owns.
     pub fn range(&self) -> KeyGroupRange {
         self.range
+    }
+
+    /// How many key groups the job has.
+    pub fn key_groups(&self) -> u16 {
+        self.key_groups
+    }
+
+    /// Whether keys are words of eight bytes.
+    pub fn is_word(&self) -> bool {
+        self.is_word
+    }
+
+    /// The keys as they are now, for the images of all operators that share them. Nothing is copied
+    /// before it changes.
+    pub fn image(&mut self) -> KeysImage {
+        KeysImage {
+            key_groups: self.key_groups,
+            range: self.range,
+            keys: self.keys.image(),
+        }
     }
 
     /// Memory held, in bytes.

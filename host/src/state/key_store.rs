@@ -1,6 +1,7 @@
 //! The keys themselves, by dense id: to compare, to remove, to name a key whose timer fires.
 
 use super::Paged;
+use super::paged::{PagedImage, RICH};
 
 /// Each key's bytes.
 #[derive(Debug)]
@@ -9,7 +10,7 @@ pub(super) enum KeyStore {
     Words(Paged<u64>),
     /// Keys of any length.
     Bytes {
-        keys: Paged<Box<[u8]>>,
+        keys: Paged<Box<[u8]>, RICH>,
         /// Memory behind the boxes.
         bytes: usize,
     },
@@ -74,4 +75,19 @@ impl KeyStore {
             Self::Bytes { keys, bytes } => keys.bytes() + bytes,
         }
     }
+
+    /// The keys as they are now. Nothing is copied before it changes.
+    pub(super) fn image(&mut self) -> KeyStoreImage {
+        match self {
+            Self::Words(words) => KeyStoreImage::Words(words.image()),
+            Self::Bytes { keys, .. } => KeyStoreImage::Bytes(keys.image()),
+        }
+    }
+}
+
+/// Each key's bytes as they were when the image was taken.
+#[derive(Debug, Clone)]
+pub(super) enum KeyStoreImage {
+    Words(PagedImage<u64>),
+    Bytes(PagedImage<Box<[u8]>, RICH>),
 }

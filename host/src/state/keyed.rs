@@ -11,7 +11,8 @@ use super::{
 /// The states of one operator, in the descriptor's order.
 #[derive(Debug)]
 pub struct KeyedStates {
-    columns: Vec<Column>,
+    pub(super) states: Vec<State>,
+    pub(super) columns: Vec<Column>,
     /// The entries of the batch, for each map state that is bound to a column.
     entries: Vec<MapEntries>,
     sweeps: Vec<u32>,
@@ -19,7 +20,7 @@ pub struct KeyedStates {
 }
 
 #[derive(Debug)]
-enum Column {
+pub(super) enum Column {
     Fixed(FixedColumn, Option<Ttl>),
     Var(VarColumn, Option<Ttl>),
     List(ListColumn, Option<Ttl>),
@@ -29,7 +30,7 @@ enum Column {
 
 /// Widths of a map's keys and values, where all have the same.
 #[derive(Debug, Clone, Copy)]
-struct Widths {
+pub(super) struct Widths {
     key: Option<usize>,
     value: Option<usize>,
 }
@@ -46,6 +47,7 @@ impl KeyedStates {
     /// Empty states.
     pub fn new(states: &[State]) -> Self {
         Self {
+            states: states.to_vec(),
             columns: states.iter().map(Column::new).collect(),
             entries: states.iter().map(|_| MapEntries::new()).collect(),
             sweeps: vec![0; states.len()],

@@ -1,6 +1,7 @@
 //! List states: appended to at the back, evicted from the front.
 
-use super::{BatchKeys, Clocks, KeyIndex, Meta, Paged};
+use super::paged::{PagedImage, RICH};
+use super::{BatchKeys, Clocks, KeyIndex, Meta, Paged, clone_with_capacity};
 use wasmill_core::descriptor::Ttl;
 
 /// One list of byte strings for each key. A list lives and expires as a whole.
@@ -10,7 +11,7 @@ pub struct ListColumn {
     width: Option<usize>,
     items_max: usize,
     ttl: Option<Ttl>,
-    cells: Paged<Cell>,
+    cells: Paged<Cell, RICH>,
     len: usize,
     /// Memory behind the cells.
     bytes: usize,
@@ -23,6 +24,22 @@ struct Cell {
     head: u32,
     count: u32,
     bytes: Vec<u8>,
+}
+
+impl Clone for Cell {
+    /// Memory is accounted for by capacity, so a copy has the same.
+    fn clone(&self) -> Self {
+        let bytes = clone_with_capacity(&self.bytes);
+        Self { bytes, ..*self }
+    }
+}
+
+/// The lists as they were when the image was taken.
+#[derive(Debug)]
+pub(super) struct ListImage {
+    width: Option<usize>,
+    has_clock: bool,
+    cells: PagedImage<Cell, RICH>,
 }
 
 impl ListColumn {
@@ -62,15 +79,7 @@ impl ListColumn {
     pub fn items(&self, id: u32, clock: i64) -> impl Iterator<Item = &[u8]> {
         let cell = self.cells.get(id);
         let live = cell.filter(|cell| cell.meta.is_live(self.ttl, clock));
-        let mut rest = live.map_or(&[][..], |cell| &cell.bytes[cell.head as usize..]);
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let (item, after) = split_item(rest, self.width);
-            rest = after;
-            Some(item)
-        })
+        live.into_iter().flat_map(|cell| cell.items(self.width))
     }
 
     /// The items of the lists of `ids`, in order: appends where each list ends (in items), where
@@ -142,8 +151,9 @@ impl ListColumn {
     pub fn sweep(&mut self, from: u32, count: u32, clock: i64, index: &mut KeyIndex) -> u32 {
         let end = (from + count).min(self.cells.capacity() as u32);
         for id in from..end {
-            let cell = self.cells.get_mut(id);
-            if cell.meta.is_present() && !cell.meta.is_live(self.ttl, clock) {
+            let meta = self.cells.get(id).map_or(Meta::default(), |cell| cell.meta);
+            if meta.is_present() && !meta.is_live(self.ttl, clock) {
+                let cell = self.cells.get_mut(id);
                 self.bytes -= cell.bytes.capacity();
                 *cell = Cell::default();
                 self.len -= 1;
@@ -151,6 +161,50 @@ impl ListColumn {
             }
         }
         if end < from + count { 0 } else { end }
+    }
+}
+
+/// Images, and the way back.
+impl ListColumn {
+    /// The lists as they are now. Nothing is copied before it changes.
+    pub(super) fn image(&mut self) -> ListImage {
+        ListImage {
+            width: self.width,
+            has_clock: self.ttl.is_some(),
+            cells: self.cells.image(),
+        }
+    }
+
+    /// Puts back an item behind those that were put back before; true if it is the first.
+    pub(super) fn restore(&mut self, id: u32, meta: Meta, item: &[u8]) -> bool {
+        let cell = self.cells.get_mut(id);
+        let (is_new, before) = (!cell.meta.is_present(), cell.bytes.capacity());
+        cell.meta = meta;
+        cell.push(item, self.width);
+        self.bytes = self.bytes + cell.bytes.capacity() - before;
+        self.len += usize::from(is_new);
+        is_new
+    }
+}
+
+impl ListImage {
+    pub(super) fn ids_end(&self) -> usize {
+        self.cells.capacity()
+    }
+
+    pub(super) fn is_present(&self, id: u32) -> bool {
+        self.cells
+            .get(id)
+            .is_some_and(|cell| cell.meta.is_present())
+    }
+
+    /// The items, first to last, each with when its list was written, where that counts.
+    pub(super) fn items(&self, id: u32) -> impl Iterator<Item = (&[u8], Option<i64>)> {
+        let cell = self.cells.get(id).filter(|cell| cell.meta.is_present());
+        cell.into_iter().flat_map(|cell| {
+            let written = self.has_clock.then(|| cell.meta.written_at());
+            cell.items(self.width).map(move |item| (item, written))
+        })
     }
 }
 
@@ -184,6 +238,19 @@ impl Lists {
 }
 
 impl Cell {
+    /// First to last.
+    fn items(&self, width: Option<usize>) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[self.head as usize..];
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (item, after) = split_item(rest, width);
+            rest = after;
+            Some(item)
+        })
+    }
+
     fn push(&mut self, item: &[u8], width: Option<usize>) {
         if width.is_none() {
             let len = u32::try_from(item.len()).expect("an item is smaller than an arena");

@@ -2,6 +2,7 @@
 
 mod table;
 
+use super::paged::{PagedImage, RICH};
 use super::{Clocks, KeyIndex, Meta, Paged};
 use table::Table;
 use wasmill_core::descriptor::Ttl;
@@ -13,10 +14,17 @@ use wasmill_core::descriptor::Ttl;
 #[derive(Debug)]
 pub struct MapColumn {
     ttl: Option<Ttl>,
-    maps: Paged<Table>,
+    maps: Paged<Table, RICH>,
     len: usize,
     /// Memory behind the cells.
     bytes: usize,
+}
+
+/// The maps as they were when the image was taken.
+#[derive(Debug)]
+pub(super) struct MapImage {
+    has_clock: bool,
+    maps: PagedImage<Table, RICH>,
 }
 
 impl MapColumn {
@@ -103,13 +111,12 @@ impl MapColumn {
         let end = (from + count).min(self.maps.capacity() as u32);
         let ttl = self.ttl;
         for id in from..end {
-            if self.maps.get(id).is_none_or(Table::is_empty) {
+            let is_live = |meta: Meta| meta.is_live(ttl, clock);
+            let all_live = |map: &Table| map.iter().all(|(meta, ..)| is_live(meta));
+            if self.maps.get(id).is_none_or(all_live) {
                 continue;
             }
-            if self
-                .change(id, |map| map.retain(|meta| meta.is_live(ttl, clock)))
-                .1
-            {
+            if self.change(id, |map| map.retain(is_live)).1 {
                 index.release(id);
             }
         }
@@ -124,5 +131,43 @@ impl MapColumn {
         self.len = self.len + map.len() - len;
         self.bytes = self.bytes + map.bytes() - bytes;
         (len == 0, map.is_empty())
+    }
+}
+
+/// Images, and the way back.
+impl MapColumn {
+    /// The maps as they are now. Nothing is copied before it changes.
+    pub(super) fn image(&mut self) -> MapImage {
+        MapImage {
+            has_clock: self.ttl.is_some(),
+            maps: self.maps.image(),
+        }
+    }
+
+    /// Puts back an entry; true if it is the first of its key.
+    pub(super) fn restore(&mut self, id: u32, meta: Meta, (entry, value): (&[u8], &[u8])) -> bool {
+        self.change(id, |map| map.set(entry, value, meta)).0
+    }
+}
+
+impl MapImage {
+    pub(super) fn ids_end(&self) -> usize {
+        self.maps.capacity()
+    }
+
+    pub(super) fn is_present(&self, id: u32) -> bool {
+        self.maps.get(id).is_some_and(|map| !map.is_empty())
+    }
+
+    /// The entries ordered by their keys' bytes, each with its value and when it was written, where
+    /// that counts.
+    pub(super) fn entries(&self, id: u32) -> Vec<(&[u8], &[u8], Option<i64>)> {
+        let entries = self.maps.get(id).into_iter().flat_map(Table::iter);
+        let clock = |meta: Meta| self.has_clock.then(|| meta.written_at());
+        let mut entries: Vec<_> = entries
+            .map(|(meta, key, value)| (key, value, clock(meta)))
+            .collect();
+        entries.sort_unstable();
+        entries
     }
 }

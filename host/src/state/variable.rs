@@ -1,13 +1,14 @@
 //! Value states whose values have several widths.
 
-use super::{BatchKeys, Clocks, KeyIndex, Meta, Paged, put_bit};
+use super::paged::{PagedImage, RICH};
+use super::{BatchKeys, Clocks, KeyIndex, Meta, Paged, clone_with_capacity, put_bit};
 use wasmill_core::descriptor::Ttl;
 
 /// One byte string for each key. A value that changes keeps its memory if it fits.
 #[derive(Debug)]
 pub struct VarColumn {
     ttl: Option<Ttl>,
-    cells: Paged<Cell>,
+    cells: Paged<Cell, RICH>,
     len: usize,
     /// Memory behind the cells.
     bytes: usize,
@@ -17,6 +18,21 @@ pub struct VarColumn {
 struct Cell {
     meta: Meta,
     value: Vec<u8>,
+}
+
+impl Clone for Cell {
+    /// Memory is accounted for by capacity, so a copy has the same.
+    fn clone(&self) -> Self {
+        let (meta, value) = (self.meta, clone_with_capacity(&self.value));
+        Self { meta, value }
+    }
+}
+
+/// The values as they were when the image was taken.
+#[derive(Debug)]
+pub(super) struct VarImage {
+    has_clock: bool,
+    cells: PagedImage<Cell, RICH>,
 }
 
 impl VarColumn {
@@ -114,7 +130,7 @@ impl VarColumn {
     pub fn sweep(&mut self, from: u32, count: u32, clock: i64, index: &mut KeyIndex) -> u32 {
         let end = (from + count).min(self.cells.capacity() as u32);
         for id in from..end {
-            let meta = self.cells.get_mut(id).meta;
+            let meta = self.meta(id);
             if meta.is_present() && !meta.is_live(self.ttl, clock) {
                 self.clear(id, index);
             }
@@ -139,12 +155,51 @@ impl VarColumn {
     }
 
     fn clear(&mut self, id: u32, index: &mut KeyIndex) {
-        let cell = self.cells.get_mut(id);
-        if cell.meta.is_present() {
+        if self.meta(id).is_present() {
+            let cell = self.cells.get_mut(id);
             self.bytes -= cell.value.capacity();
             *cell = Cell::default();
             self.len -= 1;
             index.release(id);
         }
+    }
+
+    fn meta(&self, id: u32) -> Meta {
+        self.cells.get(id).map_or(Meta::default(), |cell| cell.meta)
+    }
+}
+
+/// Images, and the way back.
+impl VarColumn {
+    /// The values as they are now. Nothing is copied before it changes.
+    pub(super) fn image(&mut self) -> VarImage {
+        VarImage {
+            has_clock: self.ttl.is_some(),
+            cells: self.cells.image(),
+        }
+    }
+
+    /// Puts back a value; true if there was none.
+    pub(super) fn restore(&mut self, id: u32, meta: Meta, value: &[u8]) -> bool {
+        self.set(id, meta, value)
+    }
+}
+
+impl VarImage {
+    pub(super) fn ids_end(&self) -> usize {
+        self.cells.capacity()
+    }
+
+    pub(super) fn is_present(&self, id: u32) -> bool {
+        self.cells
+            .get(id)
+            .is_some_and(|cell| cell.meta.is_present())
+    }
+
+    /// The value and when it was written, where that counts; none if there is none.
+    pub(super) fn read(&self, id: u32) -> Option<(&[u8], Option<i64>)> {
+        let cell = self.cells.get(id).filter(|cell| cell.meta.is_present())?;
+        let written = self.has_clock.then(|| cell.meta.written_at());
+        Some((&cell.value, written))
     }
 }

@@ -2,6 +2,9 @@
 //! (time, split, offset). The result then depends neither on how rows were cut into batches nor on
 //! how splits were interleaved.
 
+mod image;
+mod trail;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -11,6 +14,8 @@ use arrow_schema::ArrowError;
 use wasmill_core::batch::Batch;
 use wasmill_core::lineage::{Ancestor, Cause, Lineage, TimerCause};
 use wasmill_core::watermark;
+
+pub use image::{EncodedSorter, HeldError, Share, SorterImage};
 
 /// So many runs of one level are merged into one of the next: a row is copied once for each level.
 const RUNS_PER_LEVEL: usize = 8;

@@ -120,7 +120,7 @@ fn trail(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
     match lineage.origin(row) {
         None => out.extend_from_slice(b"/?"),
         Some((Ancestor::Chunk(chunk), at)) => {
-            let offset = chunk.first_offset + u64::from(at);
+            let offset = chunk.offset(at);
             write!(out, "/{}:{offset}", chunk.split).expect(MEMORY);
         }
         Some((Ancestor::Derived(derived), at)) => match &derived.causes[at as usize] {

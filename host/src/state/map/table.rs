@@ -26,13 +26,26 @@ pub(super) struct Table {
     content: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     hash: u64,
     meta: Meta,
     key_len: u32,
     /// The key, and behind it the value.
     bytes: Box<[u8]>,
+}
+
+impl Clone for Table {
+    /// Memory is accounted for by capacity, so a copy has the same.
+    fn clone(&self) -> Self {
+        let mut entries = Vec::with_capacity(self.entries.capacity());
+        entries.extend_from_slice(&self.entries);
+        Self {
+            entries,
+            places: self.places.clone(),
+            content: self.content,
+        }
+    }
 }
 
 impl Entry {
@@ -119,9 +132,6 @@ impl Table {
 
     /// Keeps the entries of which this holds.
     pub(super) fn retain(&mut self, is_kept: impl Fn(Meta) -> bool) {
-        if self.entries.iter().all(|entry| is_kept(entry.meta)) {
-            return;
-        }
         self.entries.retain(|entry| is_kept(entry.meta));
         self.content = self.entries.iter().map(|entry| entry.bytes.len()).sum();
         match self.is_empty() {
