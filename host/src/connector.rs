@@ -44,19 +44,20 @@ pub trait Sink: Send {
     }
 }
 
-/// A sink whose output holds the rows of decided checkpoints, each once: it gathers rows, hands them
-/// in as its share of a checkpoint, and brings them out when that is decided.
+/// A sink whose output holds the rows of decided checkpoints, each once: it gathers rows, hands
+/// them in as its share of a checkpoint, and brings them out when that is decided.
 ///
 /// A share chains to the one before: it says behind which decided checkpoint its rows begin, and is
 /// applied only to an output whose marker says just that. So a notice that was lost, or an output
 /// that another run has written to, is an error and never a row too many or too few.
 pub trait Follower: Send {
-    /// Gathers the rows of a batch. They are encoded at once; beyond a few MiB they lie in an unnamed
-    /// file.
+    /// Gathers the rows of a batch. They are encoded at once; beyond a few MiB they lie in an
+    /// unnamed file.
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError>;
 
-    /// The rows since the newest decided checkpoint, at the barrier of `checkpoint`. What was handed
-    /// in for a checkpoint that was aborted is in it again: as if that had never been triggered.
+    /// The rows since the newest decided checkpoint, at the barrier of `checkpoint`. What was
+    /// handed in for a checkpoint that was aborted is in it again: as if that had never been
+    /// triggered.
     fn share(&mut self, checkpoint: CheckpointId) -> Result<Share, ConnectorError>;
 
     /// The checkpoint is decided: what was handed in for it, or before, is forgotten. To be told
@@ -64,8 +65,8 @@ pub trait Follower: Send {
     fn decided(&mut self, checkpoint: CheckpointId);
 
     /// Brings out the share of a decided checkpoint together with the marker; both are durable when
-    /// it returns. What the marker says is done is skipped. After a crash at any point, or an error,
-    /// the same call gives the same output.
+    /// it returns. What the marker says is done is skipped. After a crash at any point, or an
+    /// error, the same call gives the same output.
     fn apply(&mut self, checkpoint: CheckpointId, share: &Share) -> Result<(), ConnectorError>;
 
     /// The newest checkpoint of this job that is applied, durably; none if there is no marker.

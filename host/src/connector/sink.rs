@@ -4,6 +4,7 @@ mod error;
 mod file;
 #[cfg(test)]
 mod model;
+mod rows;
 pub mod share;
 mod spool;
 mod sqlite;

@@ -123,8 +123,8 @@ pub enum FollowError {
     /// A share does not begin where the output ends.
     #[error(
         "the rows of checkpoint {checkpoint} begin behind {}, and {place} holds those up to {}: \
-         rows would be doubled or missing; bring its data back as of where the job begins, or begin \
-         anew with --fresh", told(.since), told(.marker)
+         rows would be doubled or missing; bring its data back as of where the job begins, or \
+         begin anew with --fresh", told(.since), told(.marker)
     )]
     Unchained {
         /// The output.

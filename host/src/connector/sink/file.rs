@@ -1,9 +1,10 @@
 //! A file that follows checkpoints: at every moment it holds the rows of decided checkpoints, each
 //! once, up to some point.
 //!
-//! The [commit log](commits) beside it tells how far it is committed. A share is written behind that
-//! and synced, then its line goes into the log: after a crash between the two the same share is
-//! written to the same place. The first one goes to a new file that then takes the old one's name.
+//! The [commit log](commits) beside it tells how far it is committed. A share is written behind
+//! that and synced, then its line goes into the log: after a crash between the two the same share
+//! is written to the same place. The first one goes to a new file that then takes the old one's
+//! name.
 
 mod commits;
 mod disk;
@@ -388,7 +389,8 @@ fn write_behind(disk: &mut dyn Disk, path: &Path, rows: impl Read, offset: u64) 
     disk.sync(&file)
 }
 
-/// Writes rows from the first to the last, so that at every moment the file holds the first so many.
+/// Writes rows from the first to the last, so that at every moment the file holds the first so
+/// many.
 fn write(disk: &mut dyn Disk, file: &File, mut rows: impl Read, mut offset: u64) -> io::Result<()> {
     let (mut buffer, mut kept) = (vec![0; WRITE_BYTES], 0);
     loop {

@@ -1,5 +1,5 @@
-//! A job as its sink sees it, held against a plain list: the rows are 0, 1, 2, ... in order, so what
-//! stands in an output must be the first so many numbers.
+//! A job as its sink sees it, held against a plain list: the rows are 0, 1, 2, ... in order, so
+//! what stands in an output must be the first so many numbers.
 
 use std::path::Path;
 
@@ -130,6 +130,8 @@ struct Model<'a, O> {
     checkpoint_last: CheckpointId,
     /// How many rows the job has written.
     rows: u64,
+    /// The highest marker that was told: what it covers may be forgotten.
+    told: Option<CheckpointId>,
 }
 
 /// Takes the steps, checks the output behind each, and brings the job to its end.
@@ -142,6 +144,7 @@ pub(super) fn run(output: &mut impl Output, steps: &[Step]) {
         manifests: Vec::new(),
         checkpoint_last: CheckpointId(0),
         rows: 0,
+        told: None,
     };
     model.open(true);
     for step in steps {
@@ -184,7 +187,14 @@ impl<O: Output> Model<'_, O> {
     }
 
     fn marker(&mut self) -> Option<CheckpointId> {
-        self.follower().marker().expect("it has been read")
+        let marker = self.follower().marker().expect("it has been read");
+        assert!(
+            marker >= self.told,
+            "{:?} was told, and now {marker:?}",
+            self.told
+        );
+        self.told = marker;
+        marker
     }
 
     fn is_behind(&mut self) -> bool {

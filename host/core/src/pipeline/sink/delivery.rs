@@ -32,7 +32,8 @@ impl Builder<'_> {
                 (_, None) => Delivery::ExactlyOnce,
                 (Some(_), Some(source)) => {
                     let message = format!(
-                        "`{source}` reads standard input, which cannot be read again after a failure"
+                        "`{source}` reads standard input, which cannot be read again after \
+                         a failure"
                     );
                     let remedy = "say `at-least-once`, or read files";
                     self.wrong(&path.key("delivery"), &message, Some(remedy));

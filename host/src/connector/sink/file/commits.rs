@@ -7,9 +7,9 @@
 //! {"checkpoint":7,"offset":0,"bytes":5210,"digest":"e3b0...b855","check":"02d97a4c91be6f03"}
 //! ```
 //!
-//! `check` is the XXH3-64 of the line's bytes before it. A last line that is torn does not count, and
-//! the next one takes its place; a line before that which does not fit is damage. When there are
-//! many, all but the first and the last are dropped.
+//! `check` is the XXH3-64 of the line's bytes before it. A last line that is torn does not count,
+//! and the next one takes its place; a line before that which does not fit is damage. When there
+//! are many, all but the first and the last are dropped.
 
 use std::{
     fs::File,

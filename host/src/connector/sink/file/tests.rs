@@ -272,7 +272,7 @@ impl Output for Text {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn nothing_is_lost_or_doubled_wherever_it_stops(steps in model::steps(), is_csv: bool) {

@@ -1,15 +1,11 @@
 //! A table that follows checkpoints: rows and marker in one transaction.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
-use arrow_schema::ArrowError;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
-use serde::{Deserialize, Serialize};
 use wasmill_core::{
     batch::Batch,
     checkpoint::{CheckpointId, Digest},
@@ -21,12 +17,12 @@ use crate::{
     connector::{
         ConnectorError, FollowError, Follower,
         sink::{
-            Opening,
-            share::{Share, ShareState},
-            spool::Spool,
+            Opening, chained,
+            rows::{self, RowSpool},
+            share::Share,
         },
     },
-    format::{FormatError, encode::Metadata},
+    format::encode::Metadata,
 };
 
 /// How long the database may belong to another writer, such as another sink with much to apply.
@@ -39,8 +35,8 @@ const WRITE: &str = "insert or replace into wasmill_commits (job, sink, checkpoi
      values (?, ?, ?, ?)";
 const FORGET: &str = "delete from wasmill_commits where job = ? and sink = ?";
 
-/// Appends rows to a table, those of decided checkpoints only. What the newest of these is stands in
-/// the table `wasmill_commits` of the same database.
+/// Appends rows to a table, those of decided checkpoints only. What the newest of these is stands
+/// in the table `wasmill_commits` of the same database.
 pub struct SqliteFollower {
     path: PathBuf,
     connection: Connection,
@@ -48,10 +44,7 @@ pub struct SqliteFollower {
     job: String,
     sink: String,
     marker: Option<Marker>,
-    metadata: Metadata,
-    spool: Spool,
-    /// Of the piece that is being written.
-    writer: Option<StreamWriter<Vec<u8>>>,
+    rows: RowSpool,
 }
 
 /// What the database says is in it.
@@ -62,24 +55,9 @@ struct Marker {
     digest: Digest,
 }
 
-/// What a table's share says.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rows {
-    /// How the objects' rows are written.
-    format: Format,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-enum Format {
-    /// Each object is an Arrow IPC stream.
-    #[serde(rename = "arrow-ipc-stream")]
-    ArrowIpcStream,
-}
-
 impl SqliteFollower {
-    /// Opens the database, and makes it and its tables if they are not there. Rows are added to those
-    /// in the table, also by a run that begins anew: what is in the table may be others'.
+    /// Opens the database, and makes it and its tables if they are not there. Rows are added to
+    /// those in the table, also by a run that begins anew: what is in the table may be others'.
     pub fn open(
         sink: &str,
         target: &document::SqliteSink,
@@ -98,9 +76,7 @@ impl SqliteFollower {
             job: opening.job.into(),
             sink: sink.into(),
             marker: None,
-            metadata,
-            spool: Spool::new(opening.spool, opening.since),
-            writer: None,
+            rows: RowSpool::new(metadata, opening.spool, opening.since),
         };
         let marker = follower.begin(opening.is_fresh);
         follower.marker = marker.map_err(|source| error(path, source))?;
@@ -108,7 +84,7 @@ impl SqliteFollower {
     }
 
     fn begin(&self, is_fresh: bool) -> rusqlite::Result<Option<Marker>> {
-        prepare(&self.connection, &self.table, self.metadata.schema())?;
+        prepare(&self.connection, &self.table, self.rows.schema())?;
         self.connection.execute(CREATE, ())?;
         if is_fresh {
             self.connection.execute(FORGET, (&self.job, &self.sink))?;
@@ -117,32 +93,6 @@ impl SqliteFollower {
         let checkpoint = "pragma wal_checkpoint(passive)";
         self.connection.query_row(checkpoint, (), |_| Ok(()))?;
         read_marker(&self.connection, &self.job, &self.sink)
-    }
-
-    /// Hands the bytes of the writer over to the spool.
-    fn drain(&mut self) -> Result<(), ConnectorError> {
-        if let Some(writer) = &mut self.writer {
-            self.spool.buffer().append(writer.get_mut());
-        }
-        self.spool.settle()
-    }
-
-    /// Inserts what a share holds.
-    fn insert(&self, share: &Share) -> Result<(), ConnectorError> {
-        let unread = |reason: ArrowError| FollowError::Share {
-            sink: self.sink.clone(),
-            reason: reason.to_string(),
-        };
-        for object in &share.objects {
-            let stream = StreamReader::try_new(io::BufReader::new(object.reader()), None);
-            let stream = stream.map_err(unread)?;
-            let insert = insert(&self.table, &stream.schema());
-            for rows in stream {
-                let rows = rows.map_err(unread)?;
-                insert_rows(&self.connection, &insert, &rows, &self.path)?;
-            }
-        }
-        Ok(())
     }
 
     /// Applies a share within a transaction; what it returns is the marker.
@@ -167,8 +117,11 @@ impl SqliteFollower {
         if found != self.marker {
             return Err(FollowError::Overtaken { place, marker }.into());
         }
-        crate::connector::sink::chained(&place, checkpoint, since, marker)?;
-        self.insert(share)?;
+        chained(&place, checkpoint, since, marker)?;
+        rows::for_each(share, &self.sink, |rows| {
+            let insert = insert(&self.table, &rows.schema());
+            insert_rows(&self.connection, &insert, rows, &self.path)
+        })?;
         let number = i64::try_from(checkpoint.0).unwrap_or(i64::MAX);
         let row = (&self.job, &self.sink, number, new.digest.to_string());
         self.connection.execute(WRITE, row).map_err(failed)?;
@@ -178,45 +131,19 @@ impl SqliteFollower {
 
 impl Follower for SqliteFollower {
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
-        let rows = self.metadata.extend(batch).map_err(FormatError::from)?;
-        if rows.num_rows() == 0 {
-            return Ok(());
-        }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            none => {
-                let writer = StreamWriter::try_new(Vec::new(), self.metadata.schema());
-                none.insert(writer.map_err(FormatError::from)?)
-            }
-        };
-        writer.write(&rows).map_err(FormatError::from)?;
-        self.drain()
+        self.rows.write(batch)
     }
 
     fn share(&mut self, checkpoint: CheckpointId) -> Result<Share, ConnectorError> {
-        if let Some(writer) = &mut self.writer {
-            writer.finish().map_err(FormatError::from)?;
-        }
-        self.drain()?;
-        self.writer = None;
-        let state = ShareState {
-            since: self.spool.since(),
-            rows: Rows {
-                format: Format::ArrowIpcStream,
-            },
-        };
-        Ok(Share::new(&state, self.spool.seal(checkpoint)?))
+        self.rows.share(checkpoint)
     }
 
     fn decided(&mut self, checkpoint: CheckpointId) {
-        self.spool.decided(checkpoint);
+        self.rows.decided(checkpoint);
     }
 
     fn apply(&mut self, checkpoint: CheckpointId, share: &Share) -> Result<(), ConnectorError> {
-        let ShareState { since, rows } = share.state::<Rows>(&self.sink)?;
-        let Rows {
-            format: Format::ArrowIpcStream,
-        } = rows;
+        let since = rows::since(share, &self.sink)?;
         let marker = self.marker.as_ref().map(|marker| marker.checkpoint);
         if marker >= Some(checkpoint) {
             return Ok(());
