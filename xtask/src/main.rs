@@ -17,6 +17,7 @@ mod lint;
 mod plugins;
 mod setup;
 mod shell;
+mod sim;
 mod test;
 mod workspace;
 
@@ -56,6 +57,11 @@ const TASKS: &[Task] = &[
         name: "lint",
         about: "formatting, clippy and documentation, warnings denied",
         run: lint::run,
+    },
+    Task {
+        name: "sim",
+        about: "checkpoints under bad luck: [--seeds N | --seed S]",
+        run: sim::run,
     },
     Task {
         name: "bench",

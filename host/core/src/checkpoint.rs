@@ -13,7 +13,7 @@
 //! | [`BarrierAligner`] | tells a task when the barrier has come on all of its channels |
 //! | [`Recovery`] | from a listing and the entries that matter to what is restored |
 //! | [`compatibility`] | whether a manifest's state fits a changed pipeline |
-//! | [`Entry`], [`Manifest`], [`Scope`] | the documents and their names (`docs/formats/checkpoint.md`) |
+//! | [`Entry`], [`Manifest`], [`Scope`] | the documents and names (`docs/formats/checkpoint.md`) |
 //!
 //! Rules that the pieces rely on, and that the host must keep:
 //!

@@ -24,6 +24,8 @@ pub struct BarrierAligner {
     aligning: Option<CheckpointId>,
     /// Barriers up to this number are of the past: aligned, aborted or replaced.
     past: CheckpointId,
+    /// The newest checkpoint that was told of aside from the channels.
+    told: CheckpointId,
 }
 
 /// What has come on a channel.
@@ -45,6 +47,7 @@ impl BarrierAligner {
             missing: 0,
             aligning: None,
             past: CheckpointId(0),
+            told: CheckpointId(0),
         }
     }
 
@@ -70,6 +73,14 @@ impl BarrierAligner {
             self.channels[channel] = Channel::Blocked;
             self.missing -= 1;
         }
+        self.align()
+    }
+
+    /// The checkpoint has been triggered, whether or not its barrier comes on a channel: where all
+    /// have ended none will. Gives it if that is so already; if it comes to be so later,
+    /// [`BarrierAligner::end`] does.
+    pub fn trigger(&mut self, checkpoint: CheckpointId) -> Option<CheckpointId> {
+        self.told = self.told.max(checkpoint);
         self.align()
     }
 
@@ -111,7 +122,8 @@ impl BarrierAligner {
 
     /// Ends the alignment if nothing is missing.
     fn align(&mut self) -> Option<CheckpointId> {
-        let aligned = self.aligning.filter(|_| self.missing == 0)?;
+        let told = Some(self.told).filter(|told| *told > self.past && self.has_ended());
+        let aligned = self.aligning.filter(|_| self.missing == 0).max(told)?;
         self.aligning = None;
         self.past = aligned;
         self.release();

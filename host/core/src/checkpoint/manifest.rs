@@ -160,8 +160,8 @@ pub struct OperatorState {
 pub struct Identity {
     /// Digest of its plugin; none if it is built in.
     pub plugin: Option<Digest>,
-    /// The types of its key's columns as `docs/formats/state.md` writes them, such as `u64, string?`;
-    /// none without a key.
+    /// The types of its key's columns as `docs/formats/state.md` writes them, such as
+    /// `u64, string?`; none without a key.
     pub key: Option<String>,
     /// Its states, by name.
     pub states: BTreeMap<String, StateSchema>,

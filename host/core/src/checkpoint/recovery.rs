@@ -67,8 +67,8 @@ pub enum RestoreFrom {
 pub enum RecoveryError {
     /// The job has a log for other key groups.
     #[error(
-        "`{name}` belongs to other key groups than `{prefix}`: the number of key groups is fixed at \
-         a job's first run; run it with as many as then, or under another name"
+        "`{name}` belongs to other key groups than `{prefix}`: the number of key groups is fixed \
+         at a job's first run; run it with as many as then, or under another name"
     )]
     OtherRange {
         /// An object's name.
@@ -106,8 +106,8 @@ pub enum RecoveryError {
     },
     /// What is to be restored is not there, or not as it was.
     #[error(
-        "checkpoint {checkpoint} cannot be restored: {reason}; kept and whole are {whole}: bring it \
-         back, or choose one of these by number"
+        "checkpoint {checkpoint} cannot be restored: {reason}; kept and whole are {whole}: bring \
+         it back, or choose one of these by number"
     )]
     Base {
         /// The checkpoint.
@@ -347,10 +347,12 @@ impl Recovery {
 }
 
 impl Recovered {
-    /// Whether the job has come to the end of its input, so that there is nothing to run.
+    /// Whether the job has come to the end of its input, so that there is nothing to run. Its sinks
+    /// may still have something to apply: a coordinator sees to that, and then ends.
     pub fn is_finished(&self) -> bool {
+        let is_here = self.base.as_ref().is_some_and(|base| base.origin.is_none());
         let manifest = self.manifest.as_ref();
-        manifest.is_some_and(|manifest| manifest.is_finished)
+        is_here && manifest.is_some_and(|manifest| manifest.is_finished)
     }
 
     /// Whether checkpoints of the new attempt may name objects of the base. Only the newest decided

@@ -1,1 +1,141 @@
+use crate::checkpoint::{
+    AttemptId, CheckpointId, Digest, OperatorState, Place, Position, Reason, SinkState,
+    SourceState, StateSchema,
+};
+use crate::key::KeyGroupRange;
 
+use super::*;
+
+const KEY_HASH: KeyHash = KeyHash {
+    seed: 0,
+    groups: 128,
+};
+
+fn identity(plugin: &str, states: &[(&str, &str)]) -> Identity {
+    let schema = |value: &str| StateSchema {
+        id: Digest::of(value.as_bytes()),
+        kind: "value".into(),
+        key: None,
+        value: value.into(),
+    };
+    let states = states
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), schema(value)));
+    Identity {
+        plugin: Some(Digest::of(plugin.as_bytes())),
+        key: Some("u64".into()),
+        states: states.collect(),
+    }
+}
+
+fn old() -> Manifest {
+    let velocity = OperatorState {
+        identity: identity("v1", &[("history", "u64"), ("seen", "string")]),
+        watermark: 0,
+        segments: Vec::new(),
+        parts: Vec::new(),
+    };
+    Manifest {
+        place: Place {
+            tenant: "default".into(),
+            job: "j".into(),
+            range: KeyGroupRange::all(128),
+            position: Position(2),
+            previous: Some(Digest::of(b"")),
+            attempt: AttemptId(1),
+            checkpoint_last: CheckpointId(17),
+            written_us: 0,
+            decided: Vec::new(),
+        },
+        checkpoint: CheckpointId(17),
+        since: None,
+        reason: Reason::Periodic,
+        is_finished: false,
+        triggered_us: 0,
+        key_hash: KEY_HASH,
+        watermark: 0,
+        sources: [("rows".to_owned(), SourceState::default())].into(),
+        operators: [("velocity".to_owned(), velocity)].into(),
+        sinks: [("alerts".to_owned(), SinkState::default())].into(),
+    }
+}
+
+fn planned(operators: &[(&str, Identity)]) -> Planned {
+    Planned {
+        key_hash: KEY_HASH,
+        sources: vec!["rows".into()],
+        operators: operators
+            .iter()
+            .map(|(uid, it)| ((*uid).to_owned(), it.clone()))
+            .collect(),
+        sinks: vec!["alerts".into()],
+    }
+}
+
+/// What is told, or refused.
+fn check(planned: &Planned, drops_state: bool) -> Result<[String; 3], String> {
+    let result = compatibility(&old(), planned, drops_state);
+    let told = result.map_err(|error| error.to_string())?;
+    Ok([told.changed_code, told.added, told.dropped].map(|names| names.join(" ")))
+}
+
+fn refused(planned: &Planned, words: &[&str]) {
+    let error = check(planned, false).expect_err("it does not fit");
+    for word in words {
+        assert!(error.contains(word), "`{word}` in: {error}");
+    }
+}
+
+#[test]
+fn changed_code_and_new_states_fit() {
+    let same = identity("v1", &[("history", "u64"), ("seen", "string")]);
+    assert_eq!(
+        check(&planned(&[("velocity", same)]), false),
+        Ok(["", "", ""].map(String::from))
+    );
+    let newer = identity(
+        "v2",
+        &[("history", "u64"), ("seen", "string"), ("more", "u8")],
+    );
+    let both = planned(&[("velocity", newer), ("scorer", identity("s", &[]))]);
+    let told = ["velocity", "velocity.more scorer", ""].map(String::from);
+    assert_eq!(check(&both, false), Ok(told));
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let other = identity("v1", &[("history", "i64"), ("seen", "string")]);
+    refused(
+        &planned(&[("velocity", other.clone())]),
+        &[
+            "checkpoint 17",
+            "`velocity.history` was `value u64` and now is `value i64`",
+        ],
+    );
+    // Letting go of what is left over does not let go of what has changed.
+    assert!(check(&planned(&[("velocity", other)]), true).is_err());
+    let mut by_name = identity("v1", &[("history", "u64"), ("seen", "string")]);
+    by_name.key = Some("string".into());
+    refused(
+        &planned(&[("velocity", by_name)]),
+        &["keyed by u64 and now is by string"],
+    );
+    let mut groups = planned(&[("velocity", identity("v1", &[("history", "u64")]))]);
+    groups.key_hash.groups = 64;
+    refused(
+        &groups,
+        &["128 key groups", "state `velocity.seen`", "--drop-state"],
+    );
+}
+
+#[test]
+fn left_over_state_is_dropped_only_if_asked() {
+    let renamed = identity("v1", &[("history", "u64"), ("seen", "string")]);
+    let mut plan = planned(&[("velocty", renamed)]);
+    plan.sources.clear();
+    plan.sinks = vec!["alarms".into()];
+    let words = ["did you mean `velocty`?", "source `rows`", "sink `alerts`"];
+    refused(&plan, &words);
+    let told = check(&plan, true).expect("it was asked for");
+    assert_eq!(told[2], "rows alerts velocity");
+}

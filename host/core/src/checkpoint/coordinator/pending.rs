@@ -1,6 +1,6 @@
 //! A checkpoint between its trigger and its decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::{
     AttemptId, CheckpointId, Identity, Manifest, Name, ObjectRef, OperatorState, Part, Reason,
@@ -16,8 +16,8 @@ pub(super) struct Pending {
     pub(super) checkpoint: CheckpointId,
     /// The request that it answers; none: its time had come.
     pub(super) request: Option<Request>,
-    /// The decided checkpoint whose objects it may name.
-    pub(super) base: Option<CheckpointId>,
+    /// What the base names: its snapshots may name that too.
+    shared: BTreeSet<ObjectRef>,
     pub(super) triggered: Now,
     /// When it has taken too long.
     pub(super) deadline_us: i64,
@@ -55,14 +55,18 @@ impl Pending {
     pub(super) fn new(
         checkpoint: CheckpointId,
         request: Option<Request>,
-        base: Option<CheckpointId>,
+        base: Option<&Manifest>,
         triggered: Now,
         subtasks: usize,
     ) -> Self {
         Self {
             checkpoint,
             request,
-            base,
+            shared: base
+                .into_iter()
+                .flat_map(Manifest::objects)
+                .cloned()
+                .collect(),
             triggered,
             deadline_us: i64::MAX,
             sent: None,
@@ -85,6 +89,23 @@ impl Pending {
     pub(super) fn late(&self) -> Option<SubtaskIndex> {
         let at = self.snapshots.iter().position(Option::is_none)?;
         u32::try_from(at).ok().map(SubtaskIndex)
+    }
+
+    /// The first object that a snapshot must not name: one that was not written for this
+    /// checkpoint, and that the base does not name either. Such a one may be deleted at any time.
+    pub(super) fn stray<'a>(
+        &self,
+        attempt: AttemptId,
+        snapshot: &'a Snapshot,
+    ) -> Option<&'a ObjectRef> {
+        let checkpoint = self.checkpoint;
+        let own = Name::Object {
+            attempt,
+            checkpoint,
+        };
+        let is_own = |object: &ObjectRef| Name::parse(&object.name) == own;
+        let mut objects = snapshot.objects();
+        objects.find(|object| !is_own(object) && !self.shared.contains(object))
     }
 
     /// Takes a subtask's snapshot; a second one of the same subtask changes nothing.
@@ -170,24 +191,5 @@ impl Snapshot {
         let parts = operators.flat_map(|share| &share.parts).chain(sinks);
         let large = parts.flat_map(|part: &Part| &part.objects);
         segments.map(|segment| &segment.object).chain(large)
-    }
-
-    /// The first object that it must not name: one that was not written for this checkpoint, and
-    /// that the base does not name either. Such a one may be deleted at any time.
-    pub(super) fn stray(
-        &self,
-        attempt: AttemptId,
-        checkpoint: CheckpointId,
-        base: Option<&Manifest>,
-    ) -> Option<&ObjectRef> {
-        let own = Name::Object {
-            attempt,
-            checkpoint,
-        };
-        let is_shared = |object: &ObjectRef| {
-            base.is_some_and(|manifest| manifest.objects().any(|shared| shared == object))
-        };
-        self.objects()
-            .find(|object| Name::parse(&object.name) != own && !is_shared(object))
     }
 }

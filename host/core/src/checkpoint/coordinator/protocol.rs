@@ -135,7 +135,7 @@ pub enum Fact {
     /// Its owner has no more use for a savepoint.
     Disposed(CheckpointId),
     /// The answer to [`Action::List`]: the full name of every object below [`Scope::prefix`].
-    /// A listing that failed halfway is not told.
+    /// A listing that fails is tried again.
     Listed(Vec<String>),
     /// The object of [`Action::Delete`] is gone, or was not there.
     Deleted(String),
@@ -209,8 +209,8 @@ pub enum Action {
         /// Its number.
         attempt: AttemptId,
     },
-    /// Have the sources send a barrier, and every subtask whose input has ended
-    /// ([`super::super::BarrierAligner::has_ended`]) take its snapshot.
+    /// Have the sources send a barrier, and tell every other subtask too
+    /// ([`super::super::BarrierAligner::trigger`]): where all input has ended no barrier comes.
     Inject {
         /// The number on the barrier.
         checkpoint: CheckpointId,
@@ -222,6 +222,9 @@ pub enum Action {
         /// The decided checkpoint whose objects a snapshot may name; it goes with the barrier. None:
         /// a snapshot names only what was written for this checkpoint.
         base: Option<CheckpointId>,
+        /// The decided checkpoint right before, which goes with the barrier too: a sink's snapshot
+        /// is about the rows since that one. None: since the job began without state.
+        since: Option<CheckpointId>,
     },
     /// As if it had never been triggered: the next one covers it. Subtasks lift its barriers, and
     /// what they wrote for it is gone.
@@ -304,8 +307,8 @@ pub enum AttemptError {
     /// A sink has seen a checkpoint that the log does not know.
     #[error(
         "sink `{sink}` has applied checkpoint {marker}, and the log knows none after {newest}: \
-         the checkpoints are older than the sink's data; bring back the newer ones, or begin anew \
-         with --fresh"
+         another run has gone on, or the checkpoints are older than the sink's data; then bring \
+         back the newer ones, or begin anew with --fresh"
     )]
     SinkAhead {
         /// The sink.

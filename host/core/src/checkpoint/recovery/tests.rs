@@ -1,1 +1,216 @@
+use super::*;
+use crate::checkpoint::{AttemptStart, KeyHash, Place};
+use crate::key::KeyGroupRange;
 
+fn scope() -> Scope {
+    Scope::new("default", "j", KeyGroupRange::all(8)).expect("good names")
+}
+
+/// A log that is written by hand.
+#[derive(Default)]
+struct Log {
+    entries: Vec<Vec<u8>>,
+    decided: Vec<Decided>,
+    attempt: u64,
+}
+
+impl Log {
+    fn place(&self) -> Place {
+        Place {
+            tenant: "default".into(),
+            job: "j".into(),
+            range: KeyGroupRange::all(8),
+            position: Position(self.entries.len() as u64 + 1),
+            previous: self.entries.last().map(|bytes| Digest::of(bytes)),
+            attempt: AttemptId(self.attempt),
+            checkpoint_last: self
+                .decided
+                .last()
+                .map_or(CheckpointId(0), |it| it.checkpoint),
+            written_us: 0,
+            decided: self.decided.clone(),
+        }
+    }
+
+    fn attempt(&mut self, base: Option<Decided>) {
+        self.attempt += 1;
+        let base = base.map(|decided| Base {
+            decided,
+            origin: None,
+        });
+        let place = self.place();
+        let start = AttemptStart {
+            place,
+            base,
+            program: "test".into(),
+        };
+        self.entries.push(Entry::Attempt(start).encode());
+    }
+
+    fn checkpoint(&mut self, checkpoint: u64) -> Decided {
+        let checkpoint = CheckpointId(checkpoint);
+        let mut place = self.place();
+        place.checkpoint_last = checkpoint;
+        let position = place.position;
+        let manifest = Manifest {
+            place,
+            checkpoint,
+            since: self.decided.last().map(|it| it.checkpoint),
+            reason: Reason::Periodic,
+            is_finished: false,
+            triggered_us: 0,
+            key_hash: KeyHash { seed: 0, groups: 8 },
+            watermark: 0,
+            sources: BTreeMap::new(),
+            operators: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+        };
+        let bytes = Entry::Checkpoint(Box::new(manifest)).encode();
+        let decided = Decided {
+            checkpoint,
+            position,
+            digest: Digest::of(&bytes),
+        };
+        self.entries.push(bytes);
+        self.decided.push(decided);
+        decided
+    }
+
+    /// Recovers, without the entries at the positions in `gone`.
+    fn recover(&self, gone: &[u64], from: &RestoreFrom) -> Result<Recovered, RecoveryError> {
+        let all = 1..=self.entries.len() as u64;
+        let there = all.filter(|position| !gone.contains(position));
+        let names: Vec<String> = there
+            .map(|position| scope().entry(Position(position)))
+            .collect();
+        let mut recovery = Recovery::new(scope(), &names)?;
+        while let Some(position) = recovery.wants() {
+            recovery.read(position, Ok(self.entries[position.0 as usize - 1].clone()))?;
+        }
+        recovery.finish(from)
+    }
+}
+
+fn base(recovered: &Recovered) -> Option<u64> {
+    let base = recovered.base.as_ref();
+    base.map(|base| base.decided.checkpoint.0)
+}
+
+#[test]
+fn the_last_decision_is_restored() {
+    let mut log = Log::default();
+    log.attempt(None);
+    log.checkpoint(1);
+    log.checkpoint(3);
+    let recovered = log.recover(&[], &RestoreFrom::Newest).expect("a sound log");
+    assert_eq!(base(&recovered), Some(3));
+    assert_eq!(
+        (recovered.position, recovered.attempt),
+        (Position(4), AttemptId(2))
+    );
+    assert_eq!(recovered.checkpoint_last, CheckpointId(3));
+    assert_eq!(recovered.previous, Some(Digest::of(&log.entries[2])));
+    assert_eq!(recovered.kept.len(), 2);
+    // A retired one is no matter.
+    let recovered = log
+        .recover(&[2], &RestoreFrom::Newest)
+        .expect("a sound log");
+    assert_eq!((recovered.kept.len(), recovered.damaged.len()), (1, 0));
+    let older = log
+        .recover(&[], &RestoreFrom::Checkpoint(CheckpointId(1)))
+        .expect("it is kept");
+    assert_eq!(base(&older), Some(1));
+}
+
+#[test]
+fn an_attempt_that_decided_nothing_hands_its_base_on() {
+    let mut log = Log::default();
+    log.attempt(None);
+    let first = log.checkpoint(1);
+    log.checkpoint(2);
+    log.attempt(Some(first));
+    let recovered = log.recover(&[], &RestoreFrom::Newest).expect("a sound log");
+    assert_eq!(base(&recovered), Some(1), "someone went back to 1");
+    assert!(!recovered.is_base_shared());
+    log.attempt(None);
+    let recovered = log.recover(&[], &RestoreFrom::Newest).expect("a sound log");
+    assert_eq!(base(&recovered), None, "someone began anew");
+    assert_eq!(recovered.kept.len(), 2, "which deletes nothing");
+}
+
+#[test]
+fn damage_is_told_by_name() {
+    let mut log = Log::default();
+    log.attempt(None);
+    (1..=3).for_each(|checkpoint| _ = log.checkpoint(checkpoint));
+    // Of one that is not needed: noted, for then nothing may be deleted.
+    log.entries[1][40] ^= 1;
+    let recovered = log
+        .recover(&[], &RestoreFrom::Newest)
+        .expect("the last one is whole");
+    assert_eq!(base(&recovered), Some(3));
+    assert_eq!(recovered.damaged[0].decided.checkpoint, CheckpointId(1));
+    assert!(
+        recovered.damaged[0].reason.contains("checksum"),
+        "{:?}",
+        recovered.damaged
+    );
+    // Of one that is.
+    let wanted = RestoreFrom::Checkpoint(CheckpointId(1));
+    let told = log
+        .recover(&[], &wanted)
+        .expect_err("it is damaged")
+        .to_string();
+    assert!(
+        told.contains("checkpoint 1 cannot be restored") && told.contains("2, 3"),
+        "{told}"
+    );
+    let wanted = RestoreFrom::Checkpoint(CheckpointId(7));
+    let told = log
+        .recover(&[], &wanted)
+        .expect_err("there is none")
+        .to_string();
+    assert!(told.contains("it is not kept"), "{told}");
+    log.entries[3].truncate(100);
+    let error = log
+        .recover(&[], &RestoreFrom::Newest)
+        .expect_err("the last one is cut off");
+    let told = error.to_string();
+    assert!(told.contains("default/j/0-7/log/0000000004"), "{told}");
+    let source = std::error::Error::source(&error).expect("why").to_string();
+    assert!(source.contains("cut off"), "{source}");
+}
+
+#[test]
+fn a_manifest_that_was_swapped_is_not_believed() {
+    let mut log = Log::default();
+    log.attempt(None);
+    (1..=2).for_each(|checkpoint| _ = log.checkpoint(checkpoint));
+    // Whole, in its place, and not the one that was decided.
+    let Ok(Entry::Checkpoint(mut manifest)) = Entry::decode(&log.entries[1]) else {
+        panic!("a manifest");
+    };
+    manifest.watermark = 9;
+    log.entries[1] = Entry::Checkpoint(manifest).encode();
+    let recovered = log
+        .recover(&[], &RestoreFrom::Newest)
+        .expect("the last one is whole");
+    assert!(
+        recovered.damaged[0].reason.contains("not the one"),
+        "{:?}",
+        recovered.damaged
+    );
+}
+
+#[test]
+fn a_listing_without_its_log_is_refused() {
+    let object = "default/j/0-7/objects/0000000001/0000000001/x".to_owned();
+    let error = Recovery::new(scope(), &[object]).expect_err("there is no log");
+    assert!(matches!(error, RecoveryError::LogMissing { .. }), "{error}");
+    let other = "default/j/0-3/log/0000000001".to_owned();
+    let error = Recovery::new(scope(), &[other]).expect_err("other key groups");
+    assert!(error.to_string().contains("key groups is fixed"), "{error}");
+    let stray = "default/j/0-7/notes.txt".to_owned();
+    let recovery = Recovery::new(scope(), &[stray]).expect("it is left alone");
+    assert_eq!(recovery.wants(), None);
+}
