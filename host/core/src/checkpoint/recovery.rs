@@ -19,7 +19,7 @@ use super::{
 /// let names: Vec<String> = Vec::new(); // all below `scope.job_prefix()`
 /// let mut recovery = Recovery::new(scope, &names).expect("a sound listing");
 /// while let Some(position) = recovery.wants() {
-///     recovery.read(position, Err("nothing is there".into())).expect("a readable last entry");
+///     recovery.read(position, Ok(None)).expect("a readable last entry");
 /// }
 /// let recovered = recovery.finish(&RestoreFrom::Newest).expect("a job that never ran");
 /// assert!(recovered.base.is_none());
@@ -200,18 +200,28 @@ impl Recovery {
         unread.next().map(|(position, _)| *position)
     }
 
-    /// Takes an entry's bytes, or why there are none. Only the last entry must be readable: a
-    /// manifest that is not is noted, and matters if it is the one to restore.
+    /// Takes an entry's bytes, none if it has gone since the listing, or why it cannot be read. Only
+    /// the last entry must be readable: a manifest that is not is noted, and matters if it is the
+    /// one to restore.
     pub fn read(
         &mut self,
         position: Position,
-        bytes: Result<Vec<u8>, String>,
+        bytes: Result<Option<Vec<u8>>, String>,
     ) -> Result<(), RecoveryError> {
         if self.top.is_none() {
             return self.read_top(position, bytes);
         }
-        if let Some((decided, read)) = self.manifests.get_mut(&position) {
-            *read = Some(bytes.and_then(|bytes| read_manifest(&self.scope, *decided, &bytes)));
+        let Some((decided, read)) = self.manifests.get_mut(&position) else {
+            return Ok(());
+        };
+        let found = bytes.and_then(|bytes| match bytes {
+            Some(bytes) => read_manifest(&self.scope, *decided, &bytes),
+            None => Ok(None),
+        });
+        match found.transpose() {
+            Some(found) => *read = Some(found),
+            // As if the listing had not shown it.
+            None => drop(self.manifests.remove(&position)),
         }
         Ok(())
     }
@@ -258,10 +268,11 @@ impl Recovery {
     fn read_top(
         &mut self,
         position: Position,
-        bytes: Result<Vec<u8>, String>,
+        bytes: Result<Option<Vec<u8>>, String>,
     ) -> Result<(), RecoveryError> {
         let name = self.scope.entry(position);
-        let bytes = match bytes {
+        let gone = || "it has gone, so another run is at work".to_owned();
+        let bytes = match bytes.and_then(|bytes| bytes.ok_or_else(gone)) {
             Ok(bytes) => bytes,
             Err(reason) => return Err(RecoveryError::Unreadable { name, reason }),
         };
@@ -379,17 +390,20 @@ fn decided_of(manifest: &Manifest, digest: Digest) -> Decided {
     }
 }
 
-/// Reads a manifest that a later entry names.
-fn read_manifest(scope: &Scope, named: Decided, bytes: &[u8]) -> Result<Arc<Manifest>, String> {
+/// Reads a manifest that a later entry names. None: a whole entry stands there, and another one. So
+/// the one that is named has been retired, and a create that came far too late has taken its place.
+fn read_manifest(
+    scope: &Scope,
+    named: Decided,
+    bytes: &[u8],
+) -> Result<Option<Arc<Manifest>>, String> {
     let name = scope.entry(named.position);
     let entry = Entry::decode_at(scope, named.position, bytes);
     match entry.map_err(|error| format!("`{name}`: {error}"))? {
         Entry::Checkpoint(manifest) if decided_of(&manifest, Digest::of(bytes)) == named => {
-            Ok(Arc::from(manifest))
+            Ok(Some(Arc::from(manifest)))
         }
-        _ => Err(format!(
-            "`{name}` is not the one that the log's last entry names"
-        )),
+        _ => Ok(None),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasmill_core::checkpoint::{CheckpointId, Digest, Entry, Manifest, Position, Reason, Scope};
+use wasmill_core::checkpoint::{
+    AttemptId, CheckpointId, Digest, Entry, Manifest, Position, Reason, Scope,
+};
 use wasmill_core::key::KeyGroupRange;
 
 use crate::rng::mix;
@@ -55,6 +57,9 @@ pub(crate) struct Model {
     log: Vec<Digest>,
     attempts: BTreeSet<Position>,
     attempt_last: u64,
+    begun: BTreeSet<AttemptId>,
+    aborted: BTreeSet<(AttemptId, CheckpointId)>,
+    decided: BTreeSet<(AttemptId, CheckpointId)>,
     pub(crate) base_last: Option<CheckpointId>,
     pub(crate) cuts: BTreeMap<CheckpointId, Cut>,
     pub(crate) disposed: BTreeSet<CheckpointId>,
@@ -79,6 +84,9 @@ impl Model {
             log: Vec::new(),
             attempts: BTreeSet::new(),
             attempt_last: 0,
+            begun: BTreeSet::new(),
+            aborted: BTreeSet::new(),
+            decided: BTreeSet::new(),
             base_last: None,
             cuts: BTreeMap::new(),
             disposed: BTreeSet::new(),
@@ -99,6 +107,36 @@ impl Model {
     /// The newest attempt that stands.
     pub(crate) fn attempt(&self) -> u64 {
         self.attempt_last
+    }
+
+    /// A coordinator believes that its attempt stands.
+    pub(crate) fn begun(&mut self, attempt: AttemptId) -> Result<(), String> {
+        if attempt.0 > self.attempt_last || !self.begun.insert(attempt) {
+            return Err(format!(
+                "attempt {attempt} begins, and its entry is not in the log"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A coordinator says that a checkpoint never was.
+    pub(crate) fn aborted(
+        &mut self,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+    ) -> Result<(), String> {
+        self.aborted.insert((attempt, checkpoint));
+        self.check_aborted(attempt, checkpoint)
+    }
+
+    fn check_aborted(&self, attempt: AttemptId, checkpoint: CheckpointId) -> Result<(), String> {
+        let both = (attempt, checkpoint);
+        if self.aborted.contains(&both) && self.decided.contains(&both) {
+            return Err(format!(
+                "checkpoint {checkpoint} was aborted, and is decided"
+            ));
+        }
+        Ok(())
     }
 
     /// An entry has landed in the store.
@@ -171,6 +209,8 @@ impl Model {
                 .whole(&self.scope, object)
                 .map_err(|e| format!("{checkpoint} names {e}"))?;
         }
+        self.decided.insert((manifest.place.attempt, checkpoint));
+        self.check_aborted(manifest.place.attempt, checkpoint)?;
         let rows = self.check_cut(manifest, store)?;
         let cut = Cut {
             position,

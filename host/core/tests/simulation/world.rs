@@ -82,7 +82,7 @@ enum Errand {
 
 enum Answer {
     Listed(Vec<String>),
-    Read(Position, Result<Vec<u8>, String>),
+    Read(Position, Option<Vec<u8>>),
     Created(Position, Created),
     LookedUp(Position, LookedUp),
     Stored(Box<Taken>, bool),
@@ -445,8 +445,7 @@ impl World {
             }
             Errand::Read(position) => {
                 let bytes = self.store.objects.get(&self.scope.entry(position));
-                let bytes = bytes.cloned().ok_or("it is not there".to_owned());
-                Answer::Read(position, bytes)
+                Answer::Read(position, bytes.cloned())
             }
             Errand::Create(position, bytes) => {
                 let created = self.create(position, bytes)?;

@@ -198,7 +198,9 @@ impl Bench {
         let mut recovery = Recovery::new(scope(), &names).expect("a listing");
         while let Some(position) = recovery.wants() {
             let bytes = self.store[&position].clone();
-            recovery.read(position, Ok(bytes)).expect("a sound entry");
+            recovery
+                .read(position, Ok(Some(bytes)))
+                .expect("a sound entry");
         }
         recovery.finish(&RestoreFrom::Newest).expect("a sound log")
     }

@@ -85,7 +85,10 @@ impl Log {
             .collect();
         let mut recovery = Recovery::new(scope(), &names)?;
         while let Some(position) = recovery.wants() {
-            recovery.read(position, Ok(self.entries[position.0 as usize - 1].clone()))?;
+            recovery.read(
+                position,
+                Ok(Some(self.entries[position.0 as usize - 1].clone())),
+            )?;
         }
         recovery.finish(from)
     }
@@ -182,7 +185,7 @@ fn damage_is_told_by_name() {
 }
 
 #[test]
-fn a_manifest_that_was_swapped_is_not_believed() {
+fn another_entry_in_the_place_of_one_that_was_retired_is_not_believed() {
     let mut log = Log::default();
     log.attempt(None);
     (1..=2).for_each(|checkpoint| _ = log.checkpoint(checkpoint));
@@ -195,11 +198,17 @@ fn a_manifest_that_was_swapped_is_not_believed() {
     let recovered = log
         .recover(&[], &RestoreFrom::Newest)
         .expect("the last one is whole");
-    assert!(
-        recovered.damaged[0].reason.contains("not the one"),
-        "{:?}",
-        recovered.damaged
+    assert_eq!(
+        (recovered.kept.len(), recovered.damaged.len()),
+        (1, 0),
+        "only 2 is kept"
     );
+    let wanted = RestoreFrom::Checkpoint(CheckpointId(1));
+    let told = log
+        .recover(&[], &wanted)
+        .expect_err("it is another")
+        .to_string();
+    assert!(told.contains("it is not kept"), "{told}");
 }
 
 #[test]
@@ -213,4 +222,32 @@ fn a_listing_without_its_log_is_refused() {
     let stray = "default/j/0-7/notes.txt".to_owned();
     let recovery = Recovery::new(scope(), &[stray]).expect("it is left alone");
     assert_eq!(recovery.wants(), None);
+}
+
+#[test]
+fn what_goes_between_listing_and_reading_was_retired() {
+    let mut log = Log::default();
+    log.attempt(None);
+    (1..=2).for_each(|checkpoint| _ = log.checkpoint(checkpoint));
+    let names: Vec<String> = (1..=3).map(|at| scope().entry(Position(at))).collect();
+    let mut recovery = Recovery::new(scope(), &names).expect("a listing");
+    let last = log.entries[2].clone();
+    recovery
+        .read(Position(3), Ok(Some(last)))
+        .expect("a sound entry");
+    assert_eq!(recovery.wants(), Some(Position(2)));
+    recovery
+        .read(Position(2), Ok(None))
+        .expect("it is no matter");
+    let recovered = recovery.finish(&RestoreFrom::Newest).expect("a sound log");
+    assert_eq!((recovered.kept.len(), recovered.damaged.len()), (1, 0));
+    // The last entry itself never goes, unless others have written behind it.
+    let mut recovery = Recovery::new(scope(), &names).expect("a listing");
+    let error = recovery
+        .read(Position(3), Ok(None))
+        .expect_err("list again");
+    assert!(
+        error.to_string().contains("another run is at work"),
+        "{error}"
+    );
 }

@@ -29,12 +29,12 @@ impl World {
         &mut self,
         process: usize,
         position: Position,
-        bytes: Result<Vec<u8>, String>,
+        bytes: Option<Vec<u8>>,
     ) -> Result<(), String> {
         let State::Reading(recovery, _) = &mut self.processes[process].state else {
             return Ok(());
         };
-        if let Err(error) = recovery.read(position, bytes) {
+        if let Err(error) = recovery.read(position, Ok(bytes)) {
             // Between listing and reading, others may have gone on and deleted it.
             return self.fell_behind(process, &error);
         }
@@ -208,6 +208,7 @@ impl World {
                 Action::Abort { checkpoint, .. } => {
                     self.counts.aborted += 1;
                     self.tell("abort", process as u64, checkpoint.0);
+                    self.aborted(process, checkpoint)?;
                     self.to_subtasks(process, |subtask| Letter::Abort(subtask, checkpoint));
                 }
                 Action::Decided { manifest } => self.decided(process, &manifest)?,
@@ -215,6 +216,14 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A coordinator gives a checkpoint up.
+    fn aborted(&mut self, process: usize, checkpoint: CheckpointId) -> Result<(), String> {
+        match &self.processes[process].state {
+            State::Running(coordinator, _) => self.model.aborted(coordinator.attempt(), checkpoint),
+            _ => Ok(()),
+        }
     }
 
     fn to_subtasks(&mut self, process: usize, letter: impl Fn(u32) -> Letter) {
@@ -237,6 +246,7 @@ impl World {
         );
         let scope = &self.scope;
         let job = Job::start((scope, attempt), shape, manifest.as_ref(), &self.store);
+        self.model.begun(attempt)?;
         let is_current = self.model.attempt() == attempt.0;
         match job {
             Ok(job) => {
@@ -379,17 +389,19 @@ impl World {
         Ok(())
     }
 
+    /// Whether the entry that was decided there still stands.
+    fn stands(&self, position: Position) -> bool {
+        let bytes = self.store.objects.get(&self.scope.entry(position));
+        bytes.is_some_and(|bytes| self.model.has(position, Digest::of(bytes)))
+    }
+
     /// The job begins anew or from an older checkpoint, and its sinks' data are put back with it.
     fn go_back(&mut self) -> Result<(), String> {
         let is_harmless =
             |errand: &Errand| !matches!(errand, Errand::Apply(..) | Errand::Delete(_));
         self.flights.retain(|flight| is_harmless(&flight.errand));
         let standing = self.model.cuts.iter();
-        let standing = standing.filter(|(_, cut)| {
-            self.store
-                .objects
-                .contains_key(&self.scope.entry(cut.position))
-        });
+        let standing = standing.filter(|(_, cut)| self.stands(cut.position));
         let standing: Vec<CheckpointId> = standing.map(|(checkpoint, _)| *checkpoint).collect();
         let at = self.rng.index(standing.len() + 1);
         let (from, rows, marker) = match standing.get(at) {
