@@ -194,3 +194,6 @@ fn schema(addresses: &[Address]) -> Schema {
     ];
     Schema::new(fields).with_metadata(metadata.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ pub struct Reader {
     /// Where the rows begin.
     start: usize,
     /// The key groups and where each begins, if that is known.
-    index: Option<(KeyGroupRange, Vec<u64>)>,
+    pub(super) index: Option<(KeyGroupRange, Vec<u64>)>,
 }
 
 /// Rows of one key group, in the segment's order.

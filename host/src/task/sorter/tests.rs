@@ -5,6 +5,8 @@ use wasmill_core::lineage::Chunk;
 
 use super::*;
 
+mod restore;
+
 /// Rows of one split, from an offset on; the column repeats the time.
 fn batch(split: u32, first_offset: u64, times: &[i64]) -> Batch {
     let schema = Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, false)]));
