@@ -7,7 +7,7 @@ use wasmill_core::{boundary::Values, descriptor::Ttl};
 /// Cells of one page: few enough to copy one, which the first write after a barrier does, in a
 /// moment.
 const PAGE: usize = 1 << PAGE_SHIFT;
-const PAGE_SHIFT: u32 = 10;
+const PAGE_SHIFT: u32 = 9;
 
 /// One value of `width` bytes for each key, in place: a cell is a word of meta data and the
 /// value, padded to words. Absent values are zero.

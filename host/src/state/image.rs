@@ -2,7 +2,7 @@
 //!
 //! An image shares its pages with the columns. Nothing is copied while it is taken; the first
 //! write to a page afterwards copies the page while the image lives, and takes it back for free
-//! when it does not. A page is 1,024 plain values, or 64 cells that own memory (texts, lists,
+//! when it does not. A page is 512 plain values, or 64 cells that own memory (texts, lists,
 //! maps): the write that comes first pays for so many. Timers and the few things that are not
 //! paged are copied when the image is taken.
 

@@ -3,7 +3,7 @@
 use super::page::{Frozen, Page};
 
 /// Elements of a page, as a power of two, where copying an element is cheap.
-pub const PLAIN: u32 = 10;
+pub const PLAIN: u32 = 9;
 /// The same where an element owns memory of its own: the first write to a page that an image
 /// reads copies few of them.
 pub const RICH: u32 = 6;
