@@ -5,8 +5,8 @@
 //! [`MapColumn`]. [`KeyedStates`] bundles the columns of one operator and moves them in and out
 //! of the buffers that cross the boundary. Nothing here allocates per record once a key is known.
 //!
-//! At a barrier a column gives its pages to an image, which another thread writes down; spilling will
-//! need pages that are absent. Both hang on ids and pages, which only this module knows.
+//! At a barrier a column gives its pages to an image, which another thread writes down; spilling
+//! will need pages that are absent. Both hang on ids and pages, which only this module knows.
 
 pub mod bench;
 mod fixed;

@@ -8,7 +8,14 @@ use crate::code::{Token, follows, is_test_file, shipped_tokens, tokens};
 /// file and the folder beside it.
 const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["host/src/wasm"]),
-    ("arrow_ipc", &["host/src/segment", "host/src/task/sorter"]),
+    (
+        "arrow_ipc",
+        &[
+            "host/src/connector/sink",
+            "host/src/segment",
+            "host/src/task/sorter",
+        ],
+    ),
     ("rusqlite", &["host/src/connector/sink/sqlite", "tests"]),
     ("rdkafka", &["host/src/connector/kafka"]),
     ("rocksdb", &["host/src/state/rocksdb"]),
