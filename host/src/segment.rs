@@ -1,9 +1,9 @@
 //! Segments: files of keyed state, sorted by key group, key and state
 //! (`docs/formats/segment.md`).
 //!
-//! A segment is an Arrow IPC file of one flat schema, which ordinary tools read. [`Writer`]
-//! writes it with the `arrow-ipc` crate. [`Reader`] reads it by itself: what it refuses it refuses by name,
-//! whatever the bytes are, and it looks only at the key groups that are asked for.
+//! A segment is an Arrow IPC file of one flat schema, which ordinary tools read. [`Writer`] writes
+//! it with the `arrow-ipc` crate. [`Reader`] reads it by itself: what it refuses it refuses by
+//! name, whatever the bytes are, and it looks only at the key groups that are asked for.
 
 mod frame;
 mod read;

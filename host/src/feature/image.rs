@@ -2,9 +2,9 @@
 //!
 //! A key's memory is written by its parts, each under its definition and not under a feature's
 //! name: the rows by time, the last rows, each feature's tiles, each weighted mean. So a feature
-//! may be renamed, another one may join those that share its rows, and operators that share a feature
-//! share what is stored. Rows and their columns are matched one by one; tiles and means only where
-//! the whole definition is the same.
+//! may be renamed, another one may join those that share its rows, and operators that share a
+//! feature share what is stored. Rows and their columns are matched one by one; tiles and means
+//! only where the whole definition is the same.
 
 use arrow_schema::{DataType, Schema};
 use serde::{Deserialize, Serialize};
