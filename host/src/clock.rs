@@ -13,6 +13,12 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Microseconds from some moment on: never falling, whatever is done to the wall clock.
+pub fn monotonic_us() -> i64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
+}
+
 /// Microseconds since 1970-01-01T00:00:00Z: processing time.
 #[expect(
     clippy::disallowed_methods,

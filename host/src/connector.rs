@@ -3,6 +3,7 @@
 
 pub mod file;
 pub mod generator;
+mod position;
 mod reader;
 pub mod sink;
 
@@ -10,6 +11,7 @@ use std::{io, path::PathBuf};
 
 use wasmill_core::{batch::Batch, checkpoint::CheckpointId, lineage::Chunk};
 
+pub use position::Position;
 pub use reader::ROW_BYTES_MAX;
 pub use sink::{
     FollowError,
@@ -141,6 +143,20 @@ pub enum ConnectorError {
     /// A sink cannot follow checkpoints.
     #[error(transparent)]
     Follow(#[from] FollowError),
+    /// A file that a checkpoint was taken of is not as it was.
+    #[error(
+        "`{}` has {found} bytes, and the checkpoint was taken {wanted} bytes into it; bring the \
+         file back, or begin anew with --fresh",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// How far it had been read.
+        wanted: u64,
+    },
     /// The batch cannot be written in the sink's format.
     #[error("the rows cannot be encoded")]
     Encode(#[from] crate::format::FormatError),

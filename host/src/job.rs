@@ -1,6 +1,7 @@
 //! Jobs: a plan brought to life on slots, and what became of it.
 
 mod build;
+mod participants;
 mod readers;
 mod splits;
 pub mod summary;
@@ -15,9 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{FutureExt, future::join_all};
+use futures_util::{
+    FutureExt,
+    future::{Either, join_all, select},
+};
+use wasmill_core::checkpoint::Request;
 
 use crate::{
+    checkpoint::{Checkpoints, CheckpointsError, Handle},
     clock,
     connector::ConnectorError,
     metrics::Node,
@@ -29,7 +35,8 @@ use crate::{
     },
 };
 
-pub use build::{Plugins, build};
+pub use build::{Attempt, Plugins, build};
+pub use participants::participants;
 pub use summary::{Ended, Summary};
 
 /// Why a job failed.
@@ -58,6 +65,9 @@ pub enum JobError {
         /// Why.
         source: ConnectorError,
     },
+    /// Checkpoints cannot be taken any more.
+    #[error(transparent)]
+    Checkpoints(#[from] CheckpointsError),
     /// A task panicked: a mistake of ours.
     #[error("a task panicked: {0}; this is a bug of wasmill, please report it")]
     Panic(String),
@@ -87,6 +97,10 @@ pub struct Job {
     sinks: Vec<(String, JoinHandle<Result<(), ConnectorError>>)>,
     stop: Stop,
     failed: Arc<AtomicBool>,
+    checkpoints: Option<(Checkpoints, Handle)>,
+    asking: async_channel::Sender<Request>,
+    requests: async_channel::Receiver<Request>,
+    is_ending: Arc<AtomicBool>,
 }
 
 /// Asks a job to stop: its sources end, everything read is processed and written.
@@ -96,9 +110,31 @@ pub struct Stop {
     closers: Vec<Arc<dyn Fn() + Send + Sync>>,
 }
 
+/// Asks a job to end in an orderly way.
+#[derive(Clone)]
+pub struct Ending {
+    stop: Stop,
+    /// Where a job with checkpoints is asked for its last one.
+    requests: Option<async_channel::Sender<Request>>,
+    is_ending: Arc<AtomicBool>,
+}
+
+impl Ending {
+    /// Ends the job: what was read is processed and written. A job with checkpoints takes its last
+    /// one, from which it goes on the next time. May be called more than once.
+    pub fn end(&self) {
+        self.is_ending.store(true, Ordering::Release);
+        match &self.requests {
+            // A request that waits already is the same one.
+            Some(requests) => drop(requests.try_send(Request::Drain)),
+            None => self.stop.stop(),
+        }
+    }
+}
+
 impl Stop {
     /// Stops the job. May be called more than once.
-    pub fn stop(&self) {
+    fn stop(&self) {
         self.flag.store(true, Ordering::Release);
         self.closers.iter().for_each(|close| close());
     }
@@ -114,8 +150,12 @@ pub struct Outcome {
 
 impl Job {
     /// A handle that stops the job.
-    pub fn stopper(&self) -> Stop {
-        self.stop.clone()
+    pub fn ending(&self) -> Ending {
+        Ending {
+            stop: self.stop.clone(),
+            requests: self.checkpoints.is_some().then(|| self.asking.clone()),
+            is_ending: self.is_ending.clone(),
+        }
     }
 
     /// The sources, operators and sinks with their counters, which live as long as anybody reads
@@ -140,11 +180,21 @@ impl Job {
                 )
             })
             .collect();
-        let results = join_all(tasks).await;
-        let mut error = results
-            .into_iter()
-            .filter_map(Result::err)
-            .reduce(prefer_cause);
+        let stop = Halt {
+            stop: self.stop.clone(),
+            failed: self.failed.clone(),
+        };
+        let tasks = async {
+            let results = join_all(tasks).await;
+            results
+                .into_iter()
+                .filter_map(Result::err)
+                .reduce(prefer_cause)
+        };
+        let mut error = match self.checkpoints {
+            None => tasks.await,
+            Some(checkpoints) => with_checkpoints(tasks, checkpoints, self.requests, stop).await,
+        };
         for (name, sink) in self.sinks {
             // A sink that failed explains why its senders found it gone.
             match sink.join() {
@@ -158,11 +208,39 @@ impl Job {
         summary.parallelism = self.parallelism;
         summary.outcome = match &error {
             Some(_) => Ended::Failed,
-            None if self.stop.flag.load(Ordering::Acquire) => Ended::Stopped,
+            None if self.is_ending.load(Ordering::Acquire) => Ended::Stopped,
             None => Ended::Done,
         };
         summary.error = error.as_ref().map(|error| readers::explain(error));
         Outcome { summary, error }
+    }
+}
+
+/// Ends a job that cannot go on.
+struct Halt {
+    stop: Stop,
+    failed: Arc<AtomicBool>,
+}
+
+/// Runs the tasks to their end while checkpoints are taken, and the last checkpoint behind them.
+async fn with_checkpoints(
+    tasks: impl Future<Output = Option<JobError>>,
+    (checkpoints, handle): (Checkpoints, Handle),
+    requests: async_channel::Receiver<Request>,
+    halt: Halt,
+) -> Option<JobError> {
+    let taking = checkpoints.run(handle, requests);
+    futures_util::pin_mut!(tasks, taking);
+    match select(tasks, taking).await {
+        Either::Left((Some(error), _)) => Some(error),
+        Either::Left((None, taking)) => taking.await.err().map(Into::into),
+        Either::Right((Ok(()), tasks)) => tasks.await,
+        Either::Right((Err(error), tasks)) => {
+            halt.failed.store(true, Ordering::Release);
+            halt.stop.stop();
+            tasks.await;
+            Some(error.into())
+        }
     }
 }
 

@@ -190,6 +190,26 @@ impl Operator {
         }
     }
 
+    /// The operator's name in the document.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How far its event time has come.
+    pub fn watermark(&self) -> i64 {
+        self.watermark
+    }
+
+    /// Which subtask it is.
+    pub fn subtask(&self) -> u16 {
+        self.subtask.0
+    }
+
+    /// Whether it keeps anything from one batch to the next.
+    pub fn has_state(&self) -> bool {
+        self.states.is_some() || self.timers.is_some()
+    }
+
     /// Processes rows of a stream and appends what is emitted.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 pub mod chain;
 pub mod gated;
 pub mod idle;
+mod image;
 pub mod outbox;
 pub mod sink;
 pub mod slot;

@@ -46,6 +46,7 @@ const LAYERS: &[&[&str]] = &[
     &["job"],
     &["task"],
     &[
+        "checkpoint",
         "operator",
         "connector",
         "exchange",

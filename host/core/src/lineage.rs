@@ -18,6 +18,8 @@ pub struct Chunk {
     /// The offset of each row, where they do not follow each other: rows that were held back when a
     /// checkpoint was taken. Empty otherwise.
     pub offsets: Vec<u64>,
+    /// Bytes of the split before the row behind the last one, as unpacked.
+    pub next_byte: u64,
     /// The rows' original bytes, if there are any (a generator has none).
     pub bytes: Bytes,
     /// Row `i` is `bytes[spans[i].0 .. spans[i].1]`.

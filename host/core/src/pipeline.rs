@@ -62,6 +62,8 @@ pub struct Pipeline {
     pub name: String,
     /// The parallelism that the document asks for.
     pub parallelism: Option<usize>,
+    /// How checkpoints are taken, if they are.
+    pub checkpoint: Option<Checkpointing>,
     /// Where rows come from.
     pub sources: Vec<Source>,
     /// What is done with them; each after those whose streams it reads.
@@ -72,6 +74,28 @@ pub struct Pipeline {
     pub streams: Vec<Stream>,
     /// What is allowed and most likely not meant.
     pub warnings: Vec<PipelineError>,
+}
+
+/// How checkpoints are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// From the start of one to that of the next.
+    pub interval_us: i64,
+    /// One that takes longer is given up.
+    pub timeout_us: i64,
+    /// The folder where they are kept, if the document names one.
+    pub storage: Option<String>,
+}
+
+impl From<&document::Checkpoint> for Checkpointing {
+    fn from(written: &document::Checkpoint) -> Self {
+        let interval = written.interval.map_or(10_000_000, |it| it.as_us());
+        Self {
+            interval_us: interval.max(1_000),
+            timeout_us: written.timeout.map_or(600_000_000, |it| it.as_us()),
+            storage: written.storage.clone(),
+        }
+    }
 }
 
 /// Rows of one schema from one producer.

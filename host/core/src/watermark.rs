@@ -57,6 +57,17 @@ impl SplitWatermark {
         }
     }
 
+    /// A split that had come to `watermark` when a checkpoint was taken, and goes on from there.
+    pub fn resumed(out_of_orderness_us: i64, watermark: i64) -> Self {
+        Self {
+            time_max: match watermark {
+                START => START,
+                reached => reached.saturating_add(out_of_orderness_us),
+            },
+            ..Self::new(out_of_orderness_us)
+        }
+    }
+
     /// Takes a batch of times: appends the clock as of each row, itself included, to `clocks`, and
     /// the late ones to `late`.
     ///

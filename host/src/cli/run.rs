@@ -1,5 +1,7 @@
 //! `wasmill run`.
 
+mod attempt;
+
 use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, value_parser};
@@ -35,6 +37,10 @@ pub(super) struct Arguments {
     /// Subtasks of each task; as the document says, or the number of cores.
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=128))]
     pub(super) parallelism: Option<u16>,
+    /// Begin anew: forget where an earlier run of this pipeline's name stood, and replace what it
+    /// wrote.
+    #[arg(long)]
+    pub(super) fresh: bool,
 }
 
 /// The form of a summary.
@@ -58,17 +64,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Ok(Make::Plugin(loaded.plugin))
     });
     let plugins = plugins.collect::<Result<Vec<_>, Failure>>()?;
-    let job =
-        job::build(&loaded.pipeline, &plan, &plugins, &loaded.folder).map_err(
-            |error| match error {
-                job::JobError::Open { .. } => Failure::invalid(error),
-                other => Failure::failed(other),
-            },
-        )?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::failed)?;
+    let attempt = match &loaded.pipeline.checkpoint {
+        None => None,
+        Some(checkpointing) => {
+            let told = (checkpointing, arguments.fresh);
+            let begun = attempt::begin(&loaded.pipeline, &plan, &plugins, told);
+            match runtime.block_on(begun)? {
+                Some(attempt) => Some(attempt),
+                None => return Ok(()),
+            }
+        }
+    };
+    // Sources that read and sinks that write may ask for the runtime.
+    let entered = runtime.enter();
+    let built = job::build(&loaded.pipeline, &plan, &plugins, &loaded.folder, attempt);
+    drop(entered);
+    let job = built.map_err(|error| match error {
+        job::JobError::Open { .. } => Failure::invalid(error),
+        other => Failure::failed(other),
+    })?;
     let (outcome, signal) = runtime.block_on(watch(job))?;
     report(arguments, &loaded.pipeline, &outcome)?;
     match (outcome.error, signal) {
@@ -85,7 +103,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 async fn watch(job: Job) -> Result<(Outcome, Option<i32>), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
-    let stop = job.stopper();
+    let ending = job.ending();
     let nodes = job.nodes().to_vec();
     let progress = Progress::new();
     let mut tick = tokio::time::interval(PROGRESS);
@@ -113,7 +131,7 @@ async fn watch(job: Job) -> Result<(Outcome, Option<i32>), Failure> {
             signal = number,
             "stopping: what was read is processed and written"
         );
-        stop.stop();
+        ending.end();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files and standard input as splits: plain, gzip or zstd, listed or matched, finished or growing.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read, Seek},
     os::fd::AsFd,
@@ -13,7 +13,7 @@ use flate2::read::MultiGzDecoder;
 use wasmill_core::pipeline::document::{self, Compression};
 
 use super::{
-    ConnectorError, SplitReader, Waiter,
+    ConnectorError, Position, SplitReader, Waiter,
     reader::{Input, RowReader},
 };
 
@@ -26,6 +26,10 @@ pub struct FileSource {
     compression: Compression,
     follow: bool,
     known: BTreeSet<PathBuf>,
+    /// The numbers of files that a checkpoint knows, by name.
+    numbered: BTreeMap<String, u32>,
+    /// The number of the next file that it does not know.
+    next: u32,
 }
 
 /// A file to read.
@@ -48,6 +52,16 @@ impl FileSource {
             compression: source.compression,
             follow: source.follow,
             known: BTreeSet::new(),
+            numbered: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Files that had these numbers when a checkpoint was taken; others come behind them.
+    pub fn number(&mut self, known: impl IntoIterator<Item = (String, u32)>) {
+        for (name, split) in known {
+            self.next = self.next.max(split + 1);
+            self.numbered.insert(name, split);
         }
     }
 
@@ -63,22 +77,28 @@ impl FileSource {
                 });
             }
             for path in found {
-                let split = self.known.len() as u32;
-                if self.known.insert(path.clone()) {
-                    splits.push(FileSplit { split, path });
+                if !self.known.insert(path.clone()) {
+                    continue;
                 }
+                let split = self.numbered.get(&split_name(&path)).copied();
+                let split = split.unwrap_or_else(|| {
+                    self.next += 1;
+                    self.next - 1
+                });
+                splits.push(FileSplit { split, path });
             }
         }
         Ok(splits)
     }
 
-    /// Opens a file. With a waiter its reader waits for more rows at the end, until the waiter says
+    /// Opens a file, to be read from a position on. With a waiter its reader waits for more rows at the end, until the waiter says
     /// to stop; packed files are read once.
     pub fn open(
         &self,
         split: &FileSplit,
         options: RowOptions,
         waiter: Option<Box<dyn Waiter>>,
+        from: Position,
     ) -> Result<Box<dyn SplitReader>, ConnectorError> {
         let path = split.path.clone();
         let read_error = |source| ConnectorError::Read {
@@ -86,7 +106,7 @@ impl FileSource {
             source,
         };
         let file = File::open(&path).map_err(read_error)?;
-        let name: Arc<str> = direct(&path).to_string_lossy().into();
+        let name: Arc<str> = split_name(&path).into();
         let input: Box<dyn Read + Send> = match self.packing(&path) {
             Compression::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(
                 1 << 17,
@@ -98,23 +118,13 @@ impl FileSource {
                     file,
                     path: path.clone(),
                 };
-                return Ok(Box::new(RowReader::new(
-                    input,
-                    options,
-                    split.split,
-                    name,
-                    waiter,
-                )));
+                let reader = RowReader::new(input, options, split.split, name, waiter);
+                return Ok(Box::new(reader.resume_at(from)?));
             }
         };
         let input = PackedFile { input, path };
-        Ok(Box::new(RowReader::new(
-            input,
-            options,
-            split.split,
-            name,
-            None,
-        )))
+        let reader = RowReader::new(input, options, split.split, name, None);
+        Ok(Box::new(reader.resume_at(from)?))
     }
 
     fn packing(&self, path: &Path) -> Compression {
@@ -192,6 +202,23 @@ impl Input for PlainFile {
         read_once(&self.file, into, bytes_max)
     }
 
+    fn skip(&mut self, _count: u64, to: u64) -> Result<(), ConnectorError> {
+        let metadata = self.file.metadata().map_err(|error| self.error(error))?;
+        if metadata.is_file() && metadata.len() < to {
+            return Err(self.changed(metadata.len(), to));
+        }
+        let sought = self.file.seek(io::SeekFrom::Start(to));
+        sought.map(drop).map_err(|error| self.error(error))
+    }
+
+    fn changed(&self, found: u64, wanted: u64) -> ConnectorError {
+        ConnectorError::Changed {
+            path: self.path.clone(),
+            found,
+            wanted,
+        }
+    }
+
     fn check(&mut self) -> Result<(), ConnectorError> {
         let at = self
             .file
@@ -227,6 +254,14 @@ impl Input for PackedFile {
         self.input.by_ref().take(bytes_max as u64).read_to_end(into)
     }
 
+    fn changed(&self, found: u64, wanted: u64) -> ConnectorError {
+        ConnectorError::Changed {
+            path: self.path.clone(),
+            found,
+            wanted,
+        }
+    }
+
     fn error(&self, source: io::Error) -> ConnectorError {
         ConnectorError::Read {
             path: self.path.clone(),
@@ -241,6 +276,19 @@ struct Handle<F>(F);
 impl<F: AsFd + Send> Input for Handle<F> {
     fn read(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         read_once(&self.0, into, bytes_max)
+    }
+
+    /// What comes now has not been read before.
+    fn skip(&mut self, _count: u64, _to: u64) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn changed(&self, found: u64, wanted: u64) -> ConnectorError {
+        ConnectorError::Changed {
+            path: "stdin".into(),
+            found,
+            wanted,
+        }
     }
 
     fn error(&self, source: io::Error) -> ConnectorError {
@@ -265,7 +313,11 @@ fn read_once(from: impl AsFd, into: &mut Vec<u8>, bytes_max: usize) -> io::Resul
     }
 }
 
-/// The path without detours, `b` for `a/../b`: a split's name is for people and lasts.
+/// A file's name as a split: its path without detours, `b` for `a/../b`.
+pub fn split_name(path: &Path) -> String {
+    direct(path).to_string_lossy().into_owned()
+}
+
 fn direct(path: &Path) -> PathBuf {
     let mut direct = PathBuf::new();
     for part in path.components() {

@@ -77,6 +77,11 @@ impl Generator {
         &self.schema
     }
 
+    /// What people call a split.
+    pub fn split_name(&self, split: u32) -> Arc<str> {
+        self.names.get(split as usize).cloned().unwrap_or_default()
+    }
+
     /// How many rows a split has in all; none if it never ends.
     pub fn split_rows(&self, split: u32) -> Option<u64> {
         let (split, splits) = (u64::from(split), u64::from(self.spec.splits));
@@ -105,7 +110,7 @@ impl Generator {
     pub fn chunk(&self, split: u32, first: u64) -> Chunk {
         Chunk {
             split,
-            split_name: self.names.get(split as usize).cloned().unwrap_or_default(),
+            split_name: self.split_name(split),
             first_offset: first,
             ..Chunk::default()
         }

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 use wasmill_core::lineage::Chunk;
 
-use super::{ConnectorError, SplitReader, Waiter};
+use super::{ConnectorError, Position, SplitReader, Waiter};
 use crate::format::framing::Framing;
 
 /// The length in bytes of the longest row that a source accepts, unless its options say otherwise.
@@ -13,6 +13,12 @@ pub const ROW_BYTES_MAX: usize = 1 << 20;
 
 /// How much is kept of a row that is too long: enough to recognise it.
 const KEPT_BYTES: usize = 1024;
+
+/// Read to find the header row of an input that is resumed.
+const HEADER_BYTES: usize = 1 << 20;
+
+/// Passed over at once.
+const SKIPPED_BYTES: usize = 1 << 20;
 
 /// Chunks index their bytes with 32 bits.
 const CHUNK_BYTES_MAX: usize = 64 << 20;
@@ -23,6 +29,30 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 pub(super) trait Input: Send {
     /// Appends up to `bytes_max` bytes; zero means that there are none now.
     fn read(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize>;
+
+    /// Passes over `count` bytes, up to byte `to`.
+    fn skip(&mut self, count: u64, to: u64) -> Result<(), ConnectorError> {
+        let mut bytes = Vec::new();
+        let mut left = count;
+        while left > 0 {
+            bytes.clear();
+            let most = usize::try_from(left)
+                .unwrap_or(SKIPPED_BYTES)
+                .min(SKIPPED_BYTES);
+            bytes.reserve(most);
+            let read = self
+                .read(&mut bytes, most)
+                .map_err(|error| self.error(error))?;
+            if read == 0 {
+                return Err(self.changed(to - left, to));
+            }
+            left = left.saturating_sub(read as u64);
+        }
+        Ok(())
+    }
+
+    /// The input has `found` bytes, of which `wanted` had been read when a checkpoint was taken.
+    fn changed(&self, found: u64, wanted: u64) -> ConnectorError;
 
     /// Checks that the input is still the one that was opened; called where nothing new was read.
     fn check(&mut self) -> Result<(), ConnectorError> {
@@ -61,6 +91,8 @@ pub(super) struct RowReader<I> {
     split: u32,
     split_name: Arc<str>,
     next_offset: u64,
+    /// Bytes that were read from the input.
+    taken: u64,
     /// The start of a row whose end was not read yet.
     partial: Vec<u8>,
     /// How many bytes of the partial row were dropped, once it is too long.
@@ -85,6 +117,7 @@ impl<I: Input> RowReader<I> {
             split,
             split_name,
             next_offset: 0,
+            taken: 0,
             partial: Vec::new(),
             dropped: None,
             header: None,
@@ -99,7 +132,9 @@ impl<I: Input> RowReader<I> {
         loop {
             bytes.reserve(bytes_max);
             let read = self.input.read(&mut bytes, bytes_max);
-            if read.map_err(|error| self.input.error(error))? > 0 {
+            let read = read.map_err(|error| self.input.error(error))?;
+            self.taken += read as u64;
+            if read > 0 {
                 // The start of a byte order mark says nothing yet.
                 if self.started || bytes.len() >= BOM.len() || !BOM.starts_with(&bytes) {
                     break;
@@ -142,7 +177,34 @@ impl<I: Input> RowReader<I> {
         self.take_header(&mut chunk);
         chunk.first_offset = self.next_offset;
         self.next_offset += chunk.spans.len() as u64;
+        // A row that is not complete begins before what is kept of it.
+        chunk.next_byte = self.taken - self.partial.len() as u64 - self.dropped.unwrap_or(0);
         chunk
+    }
+
+    /// Goes on behind the rows before `position`, of which this input has given none yet.
+    ///
+    /// # Errors
+    /// If the input cannot be read, or is shorter than it was.
+    pub(super) fn resume_at(mut self, position: Position) -> Result<Self, ConnectorError> {
+        let mut first = Vec::new();
+        if self.options.framing.has_header() && position.bytes > 0 {
+            first = self.fill(HEADER_BYTES)?;
+            self.chunk(first.clone());
+        }
+        self.partial.clear();
+        self.dropped = None;
+        self.started = position.bytes > 0;
+        self.next_offset = position.rows;
+        if self.taken > position.bytes {
+            let known = (self.taken - position.bytes) as usize;
+            self.partial = first.split_off(first.len() - known);
+        } else if self.taken < position.bytes {
+            self.input
+                .skip(position.bytes - self.taken, position.bytes)?;
+            self.taken = position.bytes;
+        }
+        Ok(self)
     }
 
     /// Ends the row that is too long, if there is one; returns where the next row starts.

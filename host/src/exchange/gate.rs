@@ -10,12 +10,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use crossbeam_queue::ArrayQueue;
 use futures_util::task::AtomicWaker;
-use wasmill_core::batch::Batch;
+use wasmill_core::{batch::Batch, checkpoint::CheckpointId};
 
 /// Messages that a sender may have under way to one receiver.
 pub const CREDITS_MAX: usize = 4;
@@ -47,6 +47,21 @@ pub enum Message {
         /// The lane.
         lane: u32,
     },
+    /// What was sent before belongs to this checkpoint, what comes behind it to the next one.
+    Barrier(Barrier),
+    /// The sender's input has ended: no rows and no watermarks come any more, only barriers.
+    End,
+}
+
+/// The mark of a checkpoint in the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Barrier {
+    /// The checkpoint.
+    pub checkpoint: CheckpointId,
+    /// The decided checkpoint whose objects this one may name.
+    pub base: Option<CheckpointId>,
+    /// Whether the job ends with it: nothing is sent behind it.
+    pub is_last: bool,
 }
 
 /// The receiver is gone: the job is stopping or has failed.
@@ -65,6 +80,8 @@ struct Shared {
 
 struct SenderShared {
     credits: AtomicUsize,
+    /// Set when the sender is dropped: all that it sent lies in the queue by then.
+    is_gone: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -76,6 +93,7 @@ pub fn gate(senders: usize) -> (Gate, Vec<Sender>) {
         senders: (0..senders)
             .map(|_| SenderShared {
                 credits: AtomicUsize::new(CREDITS_MAX),
+                is_gone: AtomicBool::new(false),
                 waker: AtomicWaker::new(),
             })
             .collect(),
@@ -139,6 +157,8 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
+        let mine = &self.shared.senders[self.number];
+        mine.is_gone.store(true, Ordering::Release);
         self.shared.open.fetch_sub(1, Ordering::AcqRel);
         self.shared.receiver.wake();
     }
@@ -157,6 +177,11 @@ pub struct Received {
 }
 
 impl Received {
+    /// Who sent it: the sender's number among those of the gate.
+    pub fn channel(&self) -> usize {
+        self.credit.number as usize
+    }
+
     /// Parts the message from its credit, for those who keep the one and return the other.
     pub fn split(self) -> (Message, Credit) {
         (self.message, self.credit)
@@ -178,18 +203,6 @@ impl Drop for Credit {
 }
 
 impl Gate {
-    /// The next message; none once every sender has ended and the queue is empty.
-    pub async fn recv(&self) -> Option<Received> {
-        std::future::poll_fn(|context| {
-            if let Some(end) = self.poll_now() {
-                return Poll::Ready(end);
-            }
-            self.shared.receiver.register(context.waker());
-            self.poll_now().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
-
     /// The next message if one is there.
     pub fn try_recv(&self) -> Option<Received> {
         let (number, message) = self.shared.queue.pop()?;
@@ -207,14 +220,25 @@ impl Gate {
         !self.shared.queue.is_empty()
     }
 
-    fn poll_now(&self) -> Option<Option<Received>> {
-        // Read before the pop: a sender pushes, then ends.
-        let ended = self.shared.open.load(Ordering::Acquire) == 0;
-        match self.try_recv() {
-            Some(received) => Some(Some(received)),
-            None if ended => Some(None),
-            None => None,
-        }
+    /// Number of senders.
+    pub fn channels(&self) -> usize {
+        self.shared.senders.len()
+    }
+
+    /// Whether a sender is gone. What it sent before lies in the queue: whoever asks this first and
+    /// then finds the queue empty knows that nothing comes from it any more.
+    pub fn is_gone(&self, channel: usize) -> bool {
+        self.shared.senders[channel].is_gone.load(Ordering::Acquire)
+    }
+
+    /// Whether every sender is gone; as for [`Gate::is_gone`].
+    pub fn is_closed(&self) -> bool {
+        self.shared.open.load(Ordering::Acquire) == 0
+    }
+
+    /// Has the task woken when something comes or a sender goes.
+    pub fn register(&self, context: &Context<'_>) {
+        self.shared.receiver.register(context.waker());
     }
 }
 
@@ -232,6 +256,7 @@ mod tests {
     use std::sync::atomic::AtomicI64;
 
     use super::*;
+    use crate::exchange::intake::{Intake, Taken};
     use crate::task::slot::{Slots, TaskClock};
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -265,7 +290,8 @@ mod tests {
             .collect();
         let receiver = slots.spawn(0, TaskClock::new(100), async move {
             let mut next = [0i64; 5];
-            while let Some(received) = gate.recv().await {
+            let mut gate = Intake::new(gate);
+            while let Some(Taken::Received(received)) = gate.recv().await {
                 let Message::Watermark { lane, time } = received.message else {
                     panic!("rows")
                 };
@@ -294,6 +320,7 @@ mod tests {
             }
             true
         });
+        let mut gate = Intake::new(gate);
         let held: Vec<_> = block_on(async {
             let mut held = Vec::new();
             for _ in 0..CREDITS_MAX {

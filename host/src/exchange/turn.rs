@@ -13,7 +13,7 @@ pub struct Turns<T> {
     next: AtomicU64,
     /// One for each subtask that may wait.
     wakers: Vec<AtomicWaker>,
-    /// Only the holder of the turn locks it, so it never waits.
+    /// Nearly always locked by the holder of the turn alone, so it does not wait.
     baton: Mutex<T>,
 }
 
@@ -31,6 +31,11 @@ impl<T> Turns<T> {
     /// The number whose turn it is: for one who alone draws numbers.
     pub fn next(&self) -> u64 {
         self.next.load(Ordering::Acquire)
+    }
+
+    /// Looks at what passes from turn to turn, whoever has the turn.
+    pub fn look<R>(&self, body: impl FnOnce(&mut T) -> R) -> R {
+        body(&mut self.baton.lock())
     }
 
     /// Waits for turn `number`. The turn ends when the guard is dropped; every number must have its

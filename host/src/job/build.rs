@@ -6,32 +6,50 @@ mod source;
 
 use std::{
     collections::HashMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
 use wasmill_core::{
+    checkpoint::SubtaskIndex,
     key::{KeyCodec, Partitioner},
-    pipeline::{self, Pipeline, Producer, SinkKind, StreamId},
+    pipeline::{self, Pipeline, Producer, SinkId, SinkKind, StreamId},
     plan::{EdgePlan, OperatorPlan, Partition as Deal, Plan, Root, TaskId, TaskPlan},
 };
 
 use super::{Job, JobError, Stop, Subtask, readers};
 use crate::{
-    connector,
+    checkpoint::{self, Checkpoints, Handle, Report, Reporter, Restored, RestoredOperator},
+    clock, connector,
     exchange::gate::{Gate, Sender, gate},
     metrics::{Node, NodeKind},
-    operator::{self, Make, Operator},
-    state::{KeyedStates, Secret},
+    operator::{self, Make, Operator, OperatorRestore},
+    state::{self, KeyIndex, KeyedStates, Secret},
     task::{
         chain::{Chain, Routes, Target},
         outbox::{Outbox, Output, Partition},
-        sink::{self, SinkSender},
+        sink::SinkTask,
     },
 };
 
+/// Requests for checkpoints that may wait.
+const REQUESTS_MAX: usize = 8;
 /// Lanes that one task may have: splits of a source, or subtasks.
 const LANES_PER_TASK: u32 = 1 << 20;
+/// The attempt that a job with checkpoints is.
+pub struct Attempt {
+    /// Takes the checkpoints.
+    pub checkpoints: Checkpoints,
+    /// What the job goes on from.
+    pub restored: Restored,
+    /// The way of reports.
+    pub reports: async_channel::Sender<Report>,
+    /// Whether the job begins anew, and its outputs with it.
+    pub is_fresh: bool,
+    /// A folder for rows that wait for their checkpoint.
+    pub spool: PathBuf,
+}
+
 /// How the instances of each operator are made, by the operator's position in the pipeline.
 pub type Plugins = Vec<Make>;
 
@@ -45,13 +63,16 @@ pub fn build(
     plan: &Plan,
     plugins: &Plugins,
     folder: &Path,
+    attempt: Option<Attempt>,
 ) -> Result<Job, JobError> {
-    let mut builder = Builder::new(pipeline, plan, plugins, folder)?;
+    let mut builder = Builder::new(pipeline, plan, plugins, folder, attempt)?;
     for task in &plan.tasks {
         match &task.root {
             Root::Source(source) => builder.source(task, *source)?,
-            Root::Gate(_) if builder.sinks.contains_key(&task.id) => {}
-            Root::Gate(_) => builder.gated(task)?,
+            Root::Gate(_) => match builder.sinks.remove(&task.id) {
+                Some(sink) => builder.sink(task, sink),
+                None => builder.gated(task)?,
+            },
         }
     }
     Ok(builder.finish())
@@ -65,8 +86,8 @@ struct Builder<'a> {
     sources: Vec<Node>,
     operators: Vec<Node>,
     sink_nodes: Vec<Node>,
-    /// The sinks' threads, by the task that stands for each in the plan.
-    sinks: HashMap<TaskId, SinkSender>,
+    /// The sinks, opened, by the task that stands for each in the plan, until their threads start.
+    sinks: HashMap<TaskId, (SinkId, connector::sink::Output)>,
     threads: Vec<(
         String,
         std::thread::JoinHandle<Result<(), connector::ConnectorError>>,
@@ -81,6 +102,9 @@ struct Builder<'a> {
     /// Splits that each source has from the start.
     splits: HashMap<TaskId, u32>,
     secret: Secret,
+    attempt: Option<Attempt>,
+    /// What the checkpoints' loop speaks to.
+    handle: Handle,
 }
 
 impl<'a> Builder<'a> {
@@ -89,6 +113,7 @@ impl<'a> Builder<'a> {
         plan: &'a Plan,
         plugins: &'a Plugins,
         folder: &'a Path,
+        attempt: Option<Attempt>,
     ) -> Result<Self, JobError> {
         let node = |name: &str, kind| Node::new(name, kind);
         let mut this = Self {
@@ -127,13 +152,15 @@ impl<'a> Builder<'a> {
             failed: Arc::default(),
             splits: HashMap::new(),
             secret: Secret::random(),
+            attempt,
+            handle: Handle::default(),
         };
         this.open_sinks()?;
         this.connect();
         Ok(this)
     }
 
-    /// Opens every sink that writes something, and starts its thread.
+    /// Opens every sink that writes something.
     fn open_sinks(&mut self) -> Result<(), JobError> {
         for task in &self.plan.tasks {
             let (Root::Gate(_), [], Some((id, stream))) =
@@ -146,19 +173,91 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let schema = self.plan.stream(*stream).schema.clone();
-            let sink =
-                connector::sink::open(spec, &schema, &self.pipeline.name).map_err(|source| {
-                    JobError::Open {
-                        name: spec.name.clone(),
-                        source,
-                    }
-                })?;
-            let metrics = self.sink_nodes[id.0].metrics.clone();
-            let (sender, thread) = sink::start(&spec.name, sink, metrics);
-            self.sinks.insert(task.id, sender);
-            self.threads.push((spec.name.clone(), thread));
+            let opened = match &self.attempt {
+                None => connector::sink::open(spec, &schema, &self.pipeline.name)
+                    .map(connector::sink::Output::Plain),
+                Some(attempt) => {
+                    let manifest = attempt.restored.manifest.as_ref();
+                    let opening = connector::sink::Opening {
+                        job: &self.pipeline.name,
+                        is_fresh: attempt.is_fresh,
+                        since: manifest.map(|manifest| manifest.checkpoint),
+                        spool: &attempt.spool,
+                    };
+                    connector::sink::open_for(spec, &schema, &opening)
+                }
+            };
+            let sink = opened.map_err(|source| JobError::Open {
+                name: spec.name.clone(),
+                source,
+            })?;
+            self.sinks.insert(task.id, (*id, sink));
         }
         Ok(())
+    }
+
+    /// Starts a sink's thread.
+    fn sink(&mut self, task: &TaskPlan, (id, output): (SinkId, connector::sink::Output)) {
+        let gate = self
+            .gates
+            .remove(&task.id)
+            .and_then(|mut gates| gates.pop());
+        let name = self.pipeline.sink(id).name.clone();
+        let sink = SinkTask {
+            name: name.clone(),
+            gate: gate.expect("a sink has one gate"),
+            metrics: self.sink_nodes[id.0].metrics.clone(),
+            reporter: self.reporter(task, 0),
+        };
+        let orders = matches!(output, connector::sink::Output::Follower(_)).then(|| {
+            let (sender, receiver) = checkpoint::orders();
+            self.handle.sinks.insert(name.clone(), sender);
+            receiver
+        });
+        self.threads.push((name, sink.start(output, orders)));
+    }
+
+    /// What the checkpoint that the job goes on from holds for an operator or a gate.
+    fn restored(&self, uid: &str) -> Option<&RestoredOperator> {
+        self.attempt.as_ref()?.restored.operators.get(uid)
+    }
+
+    /// Puts back the state of a chain's operators.
+    fn restore_operators(
+        &self,
+        chain: &mut Chain,
+        mut index: Option<&mut KeyIndex>,
+    ) -> Result<(), JobError> {
+        for operator in chain.operators_mut() {
+            let Some(restored) = self.restored(operator.name()) else {
+                continue;
+            };
+            let parts: Vec<_> = restored
+                .parts
+                .iter()
+                .map(|(part, _)| part.clone())
+                .collect();
+            let from = OperatorRestore {
+                clocks: state::Restored {
+                    watermark: restored.watermark,
+                    now: clock::wall_us(),
+                },
+                segments: &restored.segments,
+                parts: &parts,
+            };
+            let taken = operator.restore(from, index.as_deref_mut());
+            taken.map_err(|error| JobError::Build(readers::explain(&error)))?;
+        }
+        Ok(())
+    }
+
+    /// A subtask's way to report to the checkpoints' loop, if there is one.
+    fn reporter(&self, task: &TaskPlan, subtask: usize) -> Option<Reporter> {
+        let attempt = self.attempt.as_ref()?;
+        let before = self.plan.tasks[..task.id.0].iter();
+        let before: usize = before.map(|task| task.parallelism).sum();
+        let index = SubtaskIndex(small(before + subtask));
+        Some(Reporter::new(index, attempt.reports.clone()))
     }
 
     /// Makes the gates of all tasks, and gives every upstream subtask its senders.
@@ -167,9 +266,6 @@ impl<'a> Builder<'a> {
             let Root::Gate(root) = &task.root else {
                 continue;
             };
-            if self.sinks.contains_key(&task.id) {
-                continue;
-            }
             let mut upstream: Vec<TaskId> = root
                 .edges
                 .iter()
@@ -245,9 +341,6 @@ impl<'a> Builder<'a> {
     }
 
     fn output(&self, edge: &EdgePlan, subtask: usize) -> Result<Output, JobError> {
-        if let Some(sink) = self.sinks.get(&edge.to) {
-            return Ok(Output::Sink(sink.clone()));
-        }
         let to = self.plan.task(edge.to);
         let partition = match &edge.partition {
             Deal::Hash(columns) => Partition::Hash {
@@ -299,6 +392,7 @@ impl<'a> Builder<'a> {
             .into_iter()
             .chain(self.operators)
             .chain(self.sink_nodes);
+        let (asking, requests) = async_channel::bounded(REQUESTS_MAX);
         Job {
             name: self.pipeline.name.clone(),
             parallelism: self.plan.parallelism,
@@ -307,6 +401,12 @@ impl<'a> Builder<'a> {
             sinks: self.threads,
             stop: self.stop,
             failed: self.failed,
+            checkpoints: self
+                .attempt
+                .map(|attempt| (attempt.checkpoints, self.handle)),
+            asking,
+            requests,
+            is_ending: Arc::default(),
         }
     }
 }

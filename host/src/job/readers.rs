@@ -8,12 +8,11 @@ use std::sync::{
 use parking_lot::Mutex;
 
 use async_channel::{Receiver, Sender, bounded};
-use wasmill_core::watermark::SplitWatermark;
 
 use super::splits::Splits;
 use crate::{
-    connector::{ConnectorError, SplitReader},
-    exchange::turn::Turns,
+    checkpoint::SplitTurns,
+    connector::{ConnectorError, Position, SplitReader},
     spawn,
     task::source::Work,
 };
@@ -34,7 +33,7 @@ pub(super) fn channel() -> (Sender<Handover>, Receiver<Handover>) {
 pub(super) fn start(
     name: &str,
     splits: Splits,
-    new_turns: impl Fn() -> Turns<SplitWatermark> + Send + Sync + 'static,
+    new_turns: impl Fn(&str, Position) -> Arc<SplitTurns> + Send + Sync + 'static,
     work: &Sender<Handover>,
     stopping: &Arc<AtomicBool>,
 ) {
@@ -48,9 +47,12 @@ pub(super) fn start(
         spawn::thread(&format!("read-{name}-{number}"), move || {
             loop {
                 let next = (open.lock())();
-                let Some((split, reader)) = next else { return };
-                let turns = Arc::new(new_turns());
-                let read = reader.and_then(|reader| read(reader, split, turns, &work, &stopping));
+                let Some(opened) = next else { return };
+                let split = opened.split;
+                let read = opened.reader.and_then(|reader| {
+                    let turns = new_turns(&opened.name, opened.from);
+                    read(reader, split, turns, &work, &stopping)
+                });
                 if let Err(error) = read {
                     // If nobody listens the job has ended for another reason.
                     let _ = work.send_blocking(Err(explain(&error)));
@@ -64,7 +66,7 @@ pub(super) fn start(
 fn read(
     mut reader: Box<dyn SplitReader>,
     split: u32,
-    turns: Arc<Turns<SplitWatermark>>,
+    turns: Arc<SplitTurns>,
     work: &Sender<Handover>,
     stopping: &AtomicBool,
 ) -> Result<(), ConnectorError> {

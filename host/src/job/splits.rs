@@ -1,7 +1,7 @@
 //! The splits of a source, opened one after the other by its readers.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{
         Arc,
@@ -14,7 +14,7 @@ use wasmill_core::pipeline::{self, document::FileSource as FileDocument};
 
 use crate::{
     connector::{
-        ConnectorError, SplitReader, Waiter,
+        ConnectorError, Position, SplitReader, Waiter,
         file::{self, FileSource, RowOptions},
     },
     format::framing::Framing,
@@ -26,8 +26,17 @@ const FILES_AT_ONCE: usize = 16;
 /// Between two looks at what may have grown.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// A split and its reader, or why it cannot be read.
-pub(super) type Opened = (u32, Result<Box<dyn SplitReader>, ConnectorError>);
+/// A split that is opened.
+pub(super) struct Opened {
+    /// Its number.
+    pub split: u32,
+    /// Its name.
+    pub name: String,
+    /// Where it is read from.
+    pub from: Position,
+    /// Its reader, or why it cannot be read.
+    pub reader: Result<Box<dyn SplitReader>, ConnectorError>,
+}
 
 /// The splits of a source.
 pub(super) struct Splits {
@@ -41,18 +50,23 @@ pub(super) struct Splits {
 
 /// The files of a source.
 ///
+/// Those that a checkpoint knows go on where they were; `known` tells where that is, by name.
+///
 /// # Errors
 /// If a path matches nothing or cannot be looked at.
 pub(super) fn files(
     document: &FileDocument,
     format: &pipeline::Format,
-    folder: &Path,
+    (folder, known): (&Path, BTreeMap<String, Position>),
     stopping: Arc<AtomicBool>,
 ) -> Result<Splits, ConnectorError> {
     let follow = document.follow;
     let mut source = FileSource::new(document, folder);
+    source.number(known.iter().map(|(name, at)| (name.clone(), at.split)));
     let mut found: VecDeque<_> = source.discover()?.into();
-    let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
+    let numbers = known.values().map(|at| at.split);
+    let numbers = numbers.chain(found.iter().map(|found| found.split));
+    let count = numbers.max().map_or(0, |last| last.saturating_add(1));
     let at_once = if follow {
         FILES_AT_ONCE
     } else {
@@ -61,15 +75,33 @@ pub(super) fn files(
     let options = RowOptions::new(Framing::of(format));
     let open = move || loop {
         if let Some(split) = found.pop_front() {
+            let name = file::split_name(&split.path);
+            let start = Position::start(split.split);
+            let from = known.get(&name).copied().unwrap_or(start);
+            if from.is_end {
+                continue;
+            }
             let waiter = follow.then(|| Box::new(Pause(stopping.clone())) as Box<dyn Waiter>);
-            return Some((split.split, source.open(&split, options, waiter)));
+            return Some(Opened {
+                split: split.split,
+                name,
+                from,
+                reader: source.open(&split, options, waiter, from),
+            });
         }
         if !follow || !Pause(stopping.clone()).wait() {
             return None;
         }
         match source.discover() {
             Ok(new) => found.extend(new),
-            Err(error) => return Some((u32::MAX, Err(error))),
+            Err(error) => {
+                return Some(Opened {
+                    split: u32::MAX,
+                    name: String::new(),
+                    from: Position::default(),
+                    reader: Err(error),
+                });
+            }
         }
     };
     Ok(Splits {
@@ -85,7 +117,14 @@ pub(super) fn stdin(format: &pipeline::Format) -> Splits {
     Splits {
         count: 1,
         at_once: 1,
-        open: Box::new(move || Some((0, Ok(reader.take()?)))),
+        open: Box::new(move || {
+            Some(Opened {
+                split: 0,
+                name: "stdin".into(),
+                from: Position::default(),
+                reader: Ok(reader.take()?),
+            })
+        }),
     }
 }
 

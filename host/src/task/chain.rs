@@ -6,10 +6,12 @@ use arrow_schema::ArrowError;
 use wasmill_core::batch::Batch;
 
 use crate::{
+    checkpoint::StateImage,
     exchange::gate::Gone,
     feature::FeatureFault,
     operator::{Keyed, Operator, OperatorError},
-    task::{outbox::Outbox, slot, sorter::SorterError},
+    state::KeysImage,
+    task::{image::OperatorState, outbox::Outbox, slot, sorter::SorterError},
 };
 
 /// Why a task ended before its input did.
@@ -160,6 +162,30 @@ impl Chain {
         for operator in &mut self.operators {
             operator.sweep(count, now, &mut keyed.index);
         }
+    }
+
+    /// The chain's operators, to put back what a checkpoint holds for them.
+    pub fn operators_mut(&mut self) -> &mut [Operator] {
+        &mut self.operators
+    }
+
+    /// Whether any operator keeps something from one batch to the next.
+    pub fn has_state(&self) -> bool {
+        self.operators.iter().any(Operator::has_state)
+    }
+
+    /// The state of the chain's operators as of now; `keys` is that of the task's keys.
+    pub fn images(&mut self, keys: Option<&KeysImage>) -> Vec<StateImage> {
+        let operators = self.operators.iter_mut();
+        let with_state = operators.filter(|operator| operator.has_state());
+        with_state
+            .map(|operator| StateImage {
+                uid: operator.name().to_string(),
+                watermark: operator.watermark(),
+                subtask: operator.subtask(),
+                image: Box::new(OperatorState(operator.image(keys))),
+            })
+            .collect()
     }
 
     /// Counts bytes that belong to the task as a whole as its first operator's.

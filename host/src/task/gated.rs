@@ -19,13 +19,18 @@ use wasmill_core::{
 };
 
 use crate::{
+    checkpoint::{Reporter, StateImage, TaskImage},
     clock,
-    exchange::gate::{Credit, Gate, Gone, Message, Received},
+    exchange::{
+        gate::{Barrier, Credit, Gone, Message},
+        intake::{Intake, Taken},
+    },
     feature::{FeatureRows, FeatureSet},
     metrics::NodeMetrics,
     operator::Keyed,
     task::{
         chain::{Chain, Target, TaskError},
+        image::GateImage,
         slot,
         sorter::Sorter,
     },
@@ -54,7 +59,7 @@ pub struct GateInput {
 /// A subtask behind a gate.
 pub struct GatedTask {
     /// Where rows come from.
-    pub gate: Gate,
+    pub intake: Intake,
     /// The streams that come through it.
     pub inputs: Vec<GateInput>,
     /// Behind a hash exchange: the keys, which all operators share.
@@ -73,6 +78,12 @@ pub struct GatedTask {
     pub linger: Duration,
     /// Set when a task has failed: then the end of the input means nothing.
     pub failed: Arc<AtomicBool>,
+    /// The task's name, under which checkpoints keep what the gate keeps.
+    pub name: Arc<str>,
+    /// Which subtask it is.
+    pub subtask: u16,
+    /// Where snapshots go, if the job takes checkpoints.
+    pub reporter: Option<Reporter>,
     /// Late rows are counted here.
     pub late: Vec<Arc<NodeMetrics>>,
     /// The merged watermark of all lanes.
@@ -122,6 +133,10 @@ impl GatedTask {
     /// If an operator fails and its policy is to fail, or a receiver is gone.
     pub async fn run(&mut self) -> Result<(), TaskError> {
         let mut lanes = Lanes::new(&self.lanes);
+        if self.clock > watermark::START {
+            // Restored: those behind know again how far this subtask had come.
+            self.promise(self.clock).await?;
+        }
         let mut pending = Pending {
             input: 0,
             batches: Vec::new(),
@@ -129,7 +144,22 @@ impl GatedTask {
             rows: 0,
             since: None,
         };
-        while let Some(received) = self.next(&mut pending).await? {
+        while let Some(taken) = self.next(&mut pending).await? {
+            let received = match taken {
+                Taken::Received(received) => received,
+                Taken::End => {
+                    self.end(&mut pending).await?;
+                    continue;
+                }
+                Taken::Barrier(barrier) => {
+                    self.flush(&mut pending).await?;
+                    self.snapshot(barrier).await?;
+                    if barrier.is_last {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            };
             let (message, credit) = received.split();
             let risen = match message {
                 Message::Rows { input, batch } => {
@@ -137,6 +167,7 @@ impl GatedTask {
                         .await?;
                     continue;
                 }
+                Message::Barrier(_) | Message::End => continue,
                 Message::Watermark { lane, time } => {
                     let number = lanes.number(lane);
                     lanes.merge.update(number, time)
@@ -158,17 +189,52 @@ impl GatedTask {
         if self.failed.load(Ordering::Acquire) {
             return Err(Gone.into());
         }
-        self.flush(&mut pending).await?;
-        // All input has come: what was held back is due, and every event timer.
-        self.advance(watermark::END).await
+        Ok(())
+    }
+
+    /// Everything before the barrier has been processed, nothing behind it.
+    async fn snapshot(&mut self, barrier: Barrier) -> Result<(), TaskError> {
+        let message = Message::Barrier(barrier);
+        self.chain.outbox.broadcast(&message).await?;
+        let Some(reporter) = &self.reporter else {
+            return Ok(());
+        };
+        let keys = self.keyed.as_mut().map(|keyed| keyed.index.image());
+        let mut operators = self.chain.images(keys.as_ref());
+        if self.features.is_some() || self.inputs.iter().any(|input| input.sorter.is_some()) {
+            let features = self.features.as_mut().zip(keys.as_ref());
+            let sorters = self.inputs.iter().filter_map(|input| input.sorter.as_ref());
+            let image = GateImage {
+                features: features.map(|(features, keys)| features.image(keys)),
+                held: sorters.map(Sorter::image).collect(),
+            };
+            operators.push(StateImage {
+                uid: self.name.to_string(),
+                watermark: self.clock,
+                subtask: self.subtask,
+                image: Box::new(image),
+            });
+        }
+        let image = TaskImage {
+            operators,
+            ..TaskImage::default()
+        };
+        Ok(reporter.snapshot(barrier, image).await?)
+    }
+
+    /// All input has come: what was held back is due, and every event timer.
+    async fn end(&mut self, pending: &mut Pending) -> Result<(), TaskError> {
+        self.flush(pending).await?;
+        self.advance(watermark::END).await?;
+        Ok(self.chain.outbox.broadcast(&Message::End).await?)
     }
 
     /// The next message. What is pending is processed before the task would wait longer than it may
     /// linger.
-    async fn next(&mut self, pending: &mut Pending) -> Result<Option<Received>, TaskError> {
+    async fn next(&mut self, pending: &mut Pending) -> Result<Option<Taken>, TaskError> {
         loop {
-            if let Some(received) = self.gate.try_recv() {
-                return Ok(Some(received));
+            if let Some(taken) = self.intake.try_recv() {
+                return Ok(Some(taken));
             }
             let now = clock::monotonic();
             let flush_at = pending.since.map(|since| since + self.linger);
@@ -185,13 +251,13 @@ impl GatedTask {
                 continue;
             }
             let Some(wake) = flush_at.into_iter().chain(tick_at).min() else {
-                return Ok(self.gate.recv().await);
+                return Ok(self.intake.recv().await);
             };
-            let recv = self.gate.recv();
+            let recv = self.intake.recv();
             let alarm = slot::sleep_until(wake);
             futures_util::pin_mut!(alarm, recv);
-            if let Either::Left((received, _)) = select(recv, alarm).await {
-                return Ok(received);
+            if let Either::Left((taken, _)) = select(recv, alarm).await {
+                return Ok(taken);
             }
         }
     }
@@ -221,7 +287,7 @@ impl GatedTask {
         pending.credits.push(credit);
         // To join batches costs a copy: half of what fits is enough, unless somebody asked to wait.
         let (is_alone, enough) = match self.linger.is_zero() {
-            true => (!self.gate.is_ready(), self.rows_max / 2),
+            true => (!self.intake.is_ready(), self.rows_max / 2),
             false => (false, self.rows_max),
         };
         if pending.rows >= enough || is_alone {
@@ -348,11 +414,14 @@ impl GatedTask {
         self.release(watermark).await?;
         self.chain.advance(watermark, self.keyed.as_mut()).await?;
         self.chain.outbox.send().await?;
+        self.promise(watermark).await
+    }
+
+    async fn promise(&mut self, watermark: i64) -> Result<(), TaskError> {
         let promise = Message::Watermark {
             lane: self.lane,
             time: watermark,
         };
-        self.chain.outbox.broadcast(&promise).await?;
-        Ok(())
+        Ok(self.chain.outbox.broadcast(&promise).await?)
     }
 }

@@ -12,7 +12,6 @@ use wasmill_core::{
 use crate::{
     exchange::gate::{Gone, Message, Sender},
     metrics::NodeMetrics,
-    task::sink::SinkSender,
 };
 
 /// How an edge deals rows to the subtasks behind it.
@@ -35,7 +34,7 @@ pub enum Partition {
 
 /// Where the rows of one stream go.
 pub enum Output {
-    /// To the subtasks of another task.
+    /// To the subtasks of another task, or to a sink's thread.
     Edge {
         /// Position among the receiving gate's inputs.
         input: u16,
@@ -46,8 +45,6 @@ pub enum Output {
         /// A sender for each subtask.
         senders: Vec<Arc<Sender>>,
     },
-    /// To a sink's thread.
-    Sink(SinkSender),
     /// Nowhere.
     Discard(Arc<NodeMetrics>),
 }
@@ -78,11 +75,6 @@ impl Outbox {
     pub fn stage(&mut self, output: usize, mut batch: Batch) -> Result<(), ArrowError> {
         match &mut self.outputs[output] {
             Output::Discard(metrics) => metrics.records_in.add(batch.len()),
-            Output::Sink(_) => self.staged.push(Parcel {
-                output,
-                receiver: 0,
-                batch,
-            }),
             Output::Edge {
                 partition: Partition::Rebalance { next },
                 senders,
@@ -162,7 +154,6 @@ impl Outbox {
                         })
                         .await?;
                 }
-                Output::Sink(sink) => sink.send(batch).await?,
                 Output::Discard(_) => {}
             }
         }

@@ -1,63 +1,185 @@
-//! Sinks at work: each on a thread of its own, fed through one bounded queue.
+//! Sinks at work: each on a thread of its own, behind a gate.
 
 use std::{sync::Arc, thread::JoinHandle};
 
-use async_channel::{Receiver, Sender, TryRecvError, bounded};
-use wasmill_core::batch::Batch;
+use async_channel::Receiver;
+use futures_executor::block_on;
+use futures_util::future::{Either, select};
 
 use crate::{
-    connector::{ConnectorError, Sink},
-    exchange::gate::Gone,
+    checkpoint::{Reporter, SinkOrder, TaskImage},
+    connector::{ConnectorError, Follower, Sink, sink::Output},
+    exchange::{
+        gate::{Barrier, Gate, Message},
+        intake::{Intake, Taken},
+    },
     metrics::NodeMetrics,
     spawn,
 };
 
-/// Batches that may wait for a sink.
-const BATCHES_MAX: usize = 16;
+/// A sink before its thread runs.
+pub struct SinkTask {
+    /// The sink's name.
+    pub name: String,
+    /// Where rows come from.
+    pub gate: Gate,
+    /// Counters of the sink.
+    pub metrics: Arc<NodeMetrics>,
+    /// Where its share of checkpoints goes, if the job takes any.
+    pub reporter: Option<Reporter>,
+}
 
-/// The way to a sink's thread. The sink closes when the last sender is dropped.
-#[derive(Clone)]
-pub struct SinkSender(Sender<Batch>);
-
-impl SinkSender {
-    /// Hands over rows when the queue has room.
-    pub async fn send(&self, batch: Batch) -> Result<(), Gone> {
-        self.0.send(batch).await.map_err(|_| Gone)
+impl SinkTask {
+    /// Starts the sink's thread; it ends when every sender is gone, and for a follower, when
+    /// nobody gives orders any more.
+    pub fn start(
+        self,
+        output: Output,
+        orders: Option<Receiver<SinkOrder>>,
+    ) -> JoinHandle<Result<(), ConnectorError>> {
+        let name = format!("sink-{}", self.name);
+        let body = move || {
+            let intake = Intake::new(self.gate);
+            let common = Common {
+                name: self.name,
+                metrics: self.metrics,
+                reporter: self.reporter,
+            };
+            match output {
+                Output::Plain(sink) => serve(sink, intake, &common),
+                Output::Follower(sink) => Following {
+                    sink,
+                    orders: orders.unwrap_or_else(|| async_channel::bounded(1).1),
+                    common,
+                }
+                .serve(intake),
+            }
+        };
+        spawn::thread(&name, body)
     }
 }
 
-/// Starts a sink's thread. It flushes whenever its queue runs empty and closes the sink at the end.
-pub fn start(
-    name: &str,
-    sink: Box<dyn Sink>,
+/// What both kinds of sinks have.
+struct Common {
+    name: String,
     metrics: Arc<NodeMetrics>,
-) -> (SinkSender, JoinHandle<Result<(), ConnectorError>>) {
-    let (sender, receiver) = bounded(BATCHES_MAX);
-    let body = move || serve(sink, &receiver, &metrics);
-    (
-        SinkSender(sender),
-        spawn::thread(&format!("sink-{name}"), body),
-    )
+    reporter: Option<Reporter>,
 }
 
+impl Common {
+    fn snapshot(&self, barrier: Barrier, image: TaskImage) {
+        if let Some(reporter) = &self.reporter {
+            // Where nobody listens the job ends for another reason.
+            let _ = block_on(reporter.snapshot(barrier, image));
+        }
+    }
+}
+
+/// Rows go out as they come. The sink flushes whenever its queue runs empty and at barriers, so
+/// that no checkpoint covers rows that are not out.
 fn serve(
     mut sink: Box<dyn Sink>,
-    batches: &Receiver<Batch>,
-    metrics: &NodeMetrics,
+    mut intake: Intake,
+    common: &Common,
 ) -> Result<(), ConnectorError> {
     loop {
-        let batch = match batches.try_recv() {
-            Ok(batch) => batch,
-            Err(TryRecvError::Closed) => return sink.close(),
-            Err(TryRecvError::Empty) => {
+        let taken = match intake.try_recv() {
+            Some(taken) => taken,
+            None => {
                 sink.flush()?;
-                match batches.recv_blocking() {
-                    Ok(batch) => batch,
-                    Err(_) => return sink.close(),
+                match block_on(intake.recv()) {
+                    Some(taken) => taken,
+                    None => return sink.close(),
                 }
             }
         };
-        sink.write(&batch)?;
-        metrics.records_in.add(batch.len());
+        match taken {
+            Taken::Received(received) => {
+                if let Message::Rows { batch, .. } = &received.message {
+                    sink.write(batch)?;
+                    common.metrics.records_in.add(batch.len());
+                }
+            }
+            Taken::Barrier(barrier) => {
+                sink.flush()?;
+                common.snapshot(barrier, TaskImage::default());
+            }
+            Taken::End => {}
+        }
+    }
+}
+
+/// A sink whose output follows decided checkpoints.
+struct Following {
+    sink: Box<dyn Follower>,
+    orders: Receiver<SinkOrder>,
+    common: Common,
+}
+
+impl Following {
+    fn serve(mut self, mut intake: Intake) -> Result<(), ConnectorError> {
+        let marker = self.sink.marker()?;
+        self.tell(marker);
+        loop {
+            // What is decided is to be known before the next barrier.
+            while let Ok(order) = self.orders.try_recv() {
+                self.obey(order)?;
+            }
+            let next = block_on(select(
+                Box::pin(self.orders.recv()),
+                Box::pin(intake.recv()),
+            ));
+            match next {
+                Either::Left((Ok(order), _)) => self.obey(order)?,
+                Either::Left((Err(_), _)) => return Ok(()),
+                Either::Right((Some(taken), _)) => self.take(taken)?,
+                Either::Right((None, _)) => break,
+            }
+        }
+        while let Ok(order) = self.orders.recv_blocking() {
+            self.obey(order)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, taken: Taken) -> Result<(), ConnectorError> {
+        match taken {
+            Taken::Received(received) => {
+                if let Message::Rows { batch, .. } = &received.message {
+                    self.sink.write(batch)?;
+                    self.common.metrics.records_in.add(batch.len());
+                }
+            }
+            Taken::Barrier(barrier) => {
+                while let Ok(order) = self.orders.try_recv() {
+                    self.obey(order)?;
+                }
+                let share = self.sink.share(barrier.checkpoint)?;
+                let image = TaskImage {
+                    sink: Some((self.common.name.clone(), share)),
+                    ..TaskImage::default()
+                };
+                self.common.snapshot(barrier, image);
+            }
+            Taken::End => {}
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: SinkOrder) -> Result<(), ConnectorError> {
+        match order {
+            SinkOrder::Decided(checkpoint) => self.sink.decided(checkpoint),
+            SinkOrder::Apply(checkpoint, share) => {
+                self.sink.apply(checkpoint, &share)?;
+                self.tell(Some(checkpoint));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, marker: Option<wasmill_core::checkpoint::CheckpointId>) {
+        if let Some(reporter) = &self.common.reporter {
+            let _ = block_on(reporter.applied(&self.common.name, marker));
+        }
     }
 }

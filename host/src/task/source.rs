@@ -14,6 +14,7 @@ use async_channel::Receiver;
 use futures_util::future::{Either, select};
 use wasmill_core::{
     batch::Batch,
+    checkpoint::CheckpointId,
     dead_letter::kind,
     lineage::{Ancestor, Chunk, Lineage},
     pipeline::{EventTime, Policy},
@@ -21,10 +22,11 @@ use wasmill_core::{
 };
 
 use crate::{
+    checkpoint::{Reporter, SourceBarriers, SplitTurns, StateImage, TaskImage},
     clock,
-    connector::generator::Generator,
+    connector::{Position, generator::Generator},
     dead_letter::{Failure, Letters},
-    exchange::{gate::Message, turn::Turns},
+    exchange::gate::{Barrier, Message},
     format::{Decoded, Decoder, Refused},
     metrics::NodeMetrics,
     task::{
@@ -39,9 +41,6 @@ use crate::{
 const GENERATED_ROWS: u64 = 7_936;
 /// How often a paced generator gives what is due.
 const PACE: Duration = Duration::from_micros(500);
-
-/// A split as its subtasks share it: whose turn it is, and its watermark.
-pub type SplitTurns = Turns<SplitWatermark>;
 
 /// One chunk of a split, in the order in which its reader gave it.
 pub struct Work {
@@ -74,10 +73,28 @@ pub struct Generated {
     pub generator: Arc<Generator>,
     /// This subtask's decoder, where rows are computed as text.
     pub decoder: Option<Box<Decoder>>,
-    /// For each split its turns and the number of the next piece.
-    pub splits: Arc<Vec<(Arc<SplitTurns>, AtomicU64)>>,
+    /// The splits.
+    pub splits: Arc<Vec<GeneratedSplit>>,
     /// Rows a second of each split.
     pub rate: Option<u64>,
+}
+
+/// A split of computed rows.
+pub struct GeneratedSplit {
+    /// Its turns.
+    pub turns: Arc<SplitTurns>,
+    /// The number of the next piece.
+    pub next: AtomicU64,
+    /// Rows before the first piece.
+    pub first: u64,
+}
+
+/// The place of a chunk: whose turn it is, and where the split goes on behind it.
+struct Place<'a> {
+    split: u32,
+    turns: &'a SplitTurns,
+    number: u64,
+    behind: Position,
 }
 
 /// A source subtask.
@@ -106,6 +123,20 @@ pub struct SourceTask {
     pub idle: Option<Arc<IdleWatch>>,
     /// Set when the job shall stop.
     pub stopping: Arc<AtomicBool>,
+    /// The source's barriers.
+    pub barriers: Arc<SourceBarriers>,
+    /// Where snapshots go, if the job takes checkpoints.
+    pub reporter: Option<Reporter>,
+    /// The last barrier that was sent.
+    pub sent: CheckpointId,
+    /// Whether that was the job's last.
+    pub is_over: bool,
+    /// The chain's state before the chunk that it has been run with: whether that one lies behind a
+    /// barrier shows only in its turn.
+    pub before: Option<Vec<StateImage>>,
+    /// What the splits had promised when the checkpoint was taken that the job goes on from: each
+    /// one's watermark, and whether it had ended.
+    pub restored: Vec<(u32, i64, bool)>,
 }
 
 impl SourceTask {
@@ -114,6 +145,7 @@ impl SourceTask {
     /// # Errors
     /// If a split cannot be read, a row does not fit and the policy is to fail, or the chain fails.
     pub async fn run(&mut self, feed: &mut Feed) -> Result<(), TaskError> {
+        self.repeat_promises().await?;
         match feed {
             Feed::Chunks { work, decoder } => {
                 while let Some(work) = self.next(work).await? {
@@ -121,43 +153,136 @@ impl SourceTask {
                     self.take(work, decoder).await?;
                     slot::breathe().await;
                 }
-                Ok(())
             }
-            Feed::Generated(feed) => self.generate(feed).await,
+            Feed::Generated(feed) => self.generate(feed).await?,
         }
+        self.end_input().await
     }
 
-    /// The next chunk. While there is none, the first subtask tells which splits have become idle.
+    /// Keeps the chain's state before a chunk changes it.
+    fn remember(&mut self) {
+        let takes_part = self.reporter.is_some() && self.chain.has_state();
+        self.before = takes_part.then(|| self.chain.images(None));
+    }
+
+    /// Tells those behind how far the splits had come.
+    async fn repeat_promises(&mut self) -> Result<(), TaskError> {
+        if self.subtask.0 > 0 || self.event_time.is_none() {
+            return Ok(());
+        }
+        for (split, time, has_ended) in std::mem::take(&mut self.restored) {
+            let lane = self.lane + split;
+            let promise = Message::Watermark { lane, time };
+            self.chain.outbox.broadcast(&promise).await?;
+            if has_ended {
+                let end = Message::LaneEnd { lane };
+                self.chain.outbox.broadcast(&end).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// No rows come any more: what is left to do is to send barriers, until the job's last one.
+    async fn end_input(&mut self) -> Result<(), TaskError> {
+        if self.is_over {
+            return Ok(());
+        }
+        self.chain.outbox.broadcast(&Message::End).await?;
+        let Some(reporter) = self.reporter.clone() else {
+            return Ok(());
+        };
+        reporter.input_ended().await?;
+        while !self.is_over {
+            let Some(barrier) = self.barriers.wanted(self.subtask.0, self.sent).await else {
+                break;
+            };
+            self.send_barrier(barrier).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a barrier, and tells what this subtask has to say about it.
+    async fn send_barrier(&mut self, barrier: Barrier) -> Result<(), TaskError> {
+        self.sent = barrier.checkpoint;
+        self.is_over = barrier.is_last;
+        self.chain
+            .outbox
+            .broadcast(&Message::Barrier(barrier))
+            .await?;
+        let source = self.barriers.sent(barrier);
+        let Some(reporter) = &self.reporter else {
+            return Ok(());
+        };
+        let image = TaskImage {
+            source: source.map(|state| (self.name.to_string(), state)),
+            operators: match self.before.take() {
+                Some(before) => before,
+                None => self.chain.images(None),
+            },
+            ..TaskImage::default()
+        };
+        Ok(reporter.snapshot(barrier, image).await?)
+    }
+
+    /// The next chunk; none at the end, or behind the job's last barrier. While there is none,
+    /// barriers are sent, and the first subtask tells which splits have become idle.
     async fn next(
         &mut self,
         work: &Receiver<Result<Work, String>>,
     ) -> Result<Option<Result<Work, String>>, TaskError> {
-        let Some(watch) = self.idle.clone().filter(|_| self.subtask.0 == 0) else {
-            return Ok(work.recv().await.ok());
-        };
-        loop {
-            let recv = work.recv();
-            let alarm = slot::sleep_until(watch.next());
-            futures_util::pin_mut!(alarm, recv);
-            if let Either::Left((received, _)) = select(recv, alarm).await {
-                return Ok(received.ok());
+        let watch = self.idle.clone().filter(|_| self.subtask.0 == 0);
+        let barriers = Arc::clone(&self.barriers);
+        while !self.is_over {
+            if let Ok(received) = work.try_recv() {
+                return Ok(Some(received));
             }
-            for split in watch.idle() {
-                let lane = self.lane + split;
-                self.chain.outbox.broadcast(&Message::Idle { lane }).await?;
+            let alarm = async {
+                match &watch {
+                    Some(watch) => slot::sleep_until(watch.next()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let other = select(
+                Box::pin(barriers.wanted(self.subtask.0, self.sent)),
+                Box::pin(alarm),
+            );
+            match select(Box::pin(work.recv()), other).await {
+                Either::Left((received, _)) => return Ok(received.ok()),
+                Either::Right((Either::Left((Some(barrier), _)), _)) => {
+                    self.send_barrier(barrier).await?;
+                }
+                Either::Right((Either::Left((None, _)), _)) => return Ok(None),
+                Either::Right((Either::Right(_), _)) => {
+                    self.tell_idle(watch.as_deref()).await?;
+                }
             }
         }
+        Ok(None)
+    }
+
+    async fn tell_idle(&mut self, watch: Option<&IdleWatch>) -> Result<(), TaskError> {
+        for split in watch.map(IdleWatch::idle).unwrap_or_default() {
+            let lane = self.lane + split;
+            self.chain.outbox.broadcast(&Message::Idle { lane }).await?;
+        }
+        Ok(())
     }
 
     async fn take(&mut self, work: Work, decoder: &mut Decoder) -> Result<(), TaskError> {
-        let Some(chunk) = work.chunk else {
-            return self.end(work.split, &work.turns, work.number).await;
+        let mut place = Place {
+            split: work.split,
+            turns: &work.turns,
+            number: work.number,
+            behind: Position::start(work.split),
         };
+        let Some(chunk) = work.chunk else {
+            return self.end(&place).await;
+        };
+        self.remember();
+        place.behind.rows = chunk.first_offset + chunk.spans.len() as u64;
+        place.behind.bytes = chunk.next_byte;
         match self.decoded(chunk, decoder).await {
-            Ok(batch) => {
-                self.hand_on(work.split, &work.turns, work.number, batch)
-                    .await
-            }
+            Ok(batch) => self.hand_on(&place, batch).await,
             Err(error) => {
                 // The turn is taken even so: the other subtasks wait for it.
                 drop(work.turns.wait(work.number, self.subtask.0).await);
@@ -232,13 +357,7 @@ impl SourceTask {
     }
 
     /// Runs the chain, then waits for the chunk's turn to send what came of it.
-    async fn hand_on(
-        &mut self,
-        split: u32,
-        turns: &SplitTurns,
-        number: u64,
-        mut batch: Batch,
-    ) -> Result<(), TaskError> {
+    async fn hand_on(&mut self, place: &Place<'_>, mut batch: Batch) -> Result<(), TaskError> {
         let times = self.times(&mut batch);
         let late_rows = (!self.late.is_empty()).then(|| batch.clone());
         self.metrics.records_out.add(batch.len());
@@ -246,14 +365,27 @@ impl SourceTask {
         let pushed = self.chain.push(&targets, batch, None).await;
         self.targets = targets;
         // The turn is taken even after a failure: the other subtasks wait for it.
-        let mut turn = turns.wait(number, self.subtask.0).await;
+        let mut turn = place.turns.wait(place.number, self.subtask.0).await;
         pushed?;
+        let barrier = turn.with_baton(|progress| self.barriers.cut(progress, self.sent));
+        if let Some(barrier) = barrier {
+            // The chunk lies behind the barrier; what is staged of it waits.
+            self.send_barrier(barrier).await?;
+        }
+        self.before = None;
+        if self.is_over {
+            return Ok(());
+        }
+        let split = place.split;
         let Some(times) = times else {
+            turn.with_baton(|progress| progress.reach(place.behind));
             return Ok(self.chain.outbox.send().await?);
         };
         let mut late: Vec<LateRow> = Vec::new();
         let idle = self.idle.as_deref();
-        let (before, after) = turn.with_baton(|watermark| {
+        let (before, after) = turn.with_baton(|progress| {
+            progress.reach(place.behind);
+            let watermark = &mut progress.watermark;
             if let Some(merged) = idle.and_then(|idle| idle.active(split)) {
                 watermark.resume_at(merged);
             }
@@ -300,17 +432,26 @@ impl SourceTask {
         Some(times)
     }
 
-    async fn end(&mut self, split: u32, turns: &SplitTurns, number: u64) -> Result<(), TaskError> {
-        let _turn = turns.wait(number, self.subtask.0).await;
-        if let Some(idle) = &self.idle {
-            idle.ended(split);
+    /// A split has ended.
+    async fn end(&mut self, place: &Place<'_>) -> Result<(), TaskError> {
+        let mut turn = place.turns.wait(place.number, self.subtask.0).await;
+        let barrier = turn.with_baton(|progress| {
+            let barrier = self.barriers.cut(progress, self.sent);
+            progress.end();
+            barrier
+        });
+        if let Some(barrier) = barrier {
+            self.send_barrier(barrier).await?;
         }
-        let lane = self.lane + split;
-        Ok(self
-            .chain
-            .outbox
-            .broadcast(&Message::LaneEnd { lane })
-            .await?)
+        if self.is_over {
+            return Ok(());
+        }
+        if let Some(idle) = &self.idle {
+            idle.ended(place.split);
+        }
+        let lane = self.lane + place.split;
+        let end = Message::LaneEnd { lane };
+        Ok(self.chain.outbox.broadcast(&end).await?)
     }
 
     async fn generate(&mut self, feed: &mut Generated) -> Result<(), TaskError> {
@@ -323,7 +464,11 @@ impl SourceTask {
             .collect();
         let start = clock::monotonic();
         let mut at = 0;
-        while !mine.is_empty() && !self.stopping.load(Ordering::Relaxed) {
+        while !mine.is_empty() && !self.is_over && !self.stopping.load(Ordering::Relaxed) {
+            if let Some(barrier) = self.barriers.newer(self.sent) {
+                self.send_barrier(barrier).await?;
+                continue;
+            }
             at = (at + 1) % mine.len();
             let split = mine[at];
             let more = match feed.rate {
@@ -341,21 +486,26 @@ impl SourceTask {
     /// Computes the next full piece of a split; false at its end.
     async fn piece(&mut self, feed: &mut Generated, split: usize) -> Result<bool, TaskError> {
         let splits = Arc::clone(&feed.splits);
-        let (turns, next) = &splits[split];
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let first = number.saturating_mul(GENERATED_ROWS);
-        let rows = feed.generator.split_rows(small(split)).unwrap_or(u64::MAX);
-        let left = rows.saturating_sub(first);
+        let of = &splits[split];
+        let number = of.next.fetch_add(1, Ordering::Relaxed);
+        let first = number
+            .saturating_mul(GENERATED_ROWS)
+            .saturating_add(of.first);
+        let rows_max = feed.generator.split_rows(small(split)).unwrap_or(u64::MAX);
+        let left = rows_max.saturating_sub(first);
+        let rows = left.min(GENERATED_ROWS);
+        let place = generated(split, (&of.turns, number), first + rows);
         if left == 0 {
             // Whoever draws the first number behind the rows ends the split.
-            if number == rows.div_ceil(GENERATED_ROWS) {
-                self.end(small(split), turns, number).await?;
+            let pieces = rows_max.saturating_sub(of.first).div_ceil(GENERATED_ROWS);
+            if number == pieces {
+                self.end(&place).await?;
             }
             return Ok(false);
         }
-        let rows = left.min(GENERATED_ROWS);
+        self.remember();
         let batch = self.computed(feed, split, first, rows).await?;
-        self.hand_on(small(split), turns, number, batch).await?;
+        self.hand_on(&place, batch).await?;
         Ok(true)
     }
 
@@ -370,22 +520,26 @@ impl SourceTask {
         // The split has one owner, so its rows need no turns: each call is the split's only one
         // under way.
         let splits = Arc::clone(&feed.splits);
-        let (turns, next) = &splits[split];
-        let mut first = next.load(Ordering::Relaxed);
+        let of = &splits[split];
+        let turns = &of.turns;
+        let mut first = of.first + of.next.load(Ordering::Relaxed);
         let elapsed = clock::monotonic() - start;
         let due = u64::try_from(elapsed.as_micros() * u128::from(rate) / 1_000_000);
+        let due = due.unwrap_or(u64::MAX).saturating_add(of.first);
         let rows_max = feed.generator.split_rows(small(split));
-        let due = due.unwrap_or(u64::MAX).min(rows_max.unwrap_or(u64::MAX));
-        while first < due {
+        let due = due.min(rows_max.unwrap_or(u64::MAX));
+        while first < due && !self.is_over {
             let rows = (due - first).min(GENERATED_ROWS);
+            self.remember();
             let batch = self.computed(feed, split, first, rows).await?;
-            self.hand_on(small(split), turns, turns.next(), batch)
-                .await?;
+            let place = generated(split, (turns, turns.next()), first + rows);
+            self.hand_on(&place, batch).await?;
             first += rows;
-            next.store(first, Ordering::Relaxed);
+            of.next.store(first - of.first, Ordering::Relaxed);
         }
-        if rows_max == Some(first) {
-            self.end(small(split), turns, turns.next()).await?;
+        if rows_max == Some(first) && !self.is_over {
+            self.end(&generated(split, (turns, turns.next()), first))
+                .await?;
             return Ok(false);
         }
         slot::sleep_until(clock::monotonic() + PACE).await;
@@ -420,6 +574,19 @@ impl SourceTask {
             source_name: self.name.clone(),
             message,
         }
+    }
+}
+
+/// The place of computed rows, up to row `behind` of the split.
+fn generated(split: usize, (turns, number): (&SplitTurns, u64), behind: u64) -> Place<'_> {
+    Place {
+        split: small(split),
+        turns,
+        number,
+        behind: Position {
+            rows: behind,
+            ..Position::start(small(split))
+        },
     }
 }
 

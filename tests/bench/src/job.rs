@@ -84,7 +84,7 @@ pub(crate) fn bind(document: &Value, natives: Natives<'_>) -> Result<Bound> {
 pub(crate) fn build(document: &Value, natives: Natives<'_>) -> Result<Job> {
     let Bound { pipeline, makes } = bind(document, natives)?;
     let plan = plan::plan(&pipeline, pipeline.parallelism.unwrap_or(cores()));
-    Ok(job::build(&pipeline, &plan, &makes, &root())?)
+    Ok(job::build(&pipeline, &plan, &makes, &root(), None)?)
 }
 
 /// Threads that a job uses unless it says otherwise.
@@ -97,7 +97,7 @@ pub(crate) fn run(job: Job, seconds: Option<f64>) -> Result<Summary> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let stop = job.stopper();
+    let ending = job.ending();
     let outcome = runtime.block_on(async {
         let mut running = pin!(job.run());
         if let Some(seconds) = seconds {
@@ -105,7 +105,7 @@ pub(crate) fn run(job: Job, seconds: Option<f64>) -> Result<Summary> {
             if let Ok(outcome) = tokio::time::timeout(time, &mut running).await {
                 return outcome;
             }
-            stop.stop();
+            ending.end();
         }
         running.await
     });

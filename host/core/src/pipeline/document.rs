@@ -32,7 +32,7 @@ pub struct Document {
     /// How many subtasks a task has; the number of processor cores if not given.
     #[schemars(range(min = 1, max = 128))]
     pub parallelism: Option<u32>,
-    /// Reserved for checkpoints: accepted, and without effect in this version.
+    /// Takes checkpoints, from which the job goes on after a failure or another start.
     pub checkpoint: Option<Checkpoint>,
     /// Where rows come from. A source's name is the name of its stream.
     pub sources: IndexMap<String, SourceDocument>,
@@ -48,8 +48,13 @@ pub struct Document {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Checkpoint {
-    /// Time between two checkpoints.
+    /// Time from one checkpoint to the next; 10s if not given.
     pub interval: Option<DurationText>,
+    /// The folder where they are kept, relative to the folder in which wasmill runs; the user's data
+    /// folder if not given.
+    pub storage: Option<String>,
+    /// A checkpoint that takes longer is given up; 10m if not given.
+    pub timeout: Option<DurationText>,
 }
 
 /// A source: one of `file`, `stdin` and `generator`.

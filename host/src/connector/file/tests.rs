@@ -51,7 +51,9 @@ fn packed_files_of_several_members_read_as_one() {
         .expect("the folder can be listed")
         .iter()
         .flat_map(|split| {
-            let mut reader = source.open(split, options(), None).expect("the file opens");
+            let mut reader = source
+                .open(split, options(), None, Position::start(split.split))
+                .expect("the file opens");
             rows(reader.as_mut())
         })
         .collect();
@@ -67,7 +69,7 @@ fn a_broken_archive_is_an_error_with_its_path() {
     let mut source = files(path.display().to_string(), false);
     let split = source.discover().expect("the file is there").remove(0);
     let mut reader = source
-        .open(&split, options(), None)
+        .open(&split, options(), None, Position::default())
         .expect("the file opens");
     let error = loop {
         match reader.next_chunk(1000) {
@@ -128,7 +130,12 @@ fn a_growing_file_is_followed() {
     let mut source = files(path.display().to_string(), true);
     let split = source.discover().expect("the file is there").remove(0);
     let mut reader = source
-        .open(&split, options(), Some(Box::new(waiter)))
+        .open(
+            &split,
+            options(),
+            Some(Box::new(waiter)),
+            Position::default(),
+        )
         .expect("the file opens");
     assert_eq!(rows(reader.as_mut()), ["a", "b1", "c", "d"]);
 }
@@ -146,7 +153,7 @@ fn a_followed_file_that_shrinks_is_an_error() {
         .expect("the file opens");
     let waiter = Box::new(Writer(vec![], file));
     let mut reader = source
-        .open(&split, options(), Some(waiter))
+        .open(&split, options(), Some(waiter), Position::default())
         .expect("the file opens");
     reader
         .next_chunk(1000)

@@ -13,6 +13,15 @@ impl Input for Parts {
         Ok(part.len())
     }
 
+    fn changed(&self, found: u64, wanted: u64) -> ConnectorError {
+        let path = "parts".into();
+        ConnectorError::Changed {
+            path,
+            found,
+            wanted,
+        }
+    }
+
     fn error(&self, source: io::Error) -> ConnectorError {
         ConnectorError::Read {
             path: "parts".into(),

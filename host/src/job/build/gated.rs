@@ -1,24 +1,25 @@
 //! Subtasks behind gates.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use wasmill_core::{
     key::{KeyCodec, KeyGroupRange},
     pipeline::{StreamId, document::OrderWord},
-    plan::{Partition as Deal, Root, TaskPlan},
+    plan::{OperatorPlan, Partition as Deal, Root, TaskPlan},
     watermark,
 };
 
 use super::{Builder, features::Covered, lane, small};
 use crate::{
-    exchange::gate::Gate,
-    job::{JobError, Subtask},
+    checkpoint::RestoredOperator,
+    exchange::{gate::Gate, intake::Intake},
+    job::{JobError, Subtask, readers},
     operator::Keyed,
     state::{BatchKeys, KeyIndex},
     task::{
         chain::Chain,
         gated::{GateInput, GatedTask},
-        sorter::Sorter,
+        sorter::{Share, Sorter},
     },
 };
 
@@ -47,7 +48,7 @@ impl Builder<'_> {
         let Root::Gate(root) = &task.root else {
             return Err(JobError::Build(format!("task `{}` has no gate", task.name)));
         };
-        let chain = self.chain(task, subtask)?;
+        let mut chain = self.chain(task, subtask)?;
         let covered = Covered::new(self, task)?;
         let mut inputs = Vec::new();
         for (at, stream) in self.gate_streams(task).into_iter().enumerate() {
@@ -63,11 +64,27 @@ impl Builder<'_> {
             small(task.parallelism),
             self.plan.key_groups,
         );
-        let keyed = root.key.as_ref().map(|_| Keyed {
+        let mut keyed = root.key.as_ref().map(|_| Keyed {
             index: KeyIndex::new(range, self.plan.key_groups, is_word, self.secret.clone()),
             keys: BatchKeys::default(),
             features: Vec::new(),
         });
+        let index = keyed.as_mut().map(|keyed| &mut keyed.index);
+        self.restore_operators(&mut chain, index)?;
+        let mut features = covered.map(|covered| covered.features);
+        let restored = self.restored(&task.name);
+        if let (Some(restored), Some(keyed)) = (restored, &mut keyed) {
+            if let Some(features) = &mut features {
+                let taken = features.restore(&restored.segments, &mut keyed.index);
+                taken.map_err(|error| JobError::Build(readers::explain(&error)))?;
+            }
+            for (input, stream) in inputs.iter_mut().zip(self.gate_streams(task)) {
+                self.restore_held(input, (task, stream), (restored, range))?;
+            }
+        }
+        if let Some(keyed) = &mut keyed {
+            keyed.index.recycle();
+        }
         let operators = task.operators.iter().map(|operator| operator.operator.0);
         let rows_max = task.operators.iter().map(|operator| {
             let batch = &self.pipeline.operator(operator.operator).batch;
@@ -78,9 +95,9 @@ impl Builder<'_> {
             .iter()
             .map(|operator| self.pipeline.operator(operator.operator).batch.linger_us);
         Ok(GatedTask {
-            gate,
+            intake: Intake::new(gate),
             inputs,
-            features: covered.map(|covered| covered.features),
+            features,
             keyed,
             chain,
             lanes: self.lanes(task),
@@ -88,7 +105,10 @@ impl Builder<'_> {
             rows_max: rows_max.max().unwrap_or(0).max(ROWS_MAX),
             linger: Duration::from_micros(lingers.min().unwrap_or(0)),
             failed: self.failed.clone(),
-            clock: watermark::START,
+            name: task.name.as_str().into(),
+            subtask: small(subtask),
+            reporter: self.reporter(task, subtask),
+            clock: self.restored_clock(task),
             late: operators
                 .map(|operator| self.operators[operator].metrics.clone())
                 .collect(),
@@ -127,6 +147,43 @@ impl Builder<'_> {
             sorter: (order == OrderWord::EventTime).then(|| Sorter::new(at, WAITING_BYTES_MAX)),
             feature_columns: None,
         })
+    }
+
+    /// The rows that an input held back for the watermark.
+    fn restore_held(
+        &self,
+        input: &mut GateInput,
+        (task, stream): (&TaskPlan, StreamId),
+        (restored, range): (&RestoredOperator, KeyGroupRange),
+    ) -> Result<(), JobError> {
+        let (Some(sorter), Some(codec)) = (&mut input.sorter, &input.codec) else {
+            return Ok(());
+        };
+        let schema = &self.plan.stream(stream).schema;
+        let schema = match self.carried(task, stream) {
+            Some(carried) => Arc::new(schema.project(carried).map_err(JobError::bug)?),
+            None => schema.clone(),
+        };
+        let share = Share::Keys {
+            codec,
+            range,
+            key_groups: self.plan.key_groups,
+        };
+        let taken = sorter.restore(&restored.parts, &schema, &share);
+        taken.map_err(|error| JobError::Build(readers::explain(&error)))
+    }
+
+    /// How far the task had come when the checkpoint was taken that the job goes on from.
+    fn restored_clock(&self, task: &TaskPlan) -> i64 {
+        let of_operator = |plan: &OperatorPlan| {
+            let name = &self.pipeline.operator(plan.operator).name;
+            self.restored(name).map(|restored| restored.watermark)
+        };
+        let gate = self.restored(&task.name).map(|restored| restored.watermark);
+        let all = gate
+            .into_iter()
+            .chain(task.operators.iter().filter_map(of_operator));
+        all.min().unwrap_or(watermark::START)
     }
 
     /// Lanes that hold a task's clock back from the start.

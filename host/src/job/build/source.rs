@@ -1,34 +1,45 @@
 //! Subtasks that read.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use wasmill_core::{
+    checkpoint::CheckpointId,
     pipeline::{self, SourceId, SourceKind, StreamId},
     plan::TaskPlan,
-    watermark::SplitWatermark,
+    watermark::{self, SplitWatermark},
 };
 
 use super::{Builder, lane};
 use crate::{
-    connector::generator::Generator,
+    checkpoint::{Progress, SourceBarriers, SplitTurns},
+    connector::{Position, generator::Generator},
     exchange::turn::Turns,
     format::Decoder,
     job::{JobError, Subtask, readers, splits},
     task::{
         idle::IdleWatch,
-        source::{Feed, Generated, SourceTask},
+        source::{Feed, Generated, GeneratedSplit, SourceTask},
     },
 };
 
+/// Where splits stood, and their watermarks, by name.
+type KnownSplits = BTreeMap<String, (Position, i64)>;
+
 impl Builder<'_> {
     pub(super) fn source(&mut self, task: &TaskPlan, id: SourceId) -> Result<(), JobError> {
-        let feeds = self.feeds(task, id)?;
+        let barriers = Arc::new(SourceBarriers::new(task.parallelism));
+        let known = self.known_splits(id);
+        let feeds = self.feeds(task, id, (&barriers, &known))?;
         let spec = self.pipeline.source(id);
         let splits = self.splits.get(&task.id).copied().unwrap_or(1);
         let idle_after_us = spec.event_time.and_then(|time| time.idle_after_us);
         let idle = idle_after_us.map(|after_us| Arc::new(IdleWatch::new(after_us, splits)));
         for (subtask, feed) in feeds.into_iter().enumerate() {
-            let chain = self.chain(task, subtask)?;
+            let mut chain = self.chain(task, subtask)?;
+            self.restore_operators(&mut chain, None)?;
             let targets = |stream: StreamId| chain.targets(stream.0).to_vec();
             let source = SourceTask {
                 name: spec.name.as_str().into(),
@@ -43,21 +54,67 @@ impl Builder<'_> {
                 lane: lane(task.id, 0),
                 idle: idle.clone(),
                 stopping: self.stop.flag.clone(),
+                barriers: barriers.clone(),
+                reporter: self.reporter(task, subtask),
+                sent: CheckpointId(0),
+                is_over: false,
+                before: None,
+                restored: known
+                    .values()
+                    .map(|(at, watermark)| (at.split, *watermark, at.is_end))
+                    .collect(),
             };
             self.subtasks
                 .push((subtask, Subtask::Source(Box::new(source), Box::new(feed))));
         }
+        let closing = barriers.clone();
+        self.stop.closers.push(Arc::new(move || closing.close()));
+        self.handle.source_subtasks += task.parallelism;
+        self.handle.sources.push(barriers);
         Ok(())
     }
 
-    fn feeds(&mut self, task: &TaskPlan, id: SourceId) -> Result<Vec<Feed>, JobError> {
+    /// Where the splits stood that the restored checkpoint knows, with their watermarks.
+    fn known_splits(&self, id: SourceId) -> KnownSplits {
+        let manifest = self.attempt.as_ref();
+        let manifest = manifest.and_then(|attempt| attempt.restored.manifest.as_ref());
+        let name = &self.pipeline.source(id).name;
+        let source = manifest.and_then(|manifest| manifest.sources.get(name));
+        let splits = source.into_iter().flat_map(|source| &source.splits);
+        let known = splits.filter_map(|(name, split)| {
+            let position = Position::from_json(&split.position)?;
+            Some((name.clone(), (position, split.watermark)))
+        });
+        known.collect()
+    }
+
+    fn feeds(
+        &mut self,
+        task: &TaskPlan,
+        id: SourceId,
+        (barriers, known): (&Arc<SourceBarriers>, &KnownSplits),
+    ) -> Result<Vec<Feed>, JobError> {
         let spec = self.pipeline.source(id);
         let disorder = spec.event_time.map_or(0, |time| time.out_of_orderness_us);
         let subtasks = task.parallelism;
-        let new_turns = move || Turns::new(subtasks, SplitWatermark::new(disorder));
+        let (registry, watermarks) = (Arc::clone(barriers), known.clone());
+        let new_turns = move |name: &str, from: Position| {
+            let reached = watermarks
+                .get(name)
+                .map_or(watermark::START, |known| known.1);
+            let watermark = SplitWatermark::resumed(disorder, reached);
+            let turns = Arc::new(Turns::new(subtasks, Progress::new(watermark, from)));
+            registry.open(name, &turns);
+            turns
+        };
+        for (name, (position, _)) in known.iter().filter(|(_, (at, _))| at.is_end) {
+            new_turns(name, *position);
+        }
+        let positions = known.iter().map(|(name, (at, _))| (name.clone(), *at));
         let format = match &spec.kind {
             SourceKind::Generator(generator, format) => {
-                return self.generated(task, generator, format.as_ref(), &new_turns);
+                let known = positions.collect();
+                return self.generated(task, generator, format.as_ref(), (&new_turns, &known));
             }
             SourceKind::File(_, format) | SourceKind::Stdin(format) => format,
         };
@@ -68,7 +125,8 @@ impl Builder<'_> {
         let opened = match &spec.kind {
             SourceKind::File(file, _) => {
                 let stopping = self.stop.flag.clone();
-                splits::files(file, format, self.folder, stopping).map_err(failed)?
+                let from = (self.folder, positions.collect());
+                splits::files(file, format, from, stopping).map_err(failed)?
             }
             _ => splits::stdin(format),
         };
@@ -97,13 +155,25 @@ impl Builder<'_> {
         task: &TaskPlan,
         generator: &pipeline::Generator,
         format: Option<&pipeline::Format>,
-        new_turns: &dyn Fn() -> Turns<SplitWatermark>,
+        (new_turns, known): (
+            &dyn Fn(&str, Position) -> Arc<SplitTurns>,
+            &BTreeMap<String, Position>,
+        ),
     ) -> Result<Vec<Feed>, JobError> {
         let splits = u64::from(generator.splits.max(1));
         self.splits.insert(task.id, generator.splits);
         let explain = |error| JobError::Build(readers::explain(&error));
         let computed = Arc::new(Generator::new(generator).map_err(explain)?);
-        let each = (0..splits).map(|_| (Arc::new(new_turns()), AtomicU64::new(0)));
+        let each = (0..generator.splits.max(1)).map(|split| {
+            let name = computed.split_name(split);
+            let start = Position::start(split);
+            let from = known.get(&*name).copied().unwrap_or(start);
+            GeneratedSplit {
+                turns: new_turns(&name, from),
+                next: AtomicU64::new(0),
+                first: from.rows,
+            }
+        });
         let pieces = Arc::new(each.collect());
         (0..task.parallelism)
             .map(|_| {

@@ -18,6 +18,15 @@ impl Builder<'_> {
         for sink in sinks {
             let said = self.document.sinks[&sink.name].delivery;
             let path = Path::keys(&["sinks", &sink.name]);
+            if self.document.checkpoint.is_none() {
+                if said == Some(Delivery::ExactlyOnce) {
+                    let message = "without checkpoints nothing tells which rows are out";
+                    let remedy = "add `checkpoint: {}` to the document, or say `at-least-once`";
+                    self.wrong(&path.key("delivery"), message, Some(remedy));
+                }
+                sink.delivery = Delivery::AtLeastOnce;
+                continue;
+            }
             let read_once = self.read_once(sink, sources, operators);
             sink.delivery = match (said, &read_once) {
                 (Some(Delivery::AtLeastOnce), _) => Delivery::AtLeastOnce,
@@ -97,6 +106,7 @@ mod tests {
     /// Three ways from two sources to sinks, one of them by dead letters.
     const DOCUMENT: &str = "\
 name: test
+checkpoint: {}
 sources:
   once:
     stdin: {}
@@ -174,6 +184,18 @@ sinks:
             let errors = say(sink, "exactly-once").expect_err(part).to_string();
             assert!(errors.contains(part), "{errors}");
         }
+    }
+
+    #[test]
+    fn without_checkpoints_rows_go_out_as_they_come() {
+        let without = DOCUMENT.replace("checkpoint: {}\n", "");
+        let plain = sound(&without);
+        let deliveries = plain.sinks.iter().map(|sink| sink.delivery);
+        assert!(deliveries.clone().all(|it| it == Delivery::AtLeastOnce));
+        assert!(!is_warned(&plain, "letters"), "nothing was promised");
+        let said = without.replace("sound.jsonl }", "sound.jsonl }, delivery: exactly-once");
+        let errors = pipeline(&said).expect_err("nothing decides").to_string();
+        assert!(errors.contains("add `checkpoint: {}`"), "{errors}");
     }
 
     #[test]

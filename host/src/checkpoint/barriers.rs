@@ -1,0 +1,179 @@
+//! The barriers of one source: how its subtasks, which share splits, cut all of them consistently.
+//!
+//! The job asks for a barrier; each subtask notices at its next step and sends it. A split is cut
+//! at the first turn in which somebody notices: from then on the rows of its turns lie behind the
+//! barrier, and whoever takes such a turn has sent the barrier before. When the last subtask has
+//! sent it nothing before it can come any more, so what has not been cut yet is cut where it
+//! stands.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Poll,
+};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use wasmill_core::{
+    checkpoint::{CheckpointId, SourceState, SplitState},
+    watermark::SplitWatermark,
+};
+
+use crate::{
+    connector::Position,
+    exchange::{gate::Barrier, turn::Turns},
+};
+
+/// A split as its subtasks share it: whose turn it is, and how far it has come.
+pub type SplitTurns = Turns<Progress>;
+
+/// How far a split has come.
+#[derive(Debug)]
+pub struct Progress {
+    /// Its watermark.
+    pub watermark: SplitWatermark,
+    /// Right behind the last row that was handed on.
+    position: Position,
+    /// The last barrier that cut it, and how far it had come there.
+    cut: CheckpointId,
+    state: Option<SplitState>,
+}
+
+impl Progress {
+    /// A split that goes on at a position.
+    pub fn new(watermark: SplitWatermark, position: Position) -> Self {
+        Self {
+            watermark,
+            position,
+            cut: CheckpointId(0),
+            state: None,
+        }
+    }
+
+    /// Cuts the split for a barrier, unless that has been done.
+    fn cut_at(&mut self, barrier: Option<Barrier>) {
+        let Some(barrier) = barrier.filter(|barrier| barrier.checkpoint > self.cut) else {
+            return;
+        };
+        self.cut = barrier.checkpoint;
+        self.state = Some(SplitState {
+            position: self.position.to_json(),
+            watermark: self.watermark.watermark(),
+        });
+    }
+
+    /// Rows up to here were handed on.
+    pub fn reach(&mut self, position: Position) {
+        self.position = position;
+    }
+
+    /// No rows will come any more.
+    pub fn end(&mut self) {
+        self.position.is_end = true;
+    }
+}
+
+/// What the subtasks of a source share to send barriers.
+pub struct SourceBarriers {
+    /// The newest barrier that was asked for.
+    wanted: Mutex<Option<Barrier>>,
+    /// Its number, to be seen without the lock.
+    number: AtomicU64,
+    wakers: Vec<AtomicWaker>,
+    is_closed: AtomicBool,
+    /// How many subtasks have sent it.
+    sent: Mutex<(CheckpointId, usize)>,
+    /// Every split that was opened, by name.
+    splits: Mutex<BTreeMap<String, Arc<SplitTurns>>>,
+}
+
+impl SourceBarriers {
+    /// For a source of so many subtasks.
+    pub fn new(subtasks: usize) -> Self {
+        Self {
+            wanted: Mutex::new(None),
+            number: AtomicU64::new(0),
+            wakers: (0..subtasks).map(|_| AtomicWaker::new()).collect(),
+            is_closed: AtomicBool::new(false),
+            sent: Mutex::new((CheckpointId(0), 0)),
+            splits: Mutex::default(),
+        }
+    }
+
+    /// Has every subtask send this barrier at its next step.
+    pub fn ask(&self, barrier: Barrier) {
+        *self.wanted.lock() = Some(barrier);
+        self.number.store(barrier.checkpoint.0, Ordering::Release);
+        self.wakers.iter().for_each(AtomicWaker::wake);
+    }
+
+    /// A split was opened.
+    pub fn open(&self, name: &str, turns: &Arc<SplitTurns>) {
+        self.splits.lock().insert(name.into(), turns.clone());
+    }
+
+    /// The barrier that is wanted, if it is newer than what was sent.
+    #[inline]
+    pub fn newer(&self, sent: CheckpointId) -> Option<Barrier> {
+        if self.number.load(Ordering::Acquire) == sent.0 {
+            return None;
+        }
+        *self.wanted.lock()
+    }
+
+    /// Cuts a split in one of its turns, if a barrier is wanted. Gives the barrier behind which the
+    /// turn's rows lie, if the subtask has not sent it.
+    pub fn cut(&self, progress: &mut Progress, sent: CheckpointId) -> Option<Barrier> {
+        progress.cut_at(self.newer(progress.cut));
+        let barrier = self.newer(sent)?;
+        (barrier.checkpoint <= progress.cut).then_some(barrier)
+    }
+
+    /// Waits until a barrier is wanted that the subtask has not sent; none once the job fails.
+    pub async fn wanted(&self, subtask: usize, sent: CheckpointId) -> Option<Barrier> {
+        std::future::poll_fn(|context| {
+            self.wakers[subtask].register(context.waker());
+            if self.is_closed.load(Ordering::Acquire) {
+                return Poll::Ready(None);
+            }
+            self.newer(sent)
+                .map_or(Poll::Pending, |barrier| Poll::Ready(Some(barrier)))
+        })
+        .await
+    }
+
+    /// The job fails: nobody waits for barriers any more.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.wakers.iter().for_each(AtomicWaker::wake);
+    }
+
+    /// A subtask has sent a barrier. Gives, to the last one, where every split stood.
+    pub fn sent(&self, barrier: Barrier) -> Option<SourceState> {
+        let mut sent = self.sent.lock();
+        if barrier.checkpoint > sent.0 {
+            *sent = (barrier.checkpoint, 0);
+        } else if barrier.checkpoint < sent.0 {
+            return None;
+        }
+        sent.1 += 1;
+        (sent.1 == self.wakers.len()).then(|| self.states(barrier))
+    }
+
+    fn states(&self, barrier: Barrier) -> SourceState {
+        let mut state = SourceState::default();
+        for (name, turns) in self.splits.lock().iter() {
+            let split = turns.look(|progress| {
+                progress.cut_at(Some(barrier));
+                progress.state.clone()
+            });
+            if let Some(split) = split {
+                state.splits.insert(name.clone(), split);
+            }
+        }
+        state
+    }
+}

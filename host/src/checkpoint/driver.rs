@@ -1,0 +1,442 @@
+//! The loop that tells the coordinator what happens and does what it wants done.
+
+mod restore;
+mod upload;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_channel::{Receiver, Sender, bounded};
+use wasmill_core::checkpoint::{
+    Action, AttemptError, AttemptId, CheckpointId, Coordinator, Digest, End, Fact, Identity,
+    Incompatible, KeyHash, LookedUp, Manifest, Now, Position, Recovered, Recovery, RecoveryError,
+    Request, RestoreFrom, Scope, Settings, Start, compatibility,
+};
+
+use super::{Report, SinkOrder, SourceBarriers, Storage, StorageError};
+use crate::{clock, connector::Share, exchange::gate::Barrier};
+
+pub use restore::{Restored, RestoredOperator};
+
+/// Facts that may wait for the coordinator.
+const FACTS_MAX: usize = 256;
+/// Orders that may wait for a sink: more than it may have to apply.
+const ORDERS_MAX: usize = 64;
+
+/// Why a job has no checkpoints.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointsError {
+    /// The storage cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// What is stored cannot be restored.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// What is stored is another pipeline's.
+    #[error("{0}; change the pipeline back, run it under another name, or begin anew with --fresh")]
+    Incompatible(#[from] Incompatible),
+    /// An object that the checkpoint names is gone or damaged.
+    #[error("checkpoint {checkpoint} cannot be restored: `{name}` {reason}")]
+    Damaged {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The object.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The attempt cannot go on.
+    #[error(transparent)]
+    Attempt(#[from] AttemptError),
+}
+
+/// What takes part in a job's checkpoints.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Whose log.
+    pub scope: Scope,
+    /// How often.
+    pub settings: Settings,
+    /// How keys become key groups.
+    pub key_hash: KeyHash,
+    /// The names of the sources.
+    pub sources: Vec<String>,
+    /// What each operator with state is, by uid.
+    pub operators: BTreeMap<String, Identity>,
+    /// What people call each subtask.
+    pub subtasks: Vec<String>,
+    /// The sinks that follow.
+    pub followers: Vec<String>,
+    /// Whether the job begins anew, whatever is stored.
+    pub is_fresh: bool,
+}
+
+/// The parts of a running job that the loop speaks to.
+#[derive(Default)]
+pub struct Handle {
+    /// The barriers of each source.
+    pub sources: Vec<Arc<SourceBarriers>>,
+    /// Subtasks of sources.
+    pub source_subtasks: usize,
+    /// The sinks that follow.
+    pub sinks: HashMap<String, Sender<SinkOrder>>,
+}
+
+/// The checkpoints of one attempt.
+pub struct Checkpoints {
+    coordinator: Coordinator,
+    storage: Storage,
+    scope: Scope,
+    attempt: AttemptId,
+    actions: Vec<Action>,
+    facts: (Sender<Fact>, Receiver<Fact>),
+    reports: Receiver<Report>,
+    /// What sinks have handed in and not applied, by sink and checkpoint.
+    shares: HashMap<(String, CheckpointId), Share>,
+    ended_sources: usize,
+    has_begun: bool,
+}
+
+/// How an attempt begins.
+pub enum Begun {
+    /// The job has come to the end of its input before.
+    Finished(Arc<Manifest>),
+    /// It runs, with what is restored.
+    Running(Box<(Checkpoints, Restored)>),
+}
+
+impl Checkpoints {
+    /// Begins an attempt: reads what is stored, and writes the attempt's entry into the log, which
+    /// ends every earlier one.
+    ///
+    /// # Errors
+    /// If the storage cannot be used, or what is in it cannot be restored into this job.
+    pub async fn begin(
+        storage: Storage,
+        plan: Plan,
+        reports: Receiver<Report>,
+    ) -> Result<Begun, CheckpointsError> {
+        let recovered = recover(&storage, &plan).await?;
+        if recovered.is_finished()
+            && let Some(manifest) = &recovered.manifest
+        {
+            return Ok(Begun::Finished(Arc::clone(manifest)));
+        }
+        let restored = restore::load(&storage, &plan, &recovered).await?;
+        let attempt = recovered.attempt;
+        let start = Start {
+            scope: plan.scope.clone(),
+            settings: plan.settings,
+            program: concat!("wasmill ", env!("CARGO_PKG_VERSION")).into(),
+            key_hash: plan.key_hash,
+            operators: plan.operators,
+            subtasks: plan.subtasks,
+            followers: plan.followers,
+            recovered,
+        };
+        let mut actions = Vec::new();
+        let coordinator = Coordinator::new(start, now(), &mut actions);
+        let mut checkpoints = Self {
+            coordinator,
+            storage,
+            scope: plan.scope,
+            attempt,
+            actions,
+            facts: bounded(FACTS_MAX),
+            reports,
+            shares: HashMap::new(),
+            ended_sources: 0,
+            has_begun: false,
+        };
+        let nobody = Handle::default();
+        while !checkpoints.has_begun {
+            if let Some(End::Broken(error)) = checkpoints.act(&nobody).await {
+                return Err(error.into());
+            }
+            if !checkpoints.has_begun {
+                checkpoints.wait_for_fact().await;
+            }
+        }
+        Ok(Begun::Running(Box::new((checkpoints, restored))))
+    }
+
+    /// Takes checkpoints until the job's last one, or until it cannot go on.
+    ///
+    /// # Errors
+    /// If the attempt cannot go on: the job must end at once.
+    pub async fn run(
+        mut self,
+        job: Handle,
+        requests: Receiver<Request>,
+    ) -> Result<(), CheckpointsError> {
+        loop {
+            match self.act(&job).await {
+                Some(End::Broken(error)) => return Err(error.into()),
+                Some(End::Done { .. }) => return Ok(()),
+                None => {}
+            }
+            let wake = self.wake();
+            let (facts, reports) = (self.facts.1.clone(), self.reports.clone());
+            tokio::select! {
+                fact = facts.recv() => if let Ok(fact) = fact { self.tell(fact) },
+                report = reports.recv() => if let Ok(report) = report {
+                    self.report(report, &job);
+                },
+                Ok(request) = requests.recv() => self.tell(Fact::Requested(request)),
+                () = tokio::time::sleep(wake) => self.tell(Fact::Tick),
+            }
+        }
+    }
+
+    /// How long until the coordinator wants to be told the time.
+    fn wake(&self) -> Duration {
+        let at = self.coordinator.wake_at_us().unwrap_or(i64::MAX);
+        let rest = at.saturating_sub(now().monotonic_us).max(0);
+        // A clock that is asked once an hour needs no care for what is beyond its range.
+        Duration::from_micros(rest as u64).min(Duration::from_secs(3_600))
+    }
+
+    async fn wait_for_fact(&mut self) {
+        let wake = self.wake();
+        let facts = self.facts.1.clone();
+        tokio::select! {
+            fact = facts.recv() => if let Ok(fact) = fact { self.tell(fact) },
+            () = tokio::time::sleep(wake) => self.tell(Fact::Tick),
+        }
+    }
+
+    fn tell(&mut self, fact: Fact) {
+        self.coordinator.step(now(), fact, &mut self.actions);
+    }
+
+    /// Does what the coordinator wants done. Gives how the attempt ends, if it does.
+    async fn act(&mut self, job: &Handle) -> Option<End> {
+        let mut end = None;
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Begin { .. } => self.has_begun = true,
+                Action::End(how) => end = Some(how),
+                Action::Inject {
+                    checkpoint,
+                    is_last,
+                    base,
+                    ..
+                } => inject(
+                    job,
+                    Barrier {
+                        checkpoint,
+                        base,
+                        is_last,
+                    },
+                ),
+                Action::Abort { checkpoint, reason } => {
+                    tracing::warn!(%checkpoint, reason, "a checkpoint was given up");
+                    self.shares.retain(|(_, of), _| *of != checkpoint);
+                }
+                Action::Decided { manifest } => self.decided(&manifest, job).await,
+                Action::Apply { sink, manifest } => self.apply(&sink, &manifest, job).await,
+                Action::Create { position, bytes } => self.create(position, bytes),
+                Action::LookUp { position } => self.look_up(position),
+                Action::List => self.list(),
+                Action::Delete { name } => self.delete(name),
+            }
+        }
+        end
+    }
+
+    async fn decided(&mut self, manifest: &Manifest, job: &Handle) {
+        let checkpoint = manifest.checkpoint;
+        tracing::debug!(%checkpoint, "a checkpoint is decided");
+        for orders in job.sinks.values() {
+            // A sink that is gone has failed, and its own error says why.
+            let _ = orders.send(SinkOrder::Decided(checkpoint)).await;
+        }
+    }
+
+    /// Hands a sink what a decided checkpoint names for it.
+    async fn apply(&mut self, sink: &str, manifest: &Arc<Manifest>, job: &Handle) {
+        let checkpoint = manifest.checkpoint;
+        let known = self.shares.remove(&(sink.to_owned(), checkpoint));
+        let share = match known {
+            Some(share) => Ok(share),
+            None => restore::share(&self.storage, &self.scope, manifest, sink).await,
+        };
+        let Some(orders) = job.sinks.get(sink) else {
+            return;
+        };
+        match share {
+            Ok(share) => {
+                let _ = orders.send(SinkOrder::Apply(checkpoint, share)).await;
+            }
+            Err(error) => tracing::error!(sink, %error, "rows of a decided checkpoint are missing"),
+        }
+    }
+
+    fn create(&self, position: Position, bytes: Vec<u8>) {
+        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
+        let name = self.scope.entry(position);
+        tokio::spawn(async move {
+            let created = storage.create(&name, bytes.into()).await;
+            let _ = facts.send(Fact::Created { position, created }).await;
+        });
+    }
+
+    fn look_up(&self, position: Position) {
+        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
+        let scope = self.scope.clone();
+        tokio::spawn(async move {
+            let looked_up = look_up(&storage, &scope, position).await;
+            let looked_up = looked_up.unwrap_or(LookedUp::Unknown);
+            let fact = Fact::LookedUp {
+                position,
+                looked_up,
+            };
+            let _ = facts.send(fact).await;
+        });
+    }
+
+    fn list(&self) {
+        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
+        let prefix = self.scope.prefix();
+        tokio::spawn(async move {
+            // What cannot be listed is not collected.
+            if let Ok(names) = storage.list(&prefix).await {
+                let _ = facts.send(Fact::Listed(names)).await;
+            }
+        });
+    }
+
+    fn delete(&self, name: String) {
+        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
+        tokio::spawn(async move {
+            let fact = match storage.delete(&name).await {
+                Ok(()) => Fact::Deleted(name),
+                Err(_) => Fact::NotDeleted(name),
+            };
+            let _ = facts.send(fact).await;
+        });
+    }
+
+    /// Takes in what a subtask tells.
+    fn report(&mut self, report: Report, job: &Handle) {
+        match report {
+            Report::InputEnded => {
+                self.ended_sources += 1;
+                if self.ended_sources == job.source_subtasks {
+                    self.tell(Fact::Requested(Request::Finish));
+                }
+            }
+            Report::Applied { sink, marker } => self.tell(Fact::Applied { sink, marker }),
+            Report::Declined {
+                checkpoint,
+                subtask,
+                reason,
+            } => self.tell(Fact::Declined {
+                checkpoint,
+                subtask,
+                reason,
+            }),
+            Report::Snapshot {
+                barrier,
+                subtask,
+                image,
+            } => {
+                let checkpoint = barrier.checkpoint;
+                if let Some((sink, share)) = &image.sink {
+                    let key = (sink.clone(), checkpoint);
+                    self.shares.insert(key, share.clone());
+                }
+                let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
+                let names = upload::Names::new(&self.scope, self.attempt, checkpoint, subtask);
+                tokio::spawn(async move {
+                    let uploaded = upload::upload(&storage, &names, image).await;
+                    let fact = match uploaded {
+                        Ok(snapshot) => Fact::Acknowledged {
+                            checkpoint,
+                            subtask,
+                            snapshot: Box::new(snapshot),
+                        },
+                        Err(reason) => Fact::Declined {
+                            checkpoint,
+                            subtask,
+                            reason,
+                        },
+                    };
+                    let _ = facts.send(fact).await;
+                });
+            }
+        }
+    }
+}
+
+/// The way of orders to a sink that follows.
+pub fn orders() -> (Sender<SinkOrder>, Receiver<SinkOrder>) {
+    bounded(ORDERS_MAX)
+}
+
+/// Has the sources send a barrier.
+fn inject(job: &Handle, barrier: Barrier) {
+    job.sources.iter().for_each(|source| source.ask(barrier));
+}
+
+/// What is stored of a job, checked against what it is now.
+async fn recover(storage: &Storage, plan: &Plan) -> Result<Recovered, CheckpointsError> {
+    let names = storage.list(&plan.scope.job_prefix()).await?;
+    let mut recovery = Recovery::new(plan.scope.clone(), &names)?;
+    while let Some(position) = recovery.wants() {
+        let read = storage.get(&plan.scope.entry(position)).await;
+        let bytes = match read {
+            Ok(bytes) => Ok(bytes.map(|bytes| bytes.to_vec())),
+            Err(error) => Err(error.to_string()),
+        };
+        recovery.read(position, bytes)?;
+    }
+    let from = match plan.is_fresh {
+        true => RestoreFrom::Nothing,
+        false => RestoreFrom::Newest,
+    };
+    let recovered = recovery.finish(&from)?;
+    if let Some(manifest) = &recovered.manifest {
+        let planned = wasmill_core::checkpoint::Planned {
+            key_hash: plan.key_hash,
+            sources: plan.sources.clone(),
+            operators: plan.operators.clone(),
+            sinks: plan.followers.clone(),
+        };
+        let compatible = compatibility(manifest, &planned, false)?;
+        for operator in compatible.changed_code {
+            tracing::info!(operator, "goes on with other code than made its state");
+        }
+    }
+    Ok(recovered)
+}
+
+async fn look_up(
+    storage: &Storage,
+    scope: &Scope,
+    position: Position,
+) -> Result<LookedUp, StorageError> {
+    let found = storage.get(&scope.entry(position)).await?;
+    let names = storage.list(&format!("{}log/", scope.prefix())).await?;
+    let own = scope.entry(position);
+    // Names have as many digits as each other, so they stand in the order of their numbers.
+    let is_last = names.iter().all(|name| *name <= own);
+    Ok(match found {
+        Some(bytes) => LookedUp::Found {
+            digest: Digest::of(&bytes),
+            is_last,
+        },
+        None => LookedUp::Absent { is_last },
+    })
+}
+
+fn now() -> Now {
+    Now {
+        monotonic_us: clock::monotonic_us(),
+        wall_us: clock::wall_us(),
+    }
+}

@@ -1,0 +1,207 @@
+//! Where checkpoints lie: objects in a folder of this machine.
+
+use std::{
+    fs::File,
+    path::{Path as FilePath, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::{
+    Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, path::Path,
+};
+use wasmill_core::checkpoint::Created;
+
+/// Why the storage cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The folder cannot be made or written.
+    #[error(
+        "checkpoints cannot be kept in `{}`: {reason}; set `checkpoint: {{ storage: FOLDER }}` to \
+         one that can be written",
+        folder.display()
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// Another process runs the job.
+    #[error(
+        "`{job}` is running already: another process holds `{}`; stop that one first",
+        lock.display()
+    )]
+    Running {
+        /// The job.
+        job: String,
+        /// Its lock.
+        lock: PathBuf,
+    },
+    /// An object cannot be read or written.
+    #[error("{0}")]
+    Object(#[from] Error),
+}
+
+/// Objects by name. Every write is durable before it is told.
+#[derive(Clone)]
+pub struct Storage {
+    store: Arc<dyn ObjectStore>,
+    /// Held while the job runs.
+    lock: Option<Arc<File>>,
+}
+
+impl Storage {
+    /// The objects below a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn folder(folder: &FilePath) -> Result<Self, StorageError> {
+        let wrong = |reason: String| StorageError::Folder {
+            folder: folder.into(),
+            reason,
+        };
+        std::fs::create_dir_all(folder).map_err(|error| wrong(error.to_string()))?;
+        let store = LocalFileSystem::new_with_prefix(folder);
+        let store = store.map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            store: Arc::new(store.with_fsync(true)),
+            lock: None,
+        })
+    }
+
+    /// Makes sure that no other process of this machine runs the job: the lock is held until the
+    /// storage is dropped, and goes with the process however that ends.
+    ///
+    /// # Errors
+    /// If another process holds it.
+    pub fn lock(&mut self, folder: &FilePath, job: &str) -> Result<(), StorageError> {
+        let lock = folder.join(format!(".{job}.lock"));
+        let wrong = |error: std::io::Error| StorageError::Folder {
+            folder: folder.into(),
+            reason: error.to_string(),
+        };
+        let file = File::create(&lock).map_err(wrong)?;
+        match file.try_lock() {
+            Ok(()) => self.lock = Some(Arc::new(file)),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let job = job.to_owned();
+                return Err(StorageError::Running { job, lock });
+            }
+            Err(std::fs::TryLockError::Error(error)) => return Err(wrong(error)),
+        }
+        Ok(())
+    }
+
+    /// Makes an object that must not be there yet.
+    pub async fn create(&self, name: &str, bytes: Bytes) -> Created {
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        let path = Path::from(name);
+        match self.store.put_opts(&path, bytes.into(), options).await {
+            Ok(_) => Created::Done,
+            Err(Error::AlreadyExists { .. }) => Created::Exists,
+            Err(error) => {
+                tracing::warn!(object = name, %error, "an object may not have been written");
+                Created::Unknown
+            }
+        }
+    }
+
+    /// Writes an object whose name nobody else uses.
+    ///
+    /// # Errors
+    /// If it may not have been written.
+    pub async fn put(&self, name: &str, bytes: Bytes) -> Result<(), StorageError> {
+        self.store.put(&Path::from(name), bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Reads an object; none if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn get(&self, name: &str) -> Result<Option<Bytes>, StorageError> {
+        match self.store.get(&Path::from(name)).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The full names of all objects below a prefix.
+    ///
+    /// # Errors
+    /// If the listing may not be whole.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let listing = self.store.list(Some(&Path::from(prefix)));
+        let names: Vec<String> = listing
+            .map_ok(|object| object.location.to_string())
+            .try_collect()
+            .await?;
+        Ok(names)
+    }
+
+    /// Deletes an object; one that is not there is deleted.
+    ///
+    /// # Errors
+    /// If it may still be there.
+    pub async fn delete(&self, name: &str) -> Result<(), StorageError> {
+        match self.store.delete(&Path::from(name)).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(future)
+    }
+
+    #[test]
+    fn an_object_is_created_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = Storage::folder(folder.path()).expect("it can be written");
+        block_on(async {
+            let first = storage.create("default/j/log/1", "a".into()).await;
+            let second = storage.create("default/j/log/1", "b".into()).await;
+            assert_eq!((first, second), (Created::Done, Created::Exists));
+            let read = storage.get("default/j/log/1").await.expect("it is there");
+            assert_eq!(read.as_deref(), Some(&b"a"[..]));
+            let names = storage.list("default/j/").await.expect("a listing");
+            assert_eq!(names, ["default/j/log/1"]);
+            storage.delete("default/j/log/1").await.expect("it goes");
+            storage.delete("default/j/log/1").await.expect("again");
+            assert!(
+                storage
+                    .get("default/j/log/1")
+                    .await
+                    .expect("a look")
+                    .is_none()
+            );
+        });
+    }
+
+    #[test]
+    fn a_job_runs_once_at_a_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut first = Storage::folder(folder.path()).expect("it can be written");
+        first.lock(folder.path(), "j").expect("nobody runs it");
+        let mut second = Storage::folder(folder.path()).expect("it can be written");
+        let refused = second.lock(folder.path(), "j").expect_err("it runs");
+        assert!(matches!(refused, StorageError::Running { .. }), "{refused}");
+        drop(first);
+        second.lock(folder.path(), "j").expect("it is free again");
+    }
+}

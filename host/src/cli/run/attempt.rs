@@ -1,0 +1,74 @@
+//! The attempt that a run of a job with checkpoints is.
+
+use std::path::PathBuf;
+
+use wasmill_core::{
+    checkpoint::Manifest,
+    pipeline::{Checkpointing, Pipeline},
+    plan::Plan,
+};
+
+use crate::{
+    checkpoint::{Begun, Checkpoints, Storage, reports},
+    cli::failure::Failure,
+    job::{self, Attempt, Plugins},
+};
+
+/// Begins an attempt; none if there is nothing to run.
+pub(super) async fn begin(
+    pipeline: &Pipeline,
+    plan: &Plan,
+    plugins: &Plugins,
+    (checkpointing, is_fresh): (&Checkpointing, bool),
+) -> Result<Option<Attempt>, Failure> {
+    let told = (checkpointing, is_fresh);
+    let participants =
+        job::participants(pipeline, plan, plugins, told).map_err(Failure::invalid)?;
+    let folder = folder(checkpointing)?;
+    let mut storage = Storage::folder(&folder).map_err(Failure::failed)?;
+    storage
+        .lock(&folder, &pipeline.name)
+        .map_err(Failure::failed)?;
+    let (sender, receiver) = reports();
+    let begun = Checkpoints::begin(storage, participants, receiver).await;
+    let (checkpoints, restored) = match begun.map_err(Failure::failed)? {
+        Begun::Running(running) => *running,
+        Begun::Finished(manifest) => {
+            tell_finished(pipeline, &manifest);
+            return Ok(None);
+        }
+    };
+    if let Some(manifest) = &restored.manifest {
+        tracing::info!(checkpoint = %manifest.checkpoint, "going on from a checkpoint");
+    }
+    Ok(Some(Attempt {
+        checkpoints,
+        restored,
+        reports: sender,
+        is_fresh,
+        spool: folder,
+    }))
+}
+
+fn tell_finished(pipeline: &Pipeline, manifest: &Manifest) {
+    crate::cli::complain(&format!(
+        "`{}` has come to the end of its input (checkpoint {}): there is nothing left to do; \
+         `--fresh` begins anew",
+        pipeline.name, manifest.checkpoint,
+    ));
+}
+
+/// Where the document keeps checkpoints, or the user's data folder.
+fn folder(checkpointing: &Checkpointing) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &checkpointing.storage {
+        return Ok(folder.into());
+    }
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let data = variable("XDG_DATA_HOME").map(PathBuf::from);
+    let data = data.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/share")));
+    let data = data.ok_or_else(|| {
+        let remedy = "neither XDG_DATA_HOME nor HOME is set; say `checkpoint: { storage: FOLDER }`";
+        Failure::Invalid(remedy.into())
+    })?;
+    Ok(data.join("wasmill").join("checkpoints"))
+}

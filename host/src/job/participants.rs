@@ -1,0 +1,140 @@
+//! Who takes part in a job's checkpoints.
+
+use std::collections::BTreeMap;
+
+use wasmill_core::{
+    checkpoint::{Digest, Identity, KeyHash, NameError, Scope, Settings, StateSchema},
+    data_type,
+    descriptor::Descriptor,
+    key::KeyGroupRange,
+    pipeline::{
+        Checkpointing, Operator, Pipeline, SinkKind,
+        document::{Delivery, OrderWord},
+    },
+    plan::{Plan, Root, TaskPlan},
+};
+
+use super::Plugins;
+use crate::checkpoint;
+
+/// The tenant of every job, until there are several.
+const TENANT: &str = "default";
+/// Between a failure and the next try.
+const RETRY_US: i64 = 200_000;
+/// Failures in a row that a job outlives.
+const FAILURES_MAX: u32 = 10;
+/// Decided checkpoints that are kept.
+const RETAINED: usize = 3;
+/// Decided checkpoints that a sink may have to apply.
+const UNAPPLIED_MAX: usize = 4;
+/// Seed of the hash of keys (`docs/formats/state.md`).
+const KEY_SEED: u64 = 0;
+
+/// What takes part in the checkpoints of a job.
+///
+/// # Errors
+/// If the job's name cannot name objects.
+pub fn participants(
+    pipeline: &Pipeline,
+    plan: &Plan,
+    plugins: &Plugins,
+    (checkpointing, is_fresh): (&Checkpointing, bool),
+) -> Result<checkpoint::Plan, NameError> {
+    let operators = pipeline.operators.iter().zip(plugins);
+    let with_state = operators.filter(|(operator, _)| has_state(&operator.descriptor));
+    let identified = with_state.map(|(operator, make)| {
+        let plugin = make.digest().and_then(|digest| Digest::parse(&digest));
+        (operator.name.clone(), identity(pipeline, operator, plugin))
+    });
+    let gates = plan.tasks.iter().filter_map(|task| gate(pipeline, task));
+    let identified = identified.chain(gates);
+    let subtasks = plan.tasks.iter().flat_map(names);
+    let follows = |sink: &&wasmill_core::pipeline::Sink| {
+        sink.delivery == Delivery::ExactlyOnce && sink.kind != SinkKind::Discard
+    };
+    Ok(checkpoint::Plan {
+        scope: Scope::new(TENANT, &pipeline.name, KeyGroupRange::all(plan.key_groups))?,
+        settings: Settings {
+            interval_us: Some(checkpointing.interval_us),
+            timeout_us: checkpointing.timeout_us,
+            pause_us: 0,
+            retry_us: RETRY_US,
+            failures_max: FAILURES_MAX,
+            retained: RETAINED,
+            unapplied_max: UNAPPLIED_MAX,
+        },
+        key_hash: KeyHash {
+            seed: KEY_SEED,
+            groups: plan.key_groups,
+        },
+        sources: pipeline.sources.iter().map(|it| it.name.clone()).collect(),
+        operators: identified.collect::<BTreeMap<_, _>>(),
+        subtasks: subtasks.collect(),
+        followers: pipeline
+            .sinks
+            .iter()
+            .filter(follows)
+            .map(|it| it.name.clone())
+            .collect(),
+        is_fresh,
+    })
+}
+
+/// What a gate keeps for the operators behind it: what features remember, and rows that wait.
+fn gate(pipeline: &Pipeline, task: &TaskPlan) -> Option<(String, Identity)> {
+    let Root::Gate(root) = &task.root else {
+        return None;
+    };
+    let keeps = !task.features.is_empty() || root.order == OrderWord::EventTime;
+    let first = task.operators.first().filter(|_| keeps)?;
+    let identity = Identity {
+        key: key_types(pipeline, pipeline.operator(first.operator)),
+        ..Identity::default()
+    };
+    Some((task.name.clone(), identity))
+}
+
+/// Whether an operator keeps anything from one batch to the next.
+fn has_state(descriptor: &Descriptor) -> bool {
+    !descriptor.states.is_empty() || !descriptor.timers.is_empty()
+}
+
+/// What people call the subtasks of a task.
+fn names(task: &TaskPlan) -> impl Iterator<Item = String> {
+    (0..task.parallelism).map(|subtask| format!("`{}` ({})", task.name, subtask + 1))
+}
+
+fn identity(pipeline: &Pipeline, operator: &Operator, plugin: Option<Digest>) -> Identity {
+    let states = operator.descriptor.states.iter().filter_map(|state| {
+        let schema = StateSchema {
+            id: Digest::parse(&state.schema_id)?,
+            kind: state.kind.name().into(),
+            key: state.key.as_ref().map(|key| printed(key)),
+            value: printed(&state.value),
+        };
+        Some((state.name.clone(), schema))
+    });
+    Identity {
+        plugin,
+        key: key_types(pipeline, operator),
+        states: states.collect(),
+    }
+}
+
+/// The types of the key's columns.
+fn key_types(pipeline: &Pipeline, operator: &Operator) -> Option<String> {
+    let input = operator
+        .inputs
+        .first()
+        .filter(|_| !operator.key_by.is_empty())?;
+    let schema = &pipeline.stream(input.stream).schema;
+    let types = input
+        .key_columns
+        .iter()
+        .map(|at| printed(schema.field(*at)));
+    Some(types.collect::<Vec<_>>().join(", "))
+}
+
+fn printed(field: &arrow_schema::Field) -> String {
+    data_type::print(field.data_type(), field.is_nullable())
+}
