@@ -200,9 +200,9 @@ impl Recovery {
         unread.next().map(|(position, _)| *position)
     }
 
-    /// Takes an entry's bytes, none if it has gone since the listing, or why it cannot be read. Only
-    /// the last entry must be readable: a manifest that is not is noted, and matters if it is the
-    /// one to restore.
+    /// Takes an entry's bytes, none if it has gone since the listing, or why it cannot be read.
+    /// Only the last entry must be readable: a manifest that is not is noted, and matters if it is
+    /// the one to restore.
     pub fn read(
         &mut self,
         position: Position,

@@ -31,7 +31,7 @@ pub struct Settings {
     pub timeout_us: i64,
     /// The least time from the end of one checkpoint to the start of a periodic one.
     pub pause_us: i64,
-    /// The least time from a failure to the next try, of a checkpoint or of a question to the store.
+    /// The least time from a failure to the next try: of a checkpoint, of a question to the store.
     pub retry_us: i64,
     /// Failures in a row that the attempt outlives: one more ends it.
     pub failures_max: u32,
@@ -219,8 +219,8 @@ pub enum Action {
         /// Whether nothing is to be sent behind the barrier until this checkpoint has been
         /// decided, when the job ends, or aborted, when it goes on.
         is_last: bool,
-        /// The decided checkpoint whose objects a snapshot may name; it goes with the barrier. None:
-        /// a snapshot names only what was written for this checkpoint.
+        /// The decided checkpoint whose objects a snapshot may name; it goes with the barrier.
+        /// None: a snapshot names only what was written for this checkpoint.
         base: Option<CheckpointId>,
         /// The decided checkpoint right before, which goes with the barrier too: a sink's snapshot
         /// is about the rows since that one. None: since the job began without state.
