@@ -55,6 +55,8 @@ pub(crate) struct Job {
     sources: Vec<Source>,
     counters: Vec<Counter>,
     sink: Sink,
+    /// Some snapshots name what earlier ones wrote, whether or not those were decided.
+    pub(crate) is_careless: bool,
 }
 
 struct Source {
@@ -142,6 +144,7 @@ impl Job {
                 open: Vec::new(),
                 told: BTreeMap::new(),
             },
+            is_careless: false,
         })
     }
 
@@ -289,10 +292,14 @@ impl Job {
         let counter = &mut self.counters[at];
         let barrier = counter.told[&checkpoint];
         counter.told.retain(|told, _| *told > checkpoint);
+        let is_careless = self.is_careless && checkpoint.0 % 4 == 0;
         if let Some(base) = barrier.base {
             counter.taken.retain(|taken, _| *taken >= base);
         }
-        let base = barrier.base.and_then(|base| counter.taken.get(&base));
+        let base = match is_careless {
+            true => counter.taken.values().next_back(),
+            false => barrier.base.and_then(|base| counter.taken.get(&base)),
+        };
         let base = base.filter(|(_, segments)| segments.len() < SEGMENTS_MAX);
         let (kind, changed, mut segments) = match base {
             Some((before, segments)) => {

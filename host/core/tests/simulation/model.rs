@@ -109,6 +109,12 @@ impl Model {
         self.attempt_last
     }
 
+    /// Whether the manifest that was decided there still stands. (A late create may have put it
+    /// back since; it does not count.)
+    pub(crate) fn stands(&self, position: Position) -> bool {
+        self.named.contains_key(&position)
+    }
+
     /// A coordinator believes that its attempt stands.
     pub(crate) fn begun(&mut self, attempt: AttemptId) -> Result<(), String> {
         if attempt.0 > self.attempt_last || !self.begun.insert(attempt) {

@@ -1,5 +1,7 @@
 //! A run of the program: it recovers, coordinates and works, until it ends or is killed.
 
+use std::collections::BTreeMap;
+
 use wasmill_core::checkpoint::{CheckpointId, Coordinator, Fact, Recovery, RestoreFrom};
 
 use crate::job::{Barrier, Job};
@@ -12,6 +14,8 @@ pub(crate) struct Process {
     /// What is on its way inside, in no order.
     pub(crate) letters: Vec<Letter>,
     pub(crate) has_asked_to_finish: bool,
+    /// What each sink was last told to apply.
+    pub(crate) told: BTreeMap<String, CheckpointId>,
     /// The last entry that its listing showed.
     pub(crate) listed: u64,
 }
@@ -45,6 +49,7 @@ impl Process {
             is_frozen: false,
             letters: Vec::new(),
             has_asked_to_finish: false,
+            told: BTreeMap::new(),
             listed: 0,
         }
     }

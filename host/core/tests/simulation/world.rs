@@ -36,6 +36,7 @@ pub(crate) struct Weather {
     /// Chances in ten thousand, each time it could happen.
     unanswered: u64,
     slow: u64,
+    careless: u64,
     partial: u64,
     lost_letter: u64,
     declined: u64,
@@ -196,6 +197,7 @@ impl Weather {
         let (declined, crash, freeze) = (rough(500), rough(60), rough(80));
         let (takeover, request) = (rough(60), rough(60));
         let slow = rough(2_000);
+        let careless = rough(2_000);
         let goes_back = !is_fair && rng.chance(2_000);
         let mut weather = Self {
             sources: 1 + rng.index(3),
@@ -212,6 +214,7 @@ impl Weather {
             },
             unanswered,
             slow,
+            careless,
             partial,
             lost_letter,
             declined,
@@ -236,7 +239,13 @@ impl Weather {
             self.lost_letter,
             self.declined,
         ];
-        let more = [self.crash, self.freeze, self.takeover, self.request];
+        let more = [
+            self.careless,
+            self.crash,
+            self.freeze,
+            self.takeover,
+            self.request,
+        ];
         chances.iter().chain(&more).all(|chance| *chance == 0) && !self.goes_back
     }
 }
@@ -346,7 +355,8 @@ impl World {
     fn send(&mut self, process: usize, errand: Errand, stage: Stage) {
         let mut slow_until_us = self.now.monotonic_us;
         if self.fails(self.weather.slow) {
-            slow_until_us += self.rng.below(3_000) as i64;
+            let is_apply = matches!(errand, Errand::Apply(..));
+            slow_until_us += self.rng.below(if is_apply { 15_000 } else { 3_000 }) as i64;
         }
         if process == NOBODY {
             slow_until_us += self.rng.below(40_000) as i64;

@@ -3,8 +3,8 @@
 //! Deleting fails closed. A manifest goes first, and what it alone named only once it is known to
 //! be gone: at no time does a manifest stand that names what does not. An object that no kept
 //! manifest names goes only if nobody can still come to name it: it was written by an attempt
-//! before ours, or for a checkpoint of ours that is over. While any manifest cannot be read, nothing
-//! goes.
+//! before ours, or for a checkpoint of ours that is over. While any manifest cannot be read,
+//! nothing goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -183,6 +183,7 @@ impl World {
                 Action::List => self.ask(process, Errand::List),
                 Action::Delete { name } => self.ask(process, Errand::Delete(name)),
                 Action::Apply { sink, manifest } => {
+                    self.told(process, &sink, manifest.checkpoint)?;
                     self.ask(process, Errand::Apply(sink, manifest));
                 }
                 Action::Begin { attempt } => {
@@ -218,6 +219,16 @@ impl World {
         Ok(())
     }
 
+    /// A sink is told once to apply something, and told nothing else before it has.
+    fn told(&mut self, process: usize, sink: &str, checkpoint: CheckpointId) -> Result<(), String> {
+        let told = &mut self.processes[process].told;
+        let before = told.insert(sink.to_owned(), checkpoint);
+        if before.is_some_and(|before| before >= checkpoint) {
+            return Err(format!("`{sink}` is told {checkpoint} after {before:?}"));
+        }
+        Ok(())
+    }
+
     /// A coordinator gives a checkpoint up.
     fn aborted(&mut self, process: usize, checkpoint: CheckpointId) -> Result<(), String> {
         match &self.processes[process].state {
@@ -246,10 +257,12 @@ impl World {
         );
         let scope = &self.scope;
         let job = Job::start((scope, attempt), shape, manifest.as_ref(), &self.store);
+        let is_careless = self.fails(self.weather.careless);
         self.model.begun(attempt)?;
         let is_current = self.model.attempt() == attempt.0;
         match job {
-            Ok(job) => {
+            Ok(mut job) => {
+                job.is_careless = is_careless;
                 if let State::Running(_, place) = &mut self.processes[process].state {
                     *place = Some(Box::new(job));
                 }
@@ -389,19 +402,13 @@ impl World {
         Ok(())
     }
 
-    /// Whether the entry that was decided there still stands.
-    fn stands(&self, position: Position) -> bool {
-        let bytes = self.store.objects.get(&self.scope.entry(position));
-        bytes.is_some_and(|bytes| self.model.has(position, Digest::of(bytes)))
-    }
-
     /// The job begins anew or from an older checkpoint, and its sinks' data are put back with it.
     fn go_back(&mut self) -> Result<(), String> {
         let is_harmless =
             |errand: &Errand| !matches!(errand, Errand::Apply(..) | Errand::Delete(_));
         self.flights.retain(|flight| is_harmless(&flight.errand));
         let standing = self.model.cuts.iter();
-        let standing = standing.filter(|(_, cut)| self.stands(cut.position));
+        let standing = standing.filter(|(_, cut)| self.model.stands(cut.position));
         let standing: Vec<CheckpointId> = standing.map(|(checkpoint, _)| *checkpoint).collect();
         let at = self.rng.index(standing.len() + 1);
         let (from, rows, marker) = match standing.get(at) {
