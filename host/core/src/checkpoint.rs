@@ -12,7 +12,7 @@
 //! | [`Coordinator`] | facts in, actions out: triggers, decides, aborts, retains, collects |
 //! | [`BarrierAligner`] | tells a task when the barrier has come on all of its channels |
 //! | [`Recovery`] | from a listing and the entries that matter to what is restored |
-//! | [`compatibility`] | whether a manifest's state fits a changed pipeline |
+//! | [`compatibility()`] | whether a manifest's state fits a changed pipeline |
 //! | [`Entry`], [`Manifest`], [`Scope`] | the documents and names (`docs/formats/checkpoint.md`) |
 //!
 //! Rules that the pieces rely on, and that the host must keep:

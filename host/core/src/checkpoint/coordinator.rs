@@ -101,11 +101,11 @@ impl Coordinator {
             free_us: i64::MIN,
             start,
         };
-        let entry = Entry::Attempt(AttemptStart {
+        let entry = Entry::Attempt(Box::new(AttemptStart {
             place: coordinator.place(now),
             base: coordinator.start.recovered.base.clone(),
             program: coordinator.start.program.clone(),
-        });
+        }));
         coordinator.log.write(entry.encode(), true, out);
         coordinator
     }

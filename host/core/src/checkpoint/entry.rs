@@ -18,7 +18,7 @@ const CHECKSUM: &[u8] = b"sha256:";
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// An attempt has begun.
-    Attempt(AttemptStart),
+    Attempt(Box<AttemptStart>),
     /// A checkpoint has been decided.
     Checkpoint(Box<Manifest>),
 }
@@ -99,7 +99,7 @@ impl Entry {
     /// Its bytes. The digest by which others name it is that of all of them.
     pub fn encode(&self) -> Vec<u8> {
         let line = match self {
-            Self::Attempt(start) => to_line("attempt", start),
+            Self::Attempt(start) => to_line("attempt", start.as_ref()),
             Self::Checkpoint(manifest) => to_line("manifest", manifest.as_ref()),
         };
         let checksum = Digest::of(&line);
@@ -122,7 +122,7 @@ impl Entry {
         }
         let entry = match kind.as_str() {
             "attempt" => {
-                let document: Document<AttemptStart> =
+                let document: Document<Box<AttemptStart>> =
                     serde_json::from_slice(line).map_err(content)?;
                 Self::Attempt(document.body)
             }

@@ -30,8 +30,11 @@ pub struct Recovery {
     entries: BTreeSet<Position>,
     top: Option<Top>,
     /// What the last entry says is kept and the listing shows, as it is read.
-    manifests: BTreeMap<Position, (Decided, Option<Result<Arc<Manifest>, String>>)>,
+    manifests: BTreeMap<Position, (Decided, Option<Read>)>,
 }
+
+/// A manifest, or why it cannot be read.
+type Read = Result<Arc<Manifest>, String>;
 
 /// The last entry of the log.
 #[derive(Debug)]

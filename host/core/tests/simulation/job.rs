@@ -292,7 +292,7 @@ impl Job {
         let counter = &mut self.counters[at];
         let barrier = counter.told[&checkpoint];
         counter.told.retain(|told, _| *told > checkpoint);
-        let is_careless = self.is_careless && checkpoint.0 % 4 == 0;
+        let is_careless = self.is_careless && checkpoint.0.is_multiple_of(4);
         if let Some(base) = barrier.base {
             counter.taken.retain(|taken, _| *taken >= base);
         }

@@ -42,14 +42,14 @@ fn object(rest: &str) -> ObjectRef {
 
 fn attempt() -> Entry {
     let place = place(18);
-    Entry::Attempt(AttemptStart {
+    Entry::Attempt(Box::new(AttemptStart {
         base: Some(Base {
             decided: place.decided[0],
             origin: None,
         }),
         place,
         program: "wasmill 0.1.0".into(),
-    })
+    }))
 }
 
 fn manifest() -> Entry {

@@ -44,7 +44,7 @@ impl Log {
             base,
             program: "test".into(),
         };
-        self.entries.push(Entry::Attempt(start).encode());
+        self.entries.push(Entry::Attempt(Box::new(start)).encode());
     }
 
     fn checkpoint(&mut self, checkpoint: u64) -> Decided {

@@ -204,13 +204,13 @@ impl World {
                         is_last,
                     };
                     self.tell("inject", process as u64, checkpoint.0);
-                    self.to_subtasks(process, |subtask| Letter::Inject(subtask, barrier));
+                    self.tell_subtasks(process, |subtask| Letter::Inject(subtask, barrier));
                 }
                 Action::Abort { checkpoint, .. } => {
                     self.counts.aborted += 1;
                     self.tell("abort", process as u64, checkpoint.0);
                     self.aborted(process, checkpoint)?;
-                    self.to_subtasks(process, |subtask| Letter::Abort(subtask, checkpoint));
+                    self.tell_subtasks(process, |subtask| Letter::Abort(subtask, checkpoint));
                 }
                 Action::Decided { manifest } => self.decided(process, &manifest)?,
                 Action::End(end) => self.ended(process, &end)?,
@@ -237,7 +237,7 @@ impl World {
         }
     }
 
-    fn to_subtasks(&mut self, process: usize, letter: impl Fn(u32) -> Letter) {
+    fn tell_subtasks(&mut self, process: usize, letter: impl Fn(u32) -> Letter) {
         let subtasks = self.weather.sources + self.weather.counters + 1;
         let letters = (0..subtasks as u32).map(letter);
         self.processes[process].letters.extend(letters);
@@ -375,7 +375,8 @@ impl World {
             _ => {
                 let savepoints = self.model.cuts.iter();
                 let savepoints = savepoints.filter(|(_, cut)| cut.reason == Reason::Savepoint);
-                let Some(checkpoint) = savepoints.map(|(checkpoint, _)| *checkpoint).last() else {
+                let Some(checkpoint) = savepoints.map(|(checkpoint, _)| *checkpoint).next_back()
+                else {
                     return Ok(());
                 };
                 self.model.disposed.insert(checkpoint);
