@@ -68,7 +68,6 @@ wasmill_sdk::export!(CountByKey);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmill_sdk::testing::Harness;
 
     #[test]
     fn each_account_has_its_own_count() {

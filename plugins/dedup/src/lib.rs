@@ -81,7 +81,6 @@ wasmill_sdk::export!(Dedup);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmill_sdk::testing::Harness;
 
     #[test]
     fn repeats_go_to_the_side() {

@@ -77,7 +77,6 @@ wasmill_sdk::export!(Enrich);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmill_sdk::testing::Harness;
 
     const ROWS: [Payment<'_>; 2] = [
         Payment {

@@ -51,7 +51,6 @@ wasmill_sdk::export!(Filter);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmill_sdk::testing::Harness;
 
     #[test]
     fn small_amounts_are_dropped() {

@@ -1,5 +1,4 @@
 use super::*;
-use wasmill_sdk::testing::Harness;
 
 /// An ordinary payment by card, the hundredth of its account.
 fn ordinary<'a>() -> Payment<'a> {

@@ -66,7 +66,6 @@ wasmill_sdk::export!(MapJson);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmill_sdk::testing::Harness;
 
     fn push(body: &str) -> (usize, Vec<String>) {
         let effects = Harness::<MapJson>::new("{}").push(&[Message { body }]);

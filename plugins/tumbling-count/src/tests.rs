@@ -1,5 +1,4 @@
 use super::*;
-use wasmill_sdk::testing::Harness;
 
 fn counter() -> Harness<TumblingCount> {
     Harness::new(r#"{ "size": "10s" }"#).keyed_by(&["page"])

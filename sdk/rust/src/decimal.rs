@@ -1,19 +1,22 @@
 //! Exact decimals.
 
 use std::fmt;
+use std::iter::Sum;
 use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 use std::str::FromStr;
 
 /// An exact decimal of at most `P` digits, `S` of them behind the point: `Decimal<12, 2>` holds
 /// money up to 9,999,999,999.99. Its column type is `decimal(P,S)`.
 ///
-/// Sums panic where they leave the range (as integers do); the panic becomes a fault of the row.
+/// Sums panic where they leave the range (as integers do); the panic becomes a fault of the row,
+/// and names the line that added. [`checked_add`](Self::checked_add) does not panic.
 /// ```
 /// use wasmill_sdk::Decimal;
 ///
 /// let price: Decimal<12, 2> = "12.30".parse()?;
 /// assert_eq!(price.unscaled(), 1230);
 /// assert_eq!((price + price).to_string(), "24.60");
+/// assert_eq!([price, price].into_iter().sum::<Decimal<12, 2>>(), price + price);
 /// assert!("0.001".parse::<Decimal<12, 2>>().is_err(), "it would not be exact");
 /// # Ok::<(), wasmill_sdk::DecimalError>(())
 /// ```
@@ -57,6 +60,13 @@ impl<const P: u8, const S: u8> Decimal<P, S> {
         assert!(P >= 1 && P <= 38 && S <= P, "a decimal has 1 to 38 digits");
         power(P)
     };
+
+    /// Nothing.
+    /// ```
+    /// # use wasmill_sdk::Decimal;
+    /// assert_eq!(Decimal::<12, 2>::ZERO.to_string(), "0.00");
+    /// ```
+    pub const ZERO: Self = Self(0);
 
     /// From the number without its point: 1230 is 12.30 if `S` is 2. None if it has too many
     /// digits.
@@ -117,6 +127,7 @@ impl<const P: u8, const S: u8> Decimal<P, S> {
 impl<const P: u8, const S: u8> Add for Decimal<P, S> {
     type Output = Self;
 
+    #[track_caller]
     fn add(self, other: Self) -> Self {
         self.checked_add(other)
             .expect("a decimal sum left the range of its type")
@@ -124,6 +135,7 @@ impl<const P: u8, const S: u8> Add for Decimal<P, S> {
 }
 
 impl<const P: u8, const S: u8> AddAssign for Decimal<P, S> {
+    #[track_caller]
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }
@@ -140,14 +152,29 @@ impl<const P: u8, const S: u8> Neg for Decimal<P, S> {
 impl<const P: u8, const S: u8> Sub for Decimal<P, S> {
     type Output = Self;
 
+    #[track_caller]
     fn sub(self, other: Self) -> Self {
         self + -other
     }
 }
 
 impl<const P: u8, const S: u8> SubAssign for Decimal<P, S> {
+    #[track_caller]
     fn sub_assign(&mut self, other: Self) {
         *self = *self - other;
+    }
+}
+
+/// The place that a panic of `sum()` names is that of the iterator; `+` in a loop names its own.
+impl<const P: u8, const S: u8> Sum for Decimal<P, S> {
+    fn sum<I: Iterator<Item = Self>>(numbers: I) -> Self {
+        numbers.fold(Self::ZERO, Self::add)
+    }
+}
+
+impl<'a, const P: u8, const S: u8> Sum<&'a Self> for Decimal<P, S> {
+    fn sum<I: Iterator<Item = &'a Self>>(numbers: I) -> Self {
+        numbers.copied().sum()
     }
 }
 

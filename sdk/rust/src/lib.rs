@@ -49,8 +49,10 @@ pub use time::{Date, EventTime, Timestamp};
 pub use timer::Timers;
 pub use wasmill_sdk_macros::{Config, Outputs, Row, State, States, Timers};
 
-/// What an operator's file needs: `use wasmill_sdk::prelude::*`.
+/// What an operator's file and its tests need: `use wasmill_sdk::prelude::*`.
 pub mod prelude {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub use crate::testing::Harness;
     pub use crate::{
         BatchRows, Config, Context, Date, Decimal, EventTime, Fault, Items, Level, List, Map,
         Operator, Order, Outputs, Plugin, Reject, Row, Start, State, States, Timers, Timestamp,

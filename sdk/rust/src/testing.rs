@@ -2,6 +2,8 @@
 
 mod batch;
 mod effects;
+mod mini_host;
+mod order;
 mod read;
 #[cfg(doctest)]
 mod sample;
@@ -10,10 +12,11 @@ mod store;
 mod tests;
 
 use crate::engine::Engine;
-use crate::host::{self, Buffers, Imports};
-use crate::{
-    Config, Encode, Fault, Input, Level, Malformed, Operator, State, States, Timestamp, descriptor,
-};
+use crate::host::{self, Buffers};
+use crate::rows::Rows;
+use crate::{Config, Encode, Fault, Malformed, Operator, State, States, Timestamp, descriptor};
+use mini_host::MiniHost;
+use order::Arranged;
 use serde_json::{Value as Json, json};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -103,7 +106,8 @@ pub fn config<C: Config>(json: &str) -> Result<C, Fault> {
 pub struct Harness<Op: Operator> {
     engine: Engine<Op>,
     store: Rc<RefCell<Store>>,
-    key_by: Vec<String>,
+    /// None until the test names the key's columns.
+    key_by: Option<Vec<String>>,
     clock: i64,
     now: i64,
     last: Option<Exchange>,
@@ -164,15 +168,17 @@ impl<Op: Operator> Harness<Op> {
         Ok(Self {
             engine: Engine::open(&context.to_string())?,
             store: Rc::new(RefCell::new(Store::new::<Op>())),
-            key_by: Vec::new(),
+            key_by: None,
             clock: i64::MIN,
             now: 0,
             last: None,
         })
     }
 
-    /// Names the columns that the rows are keyed by, as `key-by` of a pipeline does; without them
-    /// all rows have the same key.
+    /// Names the columns that the rows are keyed by, as `key-by` of a pipeline does. Of an operator
+    /// that declares key columns (`#[states(key = …)]`) these are the key if the test names none;
+    /// of one that keeps state for each key and declares none, rows cannot be pushed until the test
+    /// does. With an empty list all rows have the same key.
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
     /// # use wasmill_sdk::testing::Harness;
@@ -184,7 +190,8 @@ impl<Op: Operator> Harness<Op> {
     /// # }
     /// ```
     pub fn keyed_by(mut self, columns: &[&str]) -> Self {
-        self.key_by = columns.iter().map(|column| (*column).to_owned()).collect();
+        let columns = columns.iter().map(|column| (*column).to_owned());
+        self.key_by = Some(columns.collect());
         self
     }
 
@@ -205,8 +212,15 @@ impl<Op: Operator> Harness<Op> {
     /// Sends these rows as one batch. The event-time clock of a row is the latest event time so
     /// far: timers that are due by it fire among the rows.
     ///
+    /// An operator whose [`ORDER`](Operator::ORDER) is `EventTime` gets them sorted by their event
+    /// times, and never sees those behind the clock ([`Effects::late`]): a push stands for rows
+    /// that wait for one watermark, which comes right behind them. The event times are those of the
+    /// input's field of type [`EventTime`](crate::EventTime); rows without one stay as they are.
+    ///
     /// # Panics
-    /// If the batch faults; [`try_push`](Self::try_push) gives the fault instead.
+    /// If the batch faults; [`try_push`](Self::try_push) gives the fault instead. If the operator
+    /// keeps state for each key, and neither names the key's columns nor the test does
+    /// ([`keyed_by`](Self::keyed_by)).
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
     /// # use wasmill_sdk::testing::Harness;
@@ -218,6 +232,7 @@ impl<Op: Operator> Harness<Op> {
     /// assert_eq!(counts, [1, 0, 2]);
     /// # }
     /// ```
+    #[track_caller]
     pub fn push(&mut self, rows: &[Op::Input<'_>]) -> Effects<Op> {
         match self.try_push(rows) {
             Ok(effects) => effects,
@@ -237,23 +252,30 @@ impl<Op: Operator> Harness<Op> {
     /// assert_eq!(counter.value::<u64>("count", &1u64), None);
     /// # }
     /// ```
+    #[track_caller]
     pub fn try_push(&mut self, rows: &[Op::Input<'_>]) -> Result<Effects<Op>, Fault> {
-        self.push_with_clocks(rows, None)
+        let Arranged { rows, order, late } = Arranged::of::<Op>(rows, self.clock);
+        let clocks = self.clocks_of(&rows);
+        let answer = self.send(&rows, &clocks).map_err(|fault| Fault {
+            row: fault
+                .row
+                .map(|row| order.get(row as usize).map_or(row, |row| *row as u32)),
+            ..fault
+        })?;
+        Ok(Effects::new(answer, order, late))
     }
 
-    /// Sends these rows as one batch, with a clock for each and one at the end.
+    /// Sends these rows as one batch as they are, with a clock for each and one at the end.
     #[doc(hidden)]
     pub fn push_with_clocks(
         &mut self,
         rows: &[Op::Input<'_>],
-        clocks: Option<(&[i64], i64)>,
+        (clocks, clock): (&[i64], i64),
     ) -> Result<Effects<Op>, Fault> {
-        let shapes = <Op::Input<'static> as Input<'static>>::shapes();
-        let mut columns = crate::rows::Rows::new(&shapes);
-        for row in rows {
-            row.append(&mut columns);
-        }
-        self.send(&columns, clocks)
+        let rows = order::as_given::<Op>(rows.iter());
+        self.clock = clock;
+        let answer = self.send(&rows, clocks)?;
+        Ok(Effects::new(answer, (0..rows.len()).collect(), Vec::new()))
     }
 
     /// Moves the event-time clock on, and fires the timers whose time is over then, as a watermark
@@ -412,19 +434,9 @@ impl<Op: Operator> Harness<Op> {
         self.last.as_ref()
     }
 
-    fn send(
-        &mut self,
-        rows: &crate::rows::Rows,
-        clocks: Option<(&[i64], i64)>,
-    ) -> Result<Effects<Op>, Fault> {
-        let clocks = match clocks {
-            None => self.clocks_of(rows),
-            Some((clocks, clock)) => {
-                self.clock = clock;
-                clocks.to_vec()
-            }
-        };
-        let batch = self.batch(rows, &clocks);
+    #[track_caller]
+    fn send(&mut self, rows: &Rows, clocks: &[i64]) -> Result<Buffers, Fault> {
+        let batch = self.batch(rows, clocks);
         let imports = Box::new(MiniHost(Rc::clone(&self.store)));
         let outer = host::swap(Some(imports));
         let answer = self.engine.process(rows.len() as u32, &batch.0, &batch.1);
@@ -436,33 +448,13 @@ impl<Op: Operator> Harness<Op> {
             batch,
             answer: answer.clone(),
         });
-        Ok(Effects::new(answer))
-    }
-}
-
-/// The host of the operator under test.
-struct MiniHost(Rc<RefCell<Store>>);
-
-impl Imports for MiniHost {
-    fn log(&mut self, level: Level, line: &str) {
-        let _ = level;
-        self.0.borrow_mut().log.push(line.to_owned());
-    }
-
-    fn get_many(
-        &mut self,
-        state: u32,
-        all: bool,
-        _rows: u32,
-        question: Buffers,
-    ) -> Result<Buffers, Malformed> {
-        self.0.borrow_mut().answer(state, all, &question)
+        Ok(answer)
     }
 }
 
 impl<Op: Operator> Harness<Op> {
     /// The clock of each row: the latest event time so far.
-    fn clocks_of(&mut self, rows: &crate::rows::Rows) -> Vec<i64> {
+    fn clocks_of(&mut self, rows: &Rows) -> Vec<i64> {
         let mut clocks = Vec::with_capacity(rows.len());
         for row in 0..rows.len() {
             let time = rows.times().get(row).copied().unwrap_or(i64::MIN);
@@ -473,9 +465,21 @@ impl<Op: Operator> Harness<Op> {
     }
 
     /// Lays out a batch of these rows, with everything that rides with them.
-    fn batch(&mut self, rows: &crate::rows::Rows, clocks: &[i64]) -> Buffers {
+    #[track_caller]
+    fn batch(&mut self, rows: &Rows, clocks: &[i64]) -> Buffers {
         let mut store = self.store.borrow_mut();
-        let keys = store.take_in(rows, &self.key_by);
+        let keyed = Op::State::COUNT > 0 || store.has_timers() || store.has_key_columns();
+        let key_by = match &self.key_by {
+            Some(columns) => columns.clone(),
+            None => store.key_columns(),
+        };
+        assert!(
+            !keyed || !key_by.is_empty() || self.key_by.is_some() || rows.len() == 0,
+            "`{}` keeps state for each key, and the test names no key: say which columns the rows \
+             are keyed by, as in `Harness::new(\"{{}}\").keyed_by(&[\"COLUMN\"])`",
+            Op::PLUGIN.name
+        );
+        let keys = store.take_in(rows, &key_by);
         store.wake(self.clock, self.now);
         let layout = batch::InputBatch {
             rows,
@@ -484,7 +488,7 @@ impl<Op: Operator> Harness<Op> {
             clock: self.clock,
             now: self.now,
             store: &store,
-            keyed: Op::State::COUNT > 0 || store.has_timers() || store.has_key_columns(),
+            keyed,
         };
         crate::arena::Layout::lay_out(&layout)
     }

@@ -12,8 +12,9 @@ use std::time::Duration;
 /// let noon = Timestamp::from_millis(43_200_000);
 /// assert_eq!(noon + Duration::from_secs(60), Timestamp::from_millis(43_260_000));
 /// assert_eq!(noon.floor(Duration::from_secs(86_400)), Timestamp::EPOCH);
+/// assert_eq!(format!("{noon:?}"), "1970-01-01T12:00:00Z");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -136,11 +137,19 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// As people read it, which is what a failed assertion should show.
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// A calendar day: days since 1970-01-01.
 /// ```
-/// assert_eq!(wasmill_sdk::Date::from_days(19_782).to_string(), "2024-02-29");
+/// let day = wasmill_sdk::Date::from_days(19_782);
+/// assert_eq!(format!("{day} {day:?}"), "2024-02-29 2024-02-29");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date(i32);
 
 impl Date {
@@ -164,6 +173,12 @@ impl Date {
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_date(f, i64::from(self.0))
+    }
+}
+
+impl fmt::Debug for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -56,7 +56,6 @@ wasmill_sdk::export!(Unusual);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmill_sdk::testing::Harness;
 
     #[test]
     fn accounts_that_pay_often_pass() {

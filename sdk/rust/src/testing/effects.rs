@@ -19,13 +19,18 @@ use std::marker::PhantomData;
 /// ```
 pub struct Effects<Op> {
     answer: Buffers,
+    /// For each row of the batch its position in the push.
+    order: Vec<usize>,
+    late: Vec<usize>,
     of: PhantomData<fn() -> Op>,
 }
 
 impl<Op: Operator> Effects<Op> {
-    pub(super) fn new(answer: Buffers) -> Self {
+    pub(super) fn new(answer: Buffers, order: Vec<usize>, late: Vec<usize>) -> Self {
         Self {
             answer,
+            order,
+            late,
             of: PhantomData,
         }
     }
@@ -50,7 +55,7 @@ impl<Op: Operator> Effects<Op> {
         rows.into_iter().map(|(row, _)| row).collect()
     }
 
-    /// For each of the emitted rows, the row of the batch that caused it; none for a timer.
+    /// For each of the emitted rows, the position of the pushed row that caused it; none for a timer.
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
     /// # use wasmill_sdk::testing::Harness;
@@ -63,11 +68,11 @@ impl<Op: Operator> Effects<Op> {
     pub fn causes(&self) -> Vec<Option<usize>> {
         let rows = <Op::Output<'_> as Outputs<'_>>::read_all(&self.batch());
         let rows = rows.expect("the engine lays out what it can read");
-        let cause = |cause: u32| (cause & CAUSE_TIMER == 0).then_some(cause as usize);
+        let cause = |cause: u32| (cause & CAUSE_TIMER == 0).then(|| self.order[cause as usize]);
         rows.into_iter().map(|(_, by)| cause(by)).collect()
     }
 
-    /// The rows that were refused: their positions in the batch and the reasons. Nothing else of
+    /// The rows that were refused: their positions in the push and the reasons. Nothing else of
     /// them took effect.
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
@@ -83,6 +88,42 @@ impl<Op: Operator> Effects<Op> {
             .expect("the engine lays out what it can read")
     }
 
+    /// The positions of the pushed rows that the operator did not get, since it is one of event-time
+    /// order and they came behind the clock. In a pipeline they go to `OPERATOR.late`.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// #[derive(Row, Clone)]
+    /// struct Visit {
+    ///     at: EventTime,
+    /// }
+    ///
+    /// # struct Copy;
+    /// impl Operator for Copy {
+    ///     const ORDER: Order = Order::EventTime;
+    ///     // …
+    /// #     const PLUGIN: Plugin = plugin!("copy");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = Visit; type State = ();
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, row: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// #         cx.emit(row);
+    /// #         Ok(())
+    /// #     }
+    /// }
+    ///
+    /// # fn main() {
+    /// let mut copy = Harness::<Copy>::new("{}");
+    /// let visit = |second| Visit { at: Timestamp::from_secs(second).into() };
+    /// let effects = copy.push(&[visit(3), visit(1), visit(2)]);
+    /// assert_eq!(effects.causes(), [Some(1), Some(2), Some(0)], "they are sorted");
+    /// // The clock stands at 3 s now.
+    /// let effects = copy.push(&[visit(4), visit(2)]);
+    /// assert_eq!(effects.late(), [1]);
+    /// # }
+    /// ```
+    pub fn late(&self) -> &[usize] {
+        &self.late
+    }
+
     fn read_rejected(&self) -> Result<Vec<(usize, String)>, Malformed> {
         let section = self.batch().section(group::REJECTS, 0)?;
         let rows = section.fixed::<4>(engine::CAUSE, section.rows())?;
@@ -90,13 +131,13 @@ impl<Op: Operator> Effects<Op> {
         let ends = section.offsets(0, section.rows(), Some(data.len()))?;
         let reason = |row| String::from_utf8_lossy(&data[ends.at(row)..ends.at(row + 1)]);
         let rejected = rows.iter().enumerate();
-        Ok(rejected
+        let mut rejected: Vec<_> = rejected
             .map(|(index, row)| {
-                (
-                    u32::from_le_bytes(*row) as usize,
-                    reason(index).into_owned(),
-                )
+                let row = self.order[u32::from_le_bytes(*row) as usize];
+                (row, reason(index).into_owned())
             })
-            .collect())
+            .collect();
+        rejected.sort();
+        Ok(rejected)
     }
 }

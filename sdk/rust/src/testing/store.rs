@@ -97,6 +97,12 @@ impl Store {
         !self.key_columns.is_empty()
     }
 
+    /// The names of the key columns that the operator sees.
+    pub(super) fn key_columns(&self) -> Vec<String> {
+        let names = self.key_columns.iter().map(|(name, _)| *name);
+        names.map(str::to_owned).collect()
+    }
+
     /// Whether there are event timers, and whether there are processing timers.
     pub(super) fn time_domains(&self) -> (bool, bool) {
         (

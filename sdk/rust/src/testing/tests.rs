@@ -188,7 +188,7 @@ fn timers_fire_as_in_the_vectors_however_the_rows_are_cut() {
         let rows = case["rows"].as_array().expect("a list");
         let key_clock = case["key_clock"].as_i64().expect("a time");
         for size in 1..=rows.len().max(1) {
-            let mut harness = Harness::<Clockwork>::new("{}");
+            let mut harness = Harness::<Clockwork>::new("{}").keyed_by(&[]);
             let pending = spaced(&case["pending"]);
             let at = Timestamp::MIN.into();
             let first = Tick {
@@ -197,7 +197,7 @@ fn timers_fire_as_in_the_vectors_however_the_rows_are_cut() {
                 at,
             };
             harness
-                .push_with_clocks(&[first], Some((&[i64::MIN], i64::MIN)))
+                .push_with_clocks(&[first], (&[i64::MIN], i64::MIN))
                 .unwrap();
             let mut events = Vec::new();
             let texts: Vec<_> = rows
@@ -217,9 +217,7 @@ fn timers_fire_as_in_the_vectors_however_the_rows_are_cut() {
                 .map(|row| row["clock"].as_i64().expect("a time"))
                 .collect();
             let mut send = |ticks: &[Tick<'_>], clocks: &[i64], clock| {
-                let effects = harness
-                    .push_with_clocks(ticks, Some((clocks, clock)))
-                    .unwrap();
+                let effects = harness.push_with_clocks(ticks, (clocks, clock)).unwrap();
                 events.extend(effects.rows().iter().map(|row| row.event.to_owned()));
             };
             for (ticks, clocks) in ticks.chunks(size).zip(clocks.chunks(size)) {
