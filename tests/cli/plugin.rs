@@ -14,6 +14,8 @@ fn building(folder: &Path, arguments: &[&str]) -> Ran {
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin");
     let mut command = wasmill(folder, arguments);
     command.env("CARGO_TARGET_DIR", kept);
+    // Names of functions show what was inlined.
+    command.env("CARGO_PROFILE_RELEASE_STRIP", "none");
     ended(command.spawn().expect("wasmill starts"))
 }
 
@@ -31,6 +33,14 @@ fn a_new_plugin_is_built_tested_shown_and_run() {
 
     let ran = building(&place, &["plugin", "build"]).ended(0);
     assert_eq!(ran.out, "./my-rule.wasm\n");
+    let component = fs::read(place.join("my-rule.wasm")).expect("it was built");
+    let names = String::from_utf8_lossy(&component);
+    assert!(names.contains("wasmill_sdk"), "functions have names");
+    // In the old and in the new way of mangling names.
+    for process in ["Operator$GT$7process", "8Operator7process"] {
+        assert!(!names.contains(process), "a row costs a call of `process`");
+    }
+    assert!(place.join(".gitignore").is_file());
     let ran = building(&place, &["plugin", "test"]).ended(0);
     assert!(ran.out.ends_with("1 passed, 0 failed\n"), "{}", ran.out);
 

@@ -9,6 +9,7 @@ use crate::workspace::{Guest, Workspace, root};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Cargo's profile for components.
 const PROFILE: &str = "plugin";
@@ -19,20 +20,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let workspace = Workspace::load()?;
     let wanted = select(&workspace.guests, names)?;
     let built = workspace.target.join("guests");
-    let mut command = shell::cargo();
-    command.args([
-        "build",
-        "--profile",
-        PROFILE,
-        "--target",
-        WASM_TARGET,
-        "--target-dir",
-    ]);
-    command.arg(&built);
-    for guest in &wanted {
-        command.args(["--package", &guest.package]);
-    }
-    shell::run(&mut command)?;
+    build(&wanted, &built)?;
     let from = built.join(WASM_TARGET).join(PROFILE);
     let to = root().join("target/plugins");
     fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
@@ -45,6 +33,34 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     }
     eprintln!("{} components in {}", wanted.len(), to.display());
     Ok(())
+}
+
+/// Compiles the components. Cargo optimises a library as a whole (`lto`) only if it is nothing but a
+/// component; one that is linked natively too is therefore compiled by itself.
+fn build(guests: &[&Guest], target: &Path) -> Result<()> {
+    let (linked, plain): (Vec<&Guest>, Vec<&Guest>) =
+        guests.iter().partition(|guest| guest.is_linked);
+    if !plain.is_empty() {
+        let mut command = cargo("build", target);
+        for guest in plain {
+            command.args(["--package", &guest.package]);
+        }
+        shell::run(&mut command)?;
+    }
+    for guest in linked {
+        let mut command = cargo("rustc", target);
+        command.args(["--package", &guest.package]);
+        command.args(["--lib", "--crate-type", "cdylib"]);
+        shell::run(&mut command)?;
+    }
+    Ok(())
+}
+
+fn cargo(verb: &str, target: &Path) -> Command {
+    let mut command = shell::cargo();
+    command.args([verb, "--profile", PROFILE, "--target", WASM_TARGET]);
+    command.arg("--target-dir").arg(target);
+    command
 }
 
 fn select<'a>(guests: &'a [Guest], names: &[String]) -> Result<Vec<&'a Guest>> {

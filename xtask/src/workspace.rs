@@ -30,6 +30,8 @@ pub(crate) struct Guest {
     pub(crate) artifact: String,
     /// Its `Cargo.toml`.
     pub(crate) manifest: PathBuf,
+    /// Whether native programs link it too.
+    pub(crate) is_linked: bool,
 }
 
 impl Guest {
@@ -107,11 +109,12 @@ impl Workspace {
                 .context("a package without manifest")?
                 .into();
             match component(package).filter(|_| is_guest_folder(&manifest)) {
-                Some(artifact) => {
+                Some((artifact, is_linked)) => {
                     workspace.guests.push(Guest {
                         package: name.into(),
                         artifact,
                         manifest,
+                        is_linked,
                     });
                 }
                 None => workspace.natives.push(name.into()),
@@ -121,15 +124,21 @@ impl Workspace {
     }
 }
 
-/// The file stem of a package's dynamic library, if it has one.
-fn component(package: &Value) -> Option<String> {
+/// The file stem of a package's dynamic library, if it has one, and whether it is another kind of
+/// library too.
+fn component(package: &Value) -> Option<(String, bool)> {
     let targets = package["targets"].as_array()?;
-    let library = targets.iter().find(|target| {
+    let types = |target: &Value| {
         target["crate_types"]
             .as_array()
-            .is_some_and(|types| types.iter().any(|t| t == "cdylib"))
-    })?;
-    Some(library["name"].as_str()?.replace('-', "_"))
+            .cloned()
+            .unwrap_or_default()
+    };
+    let library = targets
+        .iter()
+        .find(|target| types(target).iter().any(|t| t == "cdylib"))?;
+    let stem = library["name"].as_str()?.replace('-', "_");
+    Some((stem, types(library).len() > 1))
 }
 
 fn is_guest_folder(manifest: &Path) -> bool {
@@ -155,9 +164,9 @@ fn is_guest_folder(manifest: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn metadata(folder: &str, crate_type: &str) -> String {
+    fn metadata(folder: &str, crate_types: &[&str]) -> String {
         let manifest = root().join(folder).join("Cargo.toml");
-        let target = serde_json::json!({ "name": "plugin-a", "crate_types": [crate_type] });
+        let target = serde_json::json!({ "name": "plugin-a", "crate_types": crate_types });
         let package = serde_json::json!({
             "name": "plugin-a", "manifest_path": manifest, "targets": [target],
         });
@@ -167,16 +176,19 @@ mod tests {
     #[test]
     fn components_are_found_by_their_place() {
         for folder in ["plugins/a", "examples/b/plugin", "tests/guests/c"] {
-            let workspace = Workspace::parse(&metadata(folder, "cdylib")).unwrap();
+            let workspace = Workspace::parse(&metadata(folder, &["cdylib"])).unwrap();
             assert_eq!(workspace.guests[0].name(), "a", "{folder}");
             assert_eq!(workspace.guests[0].artifact, "plugin_a");
+            assert!(!workspace.guests[0].is_linked);
         }
+        let both = Workspace::parse(&metadata("plugins/a", &["cdylib", "rlib"])).unwrap();
+        assert!(both.guests[0].is_linked);
         for (folder, kind) in [
             ("plugins/a", "lib"),
             ("sdk/rust", "cdylib"),
             ("x/plugins/a", "cdylib"),
         ] {
-            let workspace = Workspace::parse(&metadata(folder, kind)).unwrap();
+            let workspace = Workspace::parse(&metadata(folder, &[kind])).unwrap();
             assert_eq!(workspace.natives, ["plugin-a"], "{folder}");
         }
     }

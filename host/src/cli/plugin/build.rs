@@ -50,8 +50,10 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf, Failure> {
 /// Runs cargo; gives the component that it made of the manifest's own package.
 fn cargo(manifest: &Path) -> Result<PathBuf, Failure> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Whatever types the library has, only as a component alone does cargo optimise it as a whole.
     command
-        .args(["build", "--release", "--target", TARGET])
+        .args(["rustc", "--release", "--lib", "--crate-type", "cdylib"])
+        .args(["--target", TARGET])
         .args([
             "--message-format",
             "json-render-diagnostics",
@@ -85,7 +87,7 @@ fn cargo(manifest: &Path) -> Result<PathBuf, Failure> {
         (path.extension()? == "wasm").then_some(path)
     });
     wasm.next().ok_or_else(|| {
-        let remedy = "its Cargo.toml needs `[lib] crate-type = [\"cdylib\", \"rlib\"]`";
+        let remedy = "its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`";
         Failure::Invalid(format!("the package gives no component; {remedy}"))
     })
 }

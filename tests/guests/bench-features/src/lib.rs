@@ -41,8 +41,6 @@ impl Operator for Features {
         Ok(Self)
     }
 
-    // Inlined, a row costs no call and no look at the clock of its own: a third of boundary-1024.
-    #[inline(always)]
     fn process(&mut self, row: Payment, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
         let usual = row.mean_10m + 4.0 * row.deviation_10m;
         let many = row.count_1m > 1_000_000 && row.countries_10m > 1_000_000;

@@ -26,8 +26,6 @@ impl Operator for Large {
         Ok(Self)
     }
 
-    // Inlined, a row costs no call and no look at the clock of its own: a third of boundary-1024.
-    #[inline(always)]
     fn process(&mut self, row: Payment, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
         if row.amount > 1e6 {
             cx.emit(row);
