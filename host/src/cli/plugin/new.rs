@@ -14,12 +14,21 @@ static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../wit");
 /// Where SDK and contract are unpacked, in the places that they have in our own repository.
 const UNPACKED: &str = ".wasmill";
 
-/// What an author starts with. `NAME` stands for the plugin's name.
+/// What an author starts with. `NAME` stands for the plugin's name, `OPERATOR` for its struct's.
 const TEMPLATE: [(&str, &str); 4] = [
     ("Cargo.toml", include_str!("template/Cargo.toml.txt")),
     ("src/lib.rs", include_str!("template/lib.rs.txt")),
     ("pipeline.yaml", include_str!("template/pipeline.yaml.txt")),
     ("tests/large.json", include_str!("template/large.json.txt")),
+];
+
+/// What git leaves out; a file that is there already is the author's own.
+const IGNORED: &str = include_str!("template/gitignore.txt");
+
+/// Types that the template names beside the operator's own.
+const TAKEN: [&str; 15] = [
+    "Config", "Context", "Fault", "Harness", "Large", "Limits", "Memory", "Operator", "Order",
+    "Payment", "Plugin", "Reject", "Self", "Start", "Value",
 ];
 
 pub(super) fn run(arguments: &NewArguments) -> Result<(), Failure> {
@@ -36,7 +45,13 @@ pub(super) fn run(arguments: &NewArguments) -> Result<(), Failure> {
         }
     }
     for (file, text) in TEMPLATE {
-        write(&folder.join(file), text.replace("NAME", &name).as_bytes())?;
+        let text = text.replace("NAME", &name);
+        let text = text.replace("OPERATOR", &operator(&name));
+        write(&folder.join(file), text.as_bytes())?;
+    }
+    let ignored = folder.join(".gitignore");
+    if !ignored.exists() {
+        write(&ignored, IGNORED.as_bytes())?;
     }
     unpack(&SDK, &folder.join(UNPACKED).join("sdk/rust"))?;
     unpack(&WIT, &folder.join(UNPACKED).join("wit"))?;
@@ -62,6 +77,19 @@ fn name(arguments: &NewArguments) -> Result<String, Failure> {
     Err(Failure::Invalid(format!(
         "`{name}` is not a plugin's name; give one of a to z, 0 to 9 and -: --name my-plugin"
     )))
+}
+
+/// The name of the operator's struct: `large-payments` gives `LargePayments`.
+fn operator(name: &str) -> String {
+    let capitalised = |word: &str| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        first.to_ascii_uppercase() + rest
+    };
+    let camel: String = name.split('-').map(capitalised).collect();
+    match TAKEN.contains(&camel.as_str()) {
+        true => camel + "Operator",
+        false => camel,
+    }
 }
 
 fn unpack(dir: &Dir<'_>, to: &Path) -> Result<(), Failure> {
@@ -124,7 +152,40 @@ mod tests {
         }
         let manifest = fs::read_to_string(at("Cargo.toml")).expect("a manifest");
         assert!(manifest.contains("name = \"my-plugin\""), "{manifest}");
+        let library = fs::read_to_string(at("src/lib.rs")).expect("a library");
+        assert!(
+            library.contains("impl Operator for MyPlugin {"),
+            "{library}"
+        );
+        let ignored = fs::read_to_string(at(".gitignore")).expect("what git leaves out");
+        assert!(ignored.lines().any(|line| line == "/target"), "{ignored}");
         let again = run(&arguments(Some("my-plugin")));
         assert!(matches!(again, Err(Failure::Invalid(message)) if message.contains("already")));
+    }
+
+    #[test]
+    fn the_operator_is_named_after_the_plugin() {
+        for (plugin, name) in [
+            ("my-rule", "MyRule"),
+            ("a", "A"),
+            ("top-10--x-", "Top10X"),
+            ("large", "LargeOperator"),
+            ("self", "SelfOperator"),
+        ] {
+            assert_eq!(operator(plugin), name);
+        }
+    }
+
+    #[test]
+    fn what_git_leaves_out_stays_the_authors() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ignored = folder.path().join(".gitignore");
+        fs::write(&ignored, "mine").expect("ours");
+        let arguments = NewArguments {
+            folder: folder.path().to_path_buf(),
+            name: Some("a".into()),
+        };
+        run(&arguments).expect("nothing else is there");
+        assert_eq!(fs::read_to_string(&ignored).expect("it is there"), "mine");
     }
 }
