@@ -114,6 +114,14 @@ fn write(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// A number of things, as people say it.
+fn count(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        number => format!("{number} {noun}s"),
+    }
+}
+
 /// Writes a line to standard error; there is nobody to tell when that fails.
 fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");

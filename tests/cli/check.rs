@@ -13,7 +13,7 @@ fn check(text: &str) -> Ran {
 #[test]
 fn a_sound_document_is_told_so() {
     let ran = check(&document::finite(10)).ended(0);
-    assert_eq!(ran.out, "large: sound; 1 sources, 1 operators, 1 sinks\n");
+    assert_eq!(ran.out, "large: sound; 1 source, 1 operator, 1 sink\n");
     assert_eq!(ran.err, "");
 }
 
@@ -94,6 +94,46 @@ fn all_mistakes_are_told_at_once() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn mistakes_of_fields_names_settings_and_files_are_told_at_once() {
+    let source = "file: { path: [pipeline.yaml, \"in/*.jsonl\"] }\n    format: { json: { \
+                  account: u64, amount: f46 } }";
+    let text = document::large(source, "out: { input: larg, stdot: {} }")
+        .replace("input: payments", "inptu: payments")
+        .replace("min-amount: 10", "min-amout: 10");
+    let places = |err: &str| -> Vec<String> {
+        let place = |line: &str| line.split(": ").nth(1).map(str::to_owned);
+        err.lines().filter_map(place).collect()
+    };
+    let ran = check(&text).ended(2);
+    // The file, the type; the operator's input is misspelt and missing; the stream, the sink.
+    let wanted = ["4:35", "5:47", "7:5", "7:5", "11:17", "11:23"];
+    let wanted = wanted.map(|place| format!("pipeline.yaml:{place}"));
+    assert_eq!(places(&ran.err), wanted, "{}", ran.err);
+}
+
+#[test]
+fn a_file_that_is_not_there_has_its_place_and_a_remedy() {
+    let json = "format: { json: { account: u64, amount: f64 } }";
+    let sinks = "out: { input: large, stdout: {} }";
+    let text = document::large(&format!("file: {{ path: in.jsonl }}\n    {json}"), sinks);
+    let folder = tempfile::tempdir().expect("a folder");
+    document::write(folder.path(), &text);
+    for command in ["check", "run"] {
+        let ran = run(folder.path(), &[command, "pipeline.yaml"]).ended(2);
+        let place = "wasmill: pipeline.yaml:4:19: sources.payments.file.path: no file matches `";
+        assert!(ran.err.starts_with(place), "{}", ran.err);
+        assert!(
+            ran.err.contains("check the path, or `follow`"),
+            "{}",
+            ran.err
+        );
+    }
+    run(folder.path(), &["graph", "pipeline.yaml"]).ended(0);
+    let source = format!("file: {{ path: in.jsonl, follow: true }}\n    {json}");
+    check(&document::large(&source, sinks)).ended(0);
 }
 
 #[test]

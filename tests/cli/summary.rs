@@ -168,3 +168,16 @@ fn lines(folder: &Path, file: &str) -> usize {
     let text = fs::read_to_string(folder.join(file)).expect("the sink wrote it");
     text.lines().count()
 }
+
+#[test]
+fn a_source_of_which_nothing_fits_is_a_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    document::write(folder.path(), &document::fed("skip"));
+    let warning =
+        "wasmill: warning: all of `payments` was rejected, 2 rows: does its `format` fit?";
+    let ran = run_fed(folder.path(), &["run", "pipeline.yaml"], "{}\n{}\n").ended(0);
+    assert!(ran.err.starts_with(warning), "{}", ran.err);
+    let rows = "{}\n{\"account\":1,\"amount\":50}\n";
+    let ran = run_fed(folder.path(), &["run", "pipeline.yaml"], rows).ended(0);
+    assert!(!ran.err.contains("warning"), "{}", ran.err);
+}

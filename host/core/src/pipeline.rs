@@ -1,7 +1,8 @@
 //! The pipeline: what the user asks for, from the text to a logical graph that is known to be
 //! sound.
 //!
-//! [`parse`] reads a document (docs/pipeline.md), [`Written::validate`] binds it to its plugins.
+//! [`parse`] reads a document (docs/pipeline.md), [`Written::validate`] binds it to its plugins and
+//! tells every mistake there is.
 //! Nothing after that knows the text: other fronts make the same [`Pipeline`].
 
 pub mod document;
@@ -10,9 +11,11 @@ mod bind;
 mod build;
 mod error;
 mod operator;
+mod salvage;
 mod sink;
 mod source;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
@@ -29,7 +32,7 @@ pub use source::{
 
 use crate::descriptor::Descriptor;
 use crate::json_schema::Schema;
-use crate::tree::{self, Node};
+use crate::tree::{self, Node, Path};
 use document::Document;
 
 /// A source's position in [`Pipeline::sources`].
@@ -48,11 +51,14 @@ pub struct SinkId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub usize);
 
-/// A document that was read: every field is known and of the right type.
+/// A document that was read, and the mistakes that were found so far.
 #[derive(Debug, Clone)]
 pub struct Written {
     tree: Node,
     document: Document,
+    /// The sources, operators and sinks of which the document lacks something.
+    marred: HashSet<String>,
+    mistakes: Vec<PipelineError>,
 }
 
 /// A sound logical graph.
@@ -141,7 +147,11 @@ pub enum Policy {
 /// Finds the plugin that a document names; the message says what is wrong and what would be right.
 pub type FindPlugin<'a> = &'a dyn Fn(&str) -> Result<Arc<Descriptor>, String>;
 
-/// Reads a document: YAML, or JSON, which is YAML.
+/// Reads a document: YAML, or JSON, which is YAML. Mistakes in its fields are kept for
+/// [`Written::validate`], which tells them with all others.
+///
+/// # Errors
+/// If the text is no document at all: then nothing else can be said of it.
 ///
 /// ```
 /// let text = "\
@@ -149,43 +159,46 @@ pub type FindPlugin<'a> = &'a dyn Fn(&str) -> Result<Arc<Descriptor>, String>;
 /// sources: { lines: { stdin: {} } }
 /// sinks: { out: { input: lines, stdout: {} } }
 /// ";
+/// let no_plugins = |_: &str| Err("there are no plugins".into());
 /// let pipeline = wasmill_core::pipeline::parse(text)
-///     .and_then(|written| written.validate(&|_| Err("there are no plugins".into())))
+///     .and_then(|written| written.validate(&no_plugins))
 ///     .expect("it is sound");
 /// assert_eq!(pipeline.sinks[0].name, "out");
 ///
-/// let error = wasmill_core::pipeline::parse("nme: copy").unwrap_err();
-/// assert!(error.0.iter().any(|mistake| mistake.position.line == 1));
+/// let text = text.replace("stdin", "stdn").replace("input: lines", "input: lins");
+/// let written = wasmill_core::pipeline::parse(&text).expect("a document with mistakes");
+/// let errors = written.validate(&no_plugins).unwrap_err();
+/// let lines: Vec<u32> = errors.0.iter().map(|mistake| mistake.position.line).collect();
+/// assert_eq!(lines, [2, 3]);
 /// ```
 pub fn parse(text: &str) -> Result<Written, PipelineErrors> {
     let tree = tree::parse(text).map_err(|error| {
         PipelineErrors(vec![PipelineError {
             position: error.position,
-            path: tree::Path::default(),
+            path: Path::default(),
             message: error.message,
             remedy: error.remedy,
         }])
     })?;
     let schema = Schema::compile(&schema()).expect("our own schema is sound");
-    let mistakes = schema.check(&tree);
-    if !mistakes.is_empty() {
-        let errors = mistakes.into_iter().map(|mistake| PipelineError {
-            position: mistake.position,
-            path: mistake.path,
-            message: mistake.message,
-            remedy: mistake.remedy,
-        });
-        return Err(PipelineErrors(errors.collect()));
+    let found = schema.check(&tree);
+    let salvaged = salvage::salvage(&tree, &schema, &found);
+    let errors = found.into_iter().map(|mistake| PipelineError {
+        position: mistake.position,
+        path: mistake.path,
+        message: mistake.message,
+        remedy: mistake.remedy,
+    });
+    let mistakes: Vec<PipelineError> = errors.collect();
+    match salvaged {
+        Some(salvaged) => Ok(Written {
+            tree,
+            document: salvaged.document,
+            marred: salvaged.marred,
+            mistakes,
+        }),
+        None => Err(PipelineErrors(mistakes)),
     }
-    let document = serde_json::from_value(tree.to_json()).map_err(|error| {
-        PipelineErrors(vec![PipelineError {
-            position: tree.position,
-            path: tree::Path::default(),
-            message: error.to_string(),
-            remedy: None,
-        }])
-    })?;
-    Ok(Written { tree, document })
 }
 
 /// The JSON Schema of documents, for editors.
@@ -194,14 +207,27 @@ pub fn schema() -> serde_json::Value {
 }
 
 impl Written {
-    /// The document as it was written.
+    /// The document as it was written, without the fields that are wrong.
     pub fn document(&self) -> &Document {
         &self.document
     }
 
+    /// Notes a mistake that only its surroundings show, such as a file that is not there.
+    pub fn wrong(&mut self, path: &Path, message: String, remedy: Option<String>) {
+        self.mistakes.push(PipelineError {
+            position: self.tree.locate(path),
+            path: path.clone(),
+            message,
+            remedy,
+        });
+    }
+
     /// Binds the document to its plugins, and reports everything that is wrong at once.
+    ///
+    /// # Errors
+    /// Every mistake in the document's order, those noted before included.
     pub fn validate(&self, plugins: FindPlugin<'_>) -> Result<Pipeline, PipelineErrors> {
-        build::build(&self.document, &self.tree, plugins)
+        build::build(self, plugins)
     }
 }
 

@@ -13,13 +13,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let loaded = load::load(&arguments.pipeline)?;
+    let loaded = load::load(&arguments.pipeline, load::Inputs::Needed)?;
     let pipeline = &loaded.pipeline;
     super::print(&format!(
-        "{}: sound; {} sources, {} operators, {} sinks\n",
+        "{}: sound; {}, {}, {}\n",
         pipeline.name,
-        pipeline.sources.len(),
-        pipeline.operators.len(),
-        pipeline.sinks.len()
+        super::count(pipeline.sources.len() as u64, "source"),
+        super::count(pipeline.operators.len() as u64, "operator"),
+        super::count(pipeline.sinks.len() as u64, "sink")
     ))
 }

@@ -30,7 +30,7 @@ enum Form {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let loaded = load::load(&arguments.pipeline)?;
+    let loaded = load::load(&arguments.pipeline, load::Inputs::Unread)?;
     let pipeline = &loaded.pipeline;
     let parallelism = load::parallelism(pipeline, arguments.parallelism.map(usize::from));
     let plan = plan::plan(pipeline, parallelism);

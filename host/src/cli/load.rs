@@ -7,10 +7,16 @@ use std::{
     thread,
 };
 
-use wasmill_core::pipeline::{self, Pipeline};
+use wasmill_core::{
+    pipeline::{self, Pipeline, Written, document::OneOrMore},
+    tree,
+};
 
 use super::failure::{Failure, chain};
-use crate::plugin_store::{self, PluginStore};
+use crate::{
+    connector::file::FileSource,
+    plugin_store::{self, PluginStore},
+};
 
 /// A pipeline and what it runs.
 pub(super) struct Loaded {
@@ -20,8 +26,15 @@ pub(super) struct Loaded {
     pub(super) folder: PathBuf,
 }
 
+/// Whether a command needs the files that a pipeline reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inputs {
+    Needed,
+    Unread,
+}
+
 /// Reads and validates a document; every mistake is one line, with file, line and column.
-pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
+pub(super) fn load(path: &Path, inputs: Inputs) -> Result<Loaded, Failure> {
     let text = read(path)?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let engine = plugin_store::engine().map_err(Failure::failed)?;
@@ -31,7 +44,12 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
         Ok(Arc::clone(&loaded.descriptor))
     };
     let pipeline = pipeline::parse(&text)
-        .and_then(|written| written.validate(&find))
+        .and_then(|mut written| {
+            if inputs == Inputs::Needed {
+                missing_files(&mut written, &folder);
+            }
+            written.validate(&find)
+        })
         .map_err(|errors| {
             let lines = errors
                 .0
@@ -48,6 +66,25 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
         plugins,
         folder,
     })
+}
+
+/// Notes the paths of sources that lead to no file.
+fn missing_files(written: &mut Written, folder: &Path) {
+    let mut missing = Vec::new();
+    for (name, source) in &written.document().sources {
+        let Some(file) = &source.file else { continue };
+        let path = tree::Path::keys(&["sources", name, "file", "path"]);
+        for (at, error) in FileSource::new(file, folder).check() {
+            let path = match file.path {
+                OneOrMore::One(_) => path.clone(),
+                OneOrMore::More(_) => path.index(at),
+            };
+            missing.push((path, chain(&error)));
+        }
+    }
+    for (path, message) in missing {
+        written.wrong(&path, message, None);
+    }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -53,7 +53,7 @@ pub(super) enum Summary {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let loaded = load::load(&arguments.pipeline)?;
+    let loaded = load::load(&arguments.pipeline, load::Inputs::Needed)?;
     let asked = arguments.parallelism.map(usize::from);
     let plan = plan::plan(&loaded.pipeline, load::parallelism(&loaded.pipeline, asked));
     let plugins = loaded.pipeline.operators.iter().map(|operator| {
@@ -178,6 +178,16 @@ fn report(arguments: &Arguments, pipeline: &Pipeline, outcome: &Outcome) -> Resu
         fs::write(file, format!("{json}\n")).map_err(|error| {
             Failure::Failed(format!("`{}` cannot be written: {error}", file.display()))
         })?;
+    }
+    for source in &summary.sources {
+        let is_failed = summary.outcome == Ended::Failed;
+        if !is_failed && source.records_in > 0 && source.rejected == Some(source.records_in) {
+            let (name, rows) = (&source.name, super::count(source.records_in, "row"));
+            super::complain(&format!(
+                "wasmill: warning: all of `{name}` was rejected, {rows}: does its `format` fit? \
+                 Its dead letters, or `on-error: fail`, tell why"
+            ));
+        }
     }
     let text = match arguments.summary {
         Summary::Json => json,

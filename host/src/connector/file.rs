@@ -70,13 +70,7 @@ impl FileSource {
     pub fn discover(&mut self) -> Result<Vec<FileSplit>, ConnectorError> {
         let mut splits = Vec::new();
         for path in &self.paths {
-            let found = find(path)?;
-            if found.is_empty() && !self.follow {
-                return Err(ConnectorError::NoMatch {
-                    pattern: path.clone(),
-                });
-            }
-            for path in found {
+            for path in self.found(path)? {
                 if !self.known.insert(path.clone()) {
                     continue;
                 }
@@ -91,7 +85,27 @@ impl FileSource {
         Ok(splits)
     }
 
-    /// Opens a file, to be read from a position on. With a waiter its reader waits for more rows at the end, until the waiter says
+    /// What is wrong with the source's paths as things stand, by their positions in its list.
+    pub fn check(&self) -> Vec<(usize, ConnectorError)> {
+        let paths = self.paths.iter().enumerate();
+        paths
+            .filter_map(|(at, path)| Some((at, self.found(path).err()?)))
+            .collect()
+    }
+
+    /// The files of one of the paths. There must be one, unless the source waits for more.
+    fn found(&self, path: &str) -> Result<Vec<PathBuf>, ConnectorError> {
+        let found = find(path)?;
+        if found.is_empty() && !self.follow {
+            return Err(ConnectorError::NoMatch {
+                pattern: path.into(),
+            });
+        }
+        Ok(found)
+    }
+
+    /// Opens a file, to be read from a position on. With a waiter its reader waits for more rows at
+    /// the end, until the waiter says
     /// to stop; packed files are read once.
     pub fn open(
         &self,

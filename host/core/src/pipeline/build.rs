@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::document::{Document, OnError, OperatorDocument};
 use super::{
-    FindPlugin, Operator, Pipeline, PipelineError, PipelineErrors, Policy, Producer, Sink, SinkId,
-    Source, SourceId, Stream, StreamId,
+    FindPlugin, InputBinding, Operator, Pipeline, PipelineError, PipelineErrors, Policy, Producer,
+    Sink, SinkId, Source, SourceId, Stream, StreamId, Written,
 };
 use crate::dead_letter;
 use crate::json_schema::is_name;
@@ -16,19 +16,19 @@ use crate::spelling;
 use crate::tree::{Node, Path};
 
 pub(super) fn build(
-    document: &Document,
-    tree: &Node,
+    written: &Written,
     plugins: FindPlugin<'_>,
 ) -> Result<Pipeline, PipelineErrors> {
     let mut builder = Builder {
-        document,
-        tree,
+        document: &written.document,
+        tree: &written.tree,
+        marred: &written.marred,
         plugins,
-        errors: Vec::new(),
+        errors: written.mistakes.clone(),
         warnings: Vec::new(),
         streams: Vec::new(),
         by_name: HashMap::new(),
-        broken: HashSet::new(),
+        broken: written.marred.clone(),
         dead_letters: HashMap::new(),
     };
     let pipeline = builder.pipeline();
@@ -45,6 +45,8 @@ pub(super) fn build(
 pub(super) struct Builder<'a> {
     pub(super) document: &'a Document,
     tree: &'a Node,
+    /// What the document lacks something of: it is checked as far as that goes.
+    marred: &'a HashSet<String>,
     plugins: FindPlugin<'a>,
     errors: Vec<PipelineError>,
     warnings: Vec<PipelineError>,
@@ -194,6 +196,9 @@ impl<'a> Builder<'a> {
                 self.wrong(&path.key("stdin"), &message, Some("read it once"));
             }
             let on_error = self.policy(&path, document.on_error.as_ref());
+            if self.marred.contains(name) {
+                continue;
+            }
             let Some(mut source) = self.source(name, document) else {
                 self.broken.insert(name.clone());
                 continue;
@@ -227,7 +232,7 @@ impl<'a> Builder<'a> {
         if self.document.sinks.contains_key(name) {
             let message = format!("`{name}` has an `input`, and dead letters have other columns");
             self.wrong(&path, &message, Some("use a sink without `input`"));
-        } else {
+        } else if !self.marred.contains(name) {
             let targets = self.dead_letters.keys().map(String::as_str);
             let hint = spelling::hint(name, targets)
                 .unwrap_or_else(|| "add a sink of that name without `input`".into());
@@ -286,15 +291,18 @@ impl<'a> Builder<'a> {
                 None => inputs.extend(self.dead_letters.get(name)),
                 Some(input) => inputs.extend(self.find_all(&path, input.iter())),
             }
-            sinks.extend(self.sink(name, document, inputs));
+            if !self.marred.contains(name) {
+                sinks.extend(self.sink(name, document, inputs));
+            }
         }
         sinks
     }
 
     /// The streams of a list, each once.
     fn find_all<'n>(&mut self, path: &Path, names: impl Iterator<Item = &'n str>) -> Vec<StreamId> {
-        let mut found = Vec::new();
+        let (mut found, mut is_empty) = (Vec::new(), true);
         for (index, name) in names.enumerate() {
+            is_empty = false;
             let listed = path.index(index);
             let path = if self.tree.at(&listed).is_some() {
                 &listed
@@ -313,7 +321,7 @@ impl<'a> Builder<'a> {
                 None => {}
             }
         }
-        if found.is_empty() && self.errors.is_empty() && self.broken.is_empty() {
+        if is_empty {
             self.wrong(
                 path,
                 "the list of streams is empty",
@@ -359,7 +367,11 @@ impl<'a> Builder<'a> {
                     let message = format!("no dead letters go to `{name}`");
                     (Path::keys(&["sinks", name]), message)
                 }
-                Producer::SourceLate(_) | Producer::OperatorLate(_) => continue,
+                Producer::OperatorLate(id) => {
+                    self.unread_late(&operators[id.0], &used);
+                    continue;
+                }
+                Producer::SourceLate(_) => continue,
                 _ if used.contains(&StreamId(index)) => continue,
                 Producer::Source(_) => {
                     let message = format!("nobody reads `{}`", stream.name);
@@ -372,6 +384,26 @@ impl<'a> Builder<'a> {
             };
             self.warn(&path, &message, None);
         }
+    }
+
+    /// Late rows that an operator leaves out and nobody reads, neither here nor at their sources,
+    /// are lost: only a number in the summary tells of them.
+    fn unread_late(&mut self, operator: &Operator, used: &HashSet<StreamId>) {
+        let is_read = |input: &InputBinding| match self.streams[input.stream.0].producer {
+            Producer::Source(source) => self.streams.iter().enumerate().any(|(index, stream)| {
+                stream.producer == Producer::SourceLate(source) && used.contains(&StreamId(index))
+            }),
+            _ => false,
+        };
+        let late = operator.late.is_some_and(|late| used.contains(&late));
+        if late || operator.inputs.iter().all(is_read) {
+            return;
+        }
+        let name = &operator.name;
+        let message = format!("rows that come late are left out, and nobody reads `{name}.late`");
+        let remedy = format!("give a sink `input: {name}.late`, if only `discard: {{}}`");
+        let path = Path::keys(&["operators", name]);
+        self.warn(&path, &message, Some(&remedy));
     }
 
     fn operator(

@@ -80,6 +80,8 @@ impl Builder<'_> {
             ("sqlite", document.sqlite.is_some()),
             ("discard", document.discard.is_some()),
         ];
+        self.equal_columns(&path.key("input"), &inputs);
+        self.included(&path.key("include"), document, &inputs);
         let which = self.exactly_one(&path, "a sink", &kinds)?;
         if document.format.is_some() && matches!(which, "sqlite" | "discard") {
             let message = format!("`{which}` writes no text");
@@ -99,8 +101,6 @@ impl Builder<'_> {
             let path = path.key("sqlite").key("table");
             self.wrong(&path, &message, Some("choose another name"));
         }
-        self.equal_columns(&path.key("input"), &inputs);
-        self.included(&path.key("include"), document, &inputs);
         Some(Sink {
             name: name.into(),
             kind,

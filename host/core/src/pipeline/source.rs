@@ -219,8 +219,9 @@ impl Builder<'_> {
         let path = path.key(name);
         let mut specs = Vec::new();
         for (name, column) in columns.into_iter().flatten() {
-            specs.push(self.column(&path.key(name), name, column)?);
+            specs.push(self.column(&path.key(name), name, column));
         }
+        let specs: Vec<ColumnSpec> = specs.into_iter().collect::<Option<_>>()?;
         if kind == FormatKind::Raw {
             let plain = |column: &ColumnSpec| {
                 matches!(column.field.data_type(), DataType::Binary | DataType::Utf8)

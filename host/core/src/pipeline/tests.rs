@@ -444,3 +444,79 @@ fn what_the_repository_shows_is_a_document() {
         parse(&document).unwrap_or_else(|e| panic!("{document}\n{e}"));
     }
 }
+
+/// The lines of a document's mistakes, and all of them as text.
+fn mistakes(text: &str) -> (Vec<u32>, String) {
+    let errors = pipeline(text).map(|_| ()).expect_err(text);
+    let lines = errors.0.iter().map(|error| error.position.line);
+    (lines.collect(), errors.to_string())
+}
+
+#[test]
+fn mistakes_of_every_kind_are_told_at_once() {
+    let text = SOURCE
+        .replace(
+            "u32, amount: \"decimal(12,2)\"",
+            "u23, amount: \"decimal(2,12)\"",
+        )
+        .replace("name: test", "nme: test")
+        .replace("stdout: {}", "stdot: {}, include: { account: row-id }")
+        .replace("plugin: rules.wasm", "plugin: rulse.wasm")
+        + "  odd:\n    input: nowhere\n    key_by: [account]\n    plugin: rules.wasm\n    \
+           config: { max: 0 }\n";
+    let (lines, all) = mistakes(&text);
+    // The root lacks a name and has an unknown field; two types; an unknown field of a sink; a
+    // plugin that is not there; an unknown stream, an unknown field and a wrong setting.
+    assert_eq!(lines, [1, 1, 6, 6, 11, 16, 18, 19, 21], "{all}");
+}
+
+#[test]
+fn nothing_is_said_twice_of_what_is_cut_out() {
+    for (from, to, line) in [
+        ("key-by: [account]", "key_by: [account]", 15),
+        ("input: transactions", "inptu: transactions", 14),
+        ("json: {", "jsn: {", 6),
+        ("out-of-orderness: 5s", "out-of-orderness: soon", 7),
+        ("rejects: { file: { path", "rejects: { file: { pth", 10),
+        ("name: test", "name: [test]", 1),
+    ] {
+        assert!(SOURCE.contains(from), "{from}");
+        let (lines, all) = mistakes(&SOURCE.replacen(from, to, 1));
+        assert!(lines.iter().all(|found| *found == line), "{to}: {all}");
+    }
+}
+
+#[test]
+fn what_the_surroundings_show_is_told_with_the_rest() {
+    let mut written = parse(&SOURCE.replace("[account]", "[acount]")).expect("a document");
+    let path = Path::keys(&["sources", "transactions", "file", "path"]);
+    written.wrong(&path, "it is not there".into(), None);
+    let errors = written
+        .validate(&plugin)
+        .map(|_| ())
+        .expect_err("two mistakes");
+    let lines: Vec<u32> = errors.0.iter().map(|error| error.position.line).collect();
+    assert_eq!(lines, [4, 15], "{errors}");
+}
+
+#[test]
+fn late_rows_that_nobody_reads_are_a_warning() {
+    let warnings = |text: &str| -> Vec<String> {
+        let warnings = sound(text).warnings;
+        let late = warnings.iter().filter(|w| w.message.contains("late"));
+        late.map(ToString::to_string).collect()
+    };
+    assert_eq!(warnings(SOURCE), [""; 0]);
+    let ordered = format!("{SOURCE}    order: event-time\n");
+    let wanted = "13:3: operators.rules: rows that come late are left out, and nobody reads \
+                  `rules.late`; give a sink `input: rules.late`, if only `discard: {}`";
+    assert_eq!(warnings(&ordered), [wanted]);
+    for stream in ["rules.late", "transactions.late"] {
+        let sink = format!("sinks:\n  late: {{ input: {stream}, discard: {{}} }}\n");
+        assert_eq!(
+            warnings(&ordered.replace("sinks:\n", &sink)),
+            [""; 0],
+            "{stream}"
+        );
+    }
+}

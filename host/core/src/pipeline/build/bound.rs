@@ -26,20 +26,30 @@ pub(super) fn operator(
     let path = Path::keys(&["operators", name]);
     let errors_before = builder.errors.len();
     let on_error = builder.policy(&path, document.on_error.as_ref());
-    let descriptor = builder.plugin(&path, document);
+    let is_marred = builder.marred.contains(name);
+    let descriptor = builder.plugin(&path, document, is_marred);
     let streams = builder.inputs(&path, document, descriptor.as_deref());
-    let descriptor = descriptor?;
+    // What is missing may be what was cut out.
+    let has_config = !is_marred || document.config.is_some();
+    let described = descriptor.as_ref().filter(|_| has_config);
+    let config = described.map(|plugin| builder.config(&path, document, plugin));
+    if is_marred {
+        return None;
+    }
+    let streams = streams?;
+    let (Some(descriptor), Some(config)) = (descriptor, config) else {
+        builder.without_plugin(&path, document, &streams);
+        return None;
+    };
     let mut binding = Binding {
         builder,
         path,
         document,
         descriptor: &descriptor,
     };
-    let streams = streams?;
     let order = binding.order(&streams);
     let features = binding.features(&streams);
     let inputs = binding.inputs(&streams, &features);
-    let config = binding.config();
     binding.needs(&streams);
     if binding.builder.errors.len() > errors_before {
         return None;
@@ -78,11 +88,16 @@ pub(super) fn operator(
 }
 
 impl Builder<'_> {
-    fn plugin(&mut self, path: &Path, document: &OperatorDocument) -> Option<Arc<Descriptor>> {
+    fn plugin(
+        &mut self,
+        path: &Path,
+        document: &OperatorDocument,
+        is_marred: bool,
+    ) -> Option<Arc<Descriptor>> {
         let path = path.key("plugin");
         match (self.plugins)(&document.plugin) {
             Ok(descriptor) => {
-                if !document.unstable && !descriptor.unstable.is_empty() {
+                if !document.unstable && !is_marred && !descriptor.unstable.is_empty() {
                     let what = descriptor.unstable.join(", ");
                     let message = format!("the plugin uses unstable parts of the contract: {what}");
                     self.wrong(&path, &message, Some("allow them with `unstable: true`"));
@@ -154,6 +169,122 @@ impl Builder<'_> {
         bound.sort_unstable();
         (bound.len() == map.len()).then_some(bound)
     }
+
+    /// What can be said of an operator whose plugin nobody knows: its own columns and features.
+    fn without_plugin(
+        &mut self,
+        path: &Path,
+        document: &OperatorDocument,
+        streams: &[(usize, StreamId)],
+    ) {
+        for (_, stream) in streams {
+            let schema = self.streams[stream.0].schema.clone();
+            self.key_columns(path, &document.key_by, &schema);
+        }
+        for (name, spec) in &document.features {
+            self.feature(&path.key("features").key(name), (name, spec), streams);
+        }
+    }
+
+    fn feature(
+        &mut self,
+        path: &Path,
+        (name, spec): (&str, &FeatureSpec),
+        streams: &[(usize, StreamId)],
+    ) -> Option<Feature> {
+        // The feature as of the first stream, and the type of the column that it reads.
+        let mut bound: Option<(Feature, Option<DataType>)> = None;
+        for (_, stream) in streams {
+            let stream = &self.streams[stream.0];
+            if stream.schema.index_of(name).is_ok() {
+                let message = format!("the stream has a column `{name}` already");
+                self.wrong(path, &message, Some("choose another name"));
+                return None;
+            }
+            let feature = match spec.bind(name, &stream.schema, stream.has_time) {
+                Ok(feature) => feature,
+                Err(error) => {
+                    let path = error.field.map_or(path.clone(), |field| path.key(field));
+                    let message = format!("feature `{name}`: {error}");
+                    self.wrong(&path, &message, error.remedy.as_deref());
+                    return None;
+                }
+            };
+            let read = feature.column.map(|at| stream.schema.field(at));
+            let read = read.map(|field| field.data_type().clone());
+            let Some((first, first_read)) = &bound else {
+                bound = Some((feature, read));
+                continue;
+            };
+            let is_same = Feature {
+                column: first.column,
+                ..feature
+            } == *first;
+            if !is_same || read != *first_read {
+                let message = "the streams have the feature's column with different types";
+                let remedy = "give the streams of a union the same columns";
+                self.wrong(path, message, Some(remedy));
+                return None;
+            }
+        }
+        bound.map(|(feature, _)| feature)
+    }
+
+    /// The columns that rows are grouped by.
+    fn key_columns(
+        &mut self,
+        path: &Path,
+        key_by: &[String],
+        schema: &arrow_schema::Schema,
+    ) -> Vec<usize> {
+        let mut columns = Vec::new();
+        for (index, name) in key_by.iter().enumerate() {
+            let path = path.key("key-by").index(index);
+            match schema.index_of(name) {
+                Ok(column) if columns.contains(&column) => {
+                    self.wrong(&path, &format!("`{name}` stands twice"), None);
+                }
+                Ok(column) if schema.field(column).data_type().is_nested() => {
+                    let message = format!("`{name}` is a list or a struct, which is no key");
+                    self.wrong(&path, &message, Some("use a plain column"));
+                }
+                Ok(column) => columns.push(column),
+                Err(_) => {
+                    let names = schema.fields().iter().map(|field| field.name().as_str());
+                    let hint = spelling::hint(name, names);
+                    let message = format!("there is no column `{name}`");
+                    self.wrong(&path, &message, hint.as_deref());
+                }
+            }
+        }
+        columns
+    }
+
+    /// The configuration, held against the plugin's own schema.
+    fn config(
+        &mut self,
+        path: &Path,
+        document: &OperatorDocument,
+        descriptor: &Descriptor,
+    ) -> serde_json::Value {
+        let empty = serde_json::Value::Object(serde_json::Map::new());
+        let operator = path;
+        let path = path.key("config");
+        let written = self.tree.at(&path);
+        let written = written.filter(|_| document.config.is_some());
+        let node = written.cloned().unwrap_or_else(|| Node {
+            position: self.tree.locate(operator),
+            ..Node::from_json(&empty)
+        });
+        for mistake in descriptor.config.check(&node) {
+            let mut at = path.clone();
+            at.0.extend(mistake.path.0);
+            let mut error = self.at(&at, &mistake.message, mistake.remedy.as_deref());
+            error.position = mistake.position;
+            self.errors.push(error);
+        }
+        descriptor.config.with_defaults(&node.to_json())
+    }
 }
 
 /// An operator whose plugin and streams are known.
@@ -212,54 +343,9 @@ impl Binding<'_, '_> {
             } else {
                 self.path.clone()
             };
-            features.extend(self.feature(&path, (name, spec), streams));
+            features.extend(self.builder.feature(&path, (name, spec), streams));
         }
         features
-    }
-
-    fn feature(
-        &mut self,
-        path: &Path,
-        (name, spec): (&str, &FeatureSpec),
-        streams: &[(usize, StreamId)],
-    ) -> Option<Feature> {
-        // The feature as of the first stream, and the type of the column that it reads.
-        let mut bound: Option<(Feature, Option<DataType>)> = None;
-        for (_, stream) in streams {
-            let stream = &self.builder.streams[stream.0];
-            if stream.schema.index_of(name).is_ok() {
-                let message = format!("the stream has a column `{name}` already");
-                self.builder
-                    .wrong(path, &message, Some("choose another name"));
-                return None;
-            }
-            let feature = match spec.bind(name, &stream.schema, stream.has_time) {
-                Ok(feature) => feature,
-                Err(error) => {
-                    let path = error.field.map_or(path.clone(), |field| path.key(field));
-                    let message = format!("feature `{name}`: {error}");
-                    self.builder.wrong(&path, &message, error.remedy.as_deref());
-                    return None;
-                }
-            };
-            let read = feature.column.map(|at| stream.schema.field(at));
-            let read = read.map(|field| field.data_type().clone());
-            let Some((first, first_read)) = &bound else {
-                bound = Some((feature, read));
-                continue;
-            };
-            let is_same = Feature {
-                column: first.column,
-                ..feature
-            } == *first;
-            if !is_same || read != *first_read {
-                let message = "the streams have the feature's column with different types";
-                let remedy = "give the streams of a union the same columns";
-                self.builder.wrong(path, message, Some(remedy));
-                return None;
-            }
-        }
-        bound.map(|(feature, _)| feature)
     }
 
     fn inputs(&mut self, streams: &[(usize, StreamId)], features: &[Feature]) -> Vec<InputBinding> {
@@ -271,7 +357,8 @@ impl Binding<'_, '_> {
             for field in descriptor.inputs[*input].schema.fields() {
                 columns.extend(self.bound(bind::column(field, &schema, features)));
             }
-            let key_columns = self.key_columns(&schema);
+            let key_by = &self.document.key_by;
+            let key_columns = self.builder.key_columns(&self.path, key_by, &schema);
             let keys = self.keys(&schema);
             inputs.push(InputBinding {
                 stream: *stream,
@@ -291,32 +378,6 @@ impl Binding<'_, '_> {
                 self.builder.wrong(&self.path, &message, remedy.as_deref());
             })
             .ok()
-    }
-
-    fn key_columns(&mut self, schema: &arrow_schema::Schema) -> Vec<usize> {
-        let mut columns = Vec::new();
-        for (index, name) in self.document.key_by.iter().enumerate() {
-            let path = self.path.key("key-by").index(index);
-            match schema.index_of(name) {
-                Ok(column) if columns.contains(&column) => {
-                    self.builder
-                        .wrong(&path, &format!("`{name}` stands twice"), None);
-                }
-                Ok(column) if schema.field(column).data_type().is_nested() => {
-                    let message = format!("`{name}` is a list or a struct, which is no key");
-                    self.builder
-                        .wrong(&path, &message, Some("use a plain column"));
-                }
-                Ok(column) => columns.push(column),
-                Err(_) => {
-                    let names = schema.fields().iter().map(|field| field.name().as_str());
-                    let hint = spelling::hint(name, names);
-                    let message = format!("there is no column `{name}`");
-                    self.builder.wrong(&path, &message, hint.as_deref());
-                }
-            }
-        }
-        columns
     }
 
     /// The key columns that the guest wants to see must be part of the key.
@@ -359,30 +420,6 @@ impl Binding<'_, '_> {
             self.builder
                 .wrong(&self.path.key("key-by"), message, Some(remedy));
         }
-    }
-
-    fn config(&mut self) -> serde_json::Value {
-        let empty = serde_json::Value::Object(serde_json::Map::new());
-        let path = self.path.key("config");
-        let written = self
-            .builder
-            .tree
-            .at(&path)
-            .filter(|_| self.document.config.is_some());
-        let node = written.cloned().unwrap_or_else(|| Node {
-            position: self.builder.tree.locate(&self.path),
-            ..Node::from_json(&empty)
-        });
-        for mistake in self.descriptor.config.check(&node) {
-            let mut at = path.clone();
-            at.0.extend(mistake.path.0);
-            let mut error = self
-                .builder
-                .at(&at, &mistake.message, mistake.remedy.as_deref());
-            error.position = mistake.position;
-            self.builder.errors.push(error);
-        }
-        self.descriptor.config.with_defaults(&node.to_json())
     }
 
     /// What the plugin needs of its surroundings.

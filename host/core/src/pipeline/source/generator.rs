@@ -98,8 +98,9 @@ impl Builder<'_> {
                 },
                 GeneratorColumnText::Full(full) => full.clone(),
             };
-            columns.push(self.generator_column(&path, name, &full)?);
+            columns.push(self.generator_column(&path, name, &full));
         }
+        let columns: Vec<GeneratorColumn> = columns.into_iter().collect::<Option<_>>()?;
         if columns.is_empty() {
             let remedy = "add `NAME: sequence`";
             self.wrong(&path.key("columns"), "there are no columns", Some(remedy));
