@@ -94,6 +94,33 @@ fn the_state_before_is_what_the_plugin_sees() {
 }
 
 #[test]
+fn each_mistake_in_a_fixture_is_a_line_with_its_place() {
+    let ran = changed(|f| {
+        f["expct"] = f["expect"].take();
+        f.as_object_mut().expect("an object").remove("expect");
+    })
+    .ended(2);
+    let lines: Vec<&str> = ran.err.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", ran.err);
+    for (line, message) in lines.iter().zip([
+        "total.json:1:1: the field `expect` is missing",
+        "expct: there is no field `expct` here; did you mean `expect`?",
+    ]) {
+        assert!(
+            line.starts_with("wasmill: /") && line.contains("total.json:1:"),
+            "{line}"
+        );
+        assert!(line.ends_with(message), "{line}");
+    }
+    let ran = changed(|f| f["expect"]["rejected"] = json!([{ "row": 0, "reason": "no" }])).ended(1);
+    assert!(
+        ran.err.ends_with("wasmill: 1 fixture failed\n"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn a_mistake_in_a_fixture_has_its_place() {
     let cases: [(Change, &str); 5] = [
         (|f| f["expct"] = json!({}), "did you mean `expect`?"),

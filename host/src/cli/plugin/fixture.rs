@@ -2,6 +2,7 @@
 
 mod call;
 mod compare;
+mod order;
 mod store;
 
 use std::{fs, path::Path};
@@ -78,34 +79,54 @@ struct Timer {
     time: Json,
 }
 
-/// Reads a fixture; mistakes are told with line and column.
+/// Reads a fixture; each mistake is a line with file, line and column.
 pub(super) fn read(path: &Path) -> Result<Fixture, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let place = |position: tree::Position| format!("{}:{}", position.line, position.column);
-    let tree = tree::parse(&text).map_err(|error| format!("{}: {error}", place(error.position)))?;
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    let place = |position: tree::Position| match position.line {
+        0 => format!("{shown}: "),
+        line => format!("{shown}:{line}:{}: ", position.column),
+    };
+    let tree = tree::parse(&text).map_err(|error| {
+        let remedy = remedy(error.remedy.as_deref());
+        format!("{}{}{remedy}", place(error.position), error.message)
+    })?;
     let schema = schemars::schema_for!(Fixture).to_value();
     let schema = Schema::compile(&schema).expect("our own schema is sound");
     let mistakes: Vec<String> = schema
         .check(&tree)
         .into_iter()
         .map(|mistake| {
-            let remedy = mistake.remedy.map(|r| format!("; {r}")).unwrap_or_default();
+            let remedy = remedy(mistake.remedy.as_deref());
+            let field = match mistake.path.0.is_empty() {
+                true => String::new(),
+                false => format!("{}: ", mistake.path),
+            };
             let place = place(mistake.position);
-            format!("{place}: {}: {}{remedy}", mistake.path, mistake.message)
+            format!("{place}{field}{}{remedy}", mistake.message)
         })
         .collect();
     if !mistakes.is_empty() {
-        return Err(mistakes.join("\n"));
+        return Err(mistakes.join("\nwasmill: "));
     }
-    serde_json::from_value(tree.to_json()).map_err(|error| error.to_string())
+    serde_json::from_value(tree.to_json()).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// What would be right, as the end of a message.
+fn remedy(remedy: Option<&str>) -> String {
+    remedy
+        .map(|remedy| format!("; {remedy}"))
+        .unwrap_or_default()
 }
 
 /// Runs a fixture; the message says what came instead of what was expected.
-pub(super) fn run(fixture: &Fixture, loaded: &Loaded) -> Result<(), String> {
+pub(super) fn run(mut fixture: Fixture, loaded: &Loaded) -> Result<(), String> {
     let descriptor = &loaded.descriptor;
     if descriptor.inputs.len() != 1 {
         return Err("fixtures know plugins with one input".into());
     }
+    let order = order::arrange(&mut fixture, descriptor)?;
+    let fixture = &fixture;
     let given = fixture
         .config
         .clone()
@@ -117,7 +138,13 @@ pub(super) fn run(fixture: &Fixture, loaded: &Loaded) -> Result<(), String> {
     let mut store = store::Store::new(fixture, descriptor)?;
     let outcome = call::call(fixture, loaded, &mut store, &given);
     match (outcome, &fixture.expect.fault) {
-        (Ok(outcome), None) => compare::compare(fixture, descriptor, &outcome, &store),
+        (Ok(mut outcome), None) => {
+            for (row, _) in &mut outcome.rejected {
+                *row = order[*row as usize];
+            }
+            outcome.rejected.sort();
+            compare::compare(fixture, descriptor, &outcome, &store)
+        }
         (Ok(_), Some(wanted)) => Err(format!("expected a fault with `{wanted}`, there was none")),
         (Err(fault), Some(wanted)) if fault.contains(wanted.as_str()) => Ok(()),
         (Err(fault), _) => Err(fault),

@@ -21,7 +21,8 @@ pub(super) fn run(arguments: &TestArguments) -> Result<(), Failure> {
     let passed = fixtures.len() - failed;
     cli::print(&format!("{passed} passed, {failed} failed\n"))?;
     if failed > 0 {
-        return Err(Failure::Failed(format!("{failed} fixtures failed")));
+        let fixtures = cli::count(failed as u64, "fixture");
+        return Err(Failure::Failed(format!("{fixtures} failed")));
     }
     Ok(())
 }
@@ -29,17 +30,14 @@ pub(super) fn run(arguments: &TestArguments) -> Result<(), Failure> {
 /// Runs one fixture and tells how it went.
 fn one(path: &Path, loaded: &Loaded) -> Result<bool, Failure> {
     let shown = path.display();
-    let fixture =
-        fixture::read(path).map_err(|message| Failure::Invalid(format!("{shown}:{message}")))?;
-    let outcome = fixture::run(&fixture, loaded);
+    let fixture = fixture::read(path).map_err(Failure::Invalid)?;
+    let name = fixture.name.clone();
+    let outcome = fixture::run(fixture, loaded);
     match &outcome {
-        Ok(()) => cli::print(&format!("ok     {shown}: {}\n", fixture.name))?,
+        Ok(()) => cli::print(&format!("ok     {shown}: {name}\n"))?,
         Err(message) => {
             let message = message.replace('\n', "\n       ");
-            cli::print(&format!(
-                "failed {shown}: {}\n       {message}\n",
-                fixture.name
-            ))?;
+            cli::print(&format!("failed {shown}: {name}\n       {message}\n"))?;
         }
     }
     Ok(outcome.is_ok())
