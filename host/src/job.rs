@@ -270,7 +270,7 @@ async fn supervise(
 /// Of two errors the one that explains the other.
 fn prefer_cause(first: JobError, second: JobError) -> JobError {
     match first {
-        JobError::Task(TaskError::Gone(_)) => second,
+        JobError::Task(TaskError::Gone(_) | TaskError::Lost(_)) => second,
         _ => first,
     }
 }

@@ -105,8 +105,7 @@ impl FileSource {
     }
 
     /// Opens a file, to be read from a position on. With a waiter its reader waits for more rows at
-    /// the end, until the waiter says
-    /// to stop; packed files are read once.
+    /// the end, until the waiter says to stop; packed files are read once.
     pub fn open(
         &self,
         split: &FileSplit,

@@ -8,9 +8,16 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
+/// A number before ours was dropped: its holder panicked, and its own error says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the rows of an earlier turn are lost")]
+pub struct Lost;
+
 /// What passes from turn to turn, and whose turn it is.
 pub struct Turns<T> {
     next: AtomicU64,
+    /// The first number that never has its turn; the greatest there is while none is lost.
+    lost: AtomicU64,
     /// One for each subtask that may wait.
     wakers: Vec<AtomicWaker>,
     /// Nearly always locked by the holder of the turn alone, so it does not wait.
@@ -23,6 +30,7 @@ impl<T> Turns<T> {
         let wakers = (0..subtasks).map(|_| AtomicWaker::new()).collect();
         Self {
             next: AtomicU64::new(0),
+            lost: AtomicU64::new(u64::MAX),
             wakers,
             baton: Mutex::new(baton),
         }
@@ -38,24 +46,62 @@ impl<T> Turns<T> {
         body(&mut self.baton.lock())
     }
 
-    /// Waits for turn `number`. The turn ends when the guard is dropped; every number must have its
-    /// turn.
-    pub async fn wait(&self, number: u64, subtask: usize) -> Turn<'_, T> {
-        std::future::poll_fn(|context| {
-            if self.next.load(Ordering::Acquire) == number {
-                return Poll::Ready(());
-            }
-            self.wakers[subtask].register(context.waker());
-            if self.next.load(Ordering::Acquire) == number {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
-        Turn {
+    /// A number that was drawn, to be held until its turn; every number must have one.
+    pub fn hold(&self, number: u64) -> Held<'_, T> {
+        Held {
             turns: self,
             number,
+            is_taken: false,
+        }
+    }
+
+    fn wake_all(&self) {
+        self.wakers.iter().for_each(AtomicWaker::wake);
+    }
+}
+
+/// A number that waits for its turn. Dropped before it, as a panic does, it ends the turns: all
+/// numbers behind it are told instead of waiting for ever.
+pub struct Held<'a, T> {
+    turns: &'a Turns<T>,
+    number: u64,
+    is_taken: bool,
+}
+
+impl<'a, T> Held<'a, T> {
+    /// Waits for the turn. It ends when the guard is dropped.
+    ///
+    /// # Errors
+    /// If a number before this one was dropped.
+    pub async fn turn(mut self, subtask: usize) -> Result<Turn<'a, T>, Lost> {
+        let (turns, number) = (self.turns, self.number);
+        let look = || {
+            if turns.next.load(Ordering::Acquire) == number {
+                return Poll::Ready(Ok(()));
+            }
+            match turns.lost.load(Ordering::Acquire) < number {
+                true => Poll::Ready(Err(Lost)),
+                false => Poll::Pending,
+            }
+        };
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(ready) = look() {
+                return Poll::Ready(ready);
+            }
+            turns.wakers[subtask].register(context.waker());
+            look()
+        })
+        .await?;
+        self.is_taken = true;
+        Ok(Turn { turns, number })
+    }
+}
+
+impl<T> Drop for Held<'_, T> {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            self.turns.lost.fetch_min(self.number, Ordering::Release);
+            self.turns.wake_all();
         }
     }
 }
@@ -76,15 +122,15 @@ impl<T> Turn<'_, T> {
 impl<T> Drop for Turn<'_, T> {
     fn drop(&mut self) {
         self.turns.next.store(self.number + 1, Ordering::Release);
-        for waker in &self.turns.wakers {
-            waker.wake();
-        }
+        self.turns.wake_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{panic::AssertUnwindSafe, sync::Arc};
+
+    use futures_util::FutureExt;
 
     use super::*;
     use crate::task::slot::{Slots, TaskClock, yield_now};
@@ -106,9 +152,8 @@ mod tests {
                         if number % 7 == subtask as u64 {
                             yield_now().await;
                         }
-                        turns
-                            .wait(number, subtask)
-                            .await
+                        let turn = turns.hold(number).turn(subtask).await;
+                        turn.expect("none is lost")
                             .with_baton(|seen| seen.push(number));
                     }
                 })
@@ -119,5 +164,45 @@ mod tests {
             .expect("a runtime");
         tasks.into_iter().for_each(|task| runtime.block_on(task));
         assert!(turns.baton.lock().iter().copied().eq(0..3_000));
+    }
+
+    #[test]
+    fn a_panic_before_its_turn_ends_the_turns_behind_it_and_no_other() {
+        const PANICS: u64 = 2;
+        let slots = Slots::start(2);
+        let turns = Arc::new(Turns::new(4, Vec::new()));
+        // The first number is held back until all others wait or have gone.
+        let (release, first) = async_channel::bounded::<()>(1);
+        let tasks: Vec<_> = (0..4u64)
+            .map(|number| {
+                let (turns, first) = (turns.clone(), first.clone());
+                let work = async move {
+                    let held = turns.hold(number);
+                    match number {
+                        0 => drop(first.recv().await),
+                        PANICS => panic!("a mistake of ours"),
+                        _ => {}
+                    }
+                    let turn = held.turn(number as usize).await;
+                    turn.map(|mut turn| turn.with_baton(|seen| seen.push(number)))
+                };
+                let supervised = AssertUnwindSafe(work).catch_unwind();
+                slots.spawn(number as usize, TaskClock::new(100), supervised)
+            })
+            .collect();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let mut tasks: Vec<_> = tasks.into_iter().map(Some).collect();
+        let mut end = |number: u64| {
+            let task = tasks[number as usize].take().expect("it has not ended");
+            runtime.block_on(task)
+        };
+        assert!(end(PANICS).is_err());
+        assert_eq!(end(3).expect("no panic"), Err(Lost));
+        drop(release);
+        assert_eq!(end(0).expect("no panic"), Ok(()));
+        assert_eq!(end(1).expect("no panic"), Ok(()));
+        assert_eq!(*turns.baton.lock(), [0, 1]);
     }
 }

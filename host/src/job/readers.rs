@@ -1,15 +1,18 @@
 //! Readers: the threads that read splits and hand their chunks to source subtasks.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 
 use async_channel::{Receiver, Sender, bounded};
 
-use super::splits::Splits;
+use super::{JobError, splits::Splits};
 use crate::{
     checkpoint::SplitTurns,
     connector::{ConnectorError, Position, SplitReader},
@@ -49,13 +52,20 @@ pub(super) fn start(
                 let next = (open.lock())();
                 let Some(opened) = next else { return };
                 let split = opened.split;
-                let read = opened.reader.and_then(|reader| {
-                    let turns = new_turns(&opened.name, opened.from);
-                    read(reader, split, turns, &work, &stopping)
+                let read = || {
+                    let read = opened.reader.and_then(|reader| {
+                        let turns = new_turns(&opened.name, opened.from);
+                        read(reader, split, turns, &work, &stopping)
+                    });
+                    read.map_err(|error| explain(&error))
+                };
+                // A reader that panics must not look like the end of its split.
+                let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+                    Err(JobError::Panic(super::panic_message(&*panic)).to_string())
                 });
-                if let Err(error) = read {
+                if let Err(message) = read {
                     // If nobody listens the job has ended for another reason.
-                    let _ = work.send_blocking(Err(explain(&error)));
+                    let _ = work.send_blocking(Err(message));
                     return;
                 }
             }

@@ -7,7 +7,7 @@ use wasmill_core::batch::Batch;
 
 use crate::{
     checkpoint::StateImage,
-    exchange::gate::Gone,
+    exchange::{gate::Gone, turn::Lost},
     feature::FeatureFault,
     operator::{Keyed, Operator, OperatorError},
     state::KeysImage,
@@ -32,6 +32,9 @@ pub enum TaskError {
     /// A receiver is gone; its own error says why.
     #[error(transparent)]
     Gone(#[from] Gone),
+    /// Another subtask of the source is gone; its own error says why.
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// A declared feature cannot be computed.
     #[error("{0}")]
     Feature(#[from] FeatureFault),

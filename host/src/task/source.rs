@@ -22,11 +22,14 @@ use wasmill_core::{
 };
 
 use crate::{
-    checkpoint::{Reporter, SourceBarriers, SplitTurns, StateImage, TaskImage},
+    checkpoint::{Progress, Reporter, SourceBarriers, SplitTurns, StateImage, TaskImage},
     clock,
     connector::{Position, generator::Generator},
     dead_letter::{Failure, Letters},
-    exchange::gate::{Barrier, Message},
+    exchange::{
+        gate::{Barrier, Message},
+        turn::Held,
+    },
     format::{Decoded, Decoder, Refused},
     metrics::NodeMetrics,
     task::{
@@ -92,8 +95,7 @@ pub struct GeneratedSplit {
 /// The place of a chunk: whose turn it is, and where the split goes on behind it.
 struct Place<'a> {
     split: u32,
-    turns: &'a SplitTurns,
-    number: u64,
+    held: Held<'a, Progress>,
     behind: Position,
 }
 
@@ -269,23 +271,32 @@ impl SourceTask {
     }
 
     async fn take(&mut self, work: Work, decoder: &mut Decoder) -> Result<(), TaskError> {
+        // From here on a panic ends the turns behind this one.
         let mut place = Place {
             split: work.split,
-            turns: &work.turns,
-            number: work.number,
+            held: work.turns.hold(work.number),
             behind: Position::start(work.split),
         };
         let Some(chunk) = work.chunk else {
-            return self.end(&place).await;
+            return self.end(place).await;
         };
         self.remember();
         place.behind.rows = chunk.first_offset + chunk.spans.len() as u64;
         place.behind.bytes = chunk.next_byte;
-        match self.decoded(chunk, decoder).await {
-            Ok(batch) => self.hand_on(&place, batch).await,
+        let decoded = self.decoded(chunk, decoder).await;
+        self.proceed(place, decoded).await
+    }
+
+    /// Hands rows on, or fails in turn: what came before still goes on.
+    async fn proceed(
+        &mut self,
+        place: Place<'_>,
+        decoded: Result<Batch, TaskError>,
+    ) -> Result<(), TaskError> {
+        match decoded {
+            Ok(batch) => self.hand_on(place, batch).await,
             Err(error) => {
-                // The turn is taken even so: the other subtasks wait for it.
-                drop(work.turns.wait(work.number, self.subtask.0).await);
+                drop(place.held.turn(self.subtask.0).await);
                 Err(error)
             }
         }
@@ -357,7 +368,7 @@ impl SourceTask {
     }
 
     /// Runs the chain, then waits for the chunk's turn to send what came of it.
-    async fn hand_on(&mut self, place: &Place<'_>, mut batch: Batch) -> Result<(), TaskError> {
+    async fn hand_on(&mut self, place: Place<'_>, mut batch: Batch) -> Result<(), TaskError> {
         let times = self.times(&mut batch);
         let late_rows = (!self.late.is_empty()).then(|| batch.clone());
         self.metrics.records_out.add(batch.len());
@@ -365,8 +376,9 @@ impl SourceTask {
         let pushed = self.chain.push(&targets, batch, None).await;
         self.targets = targets;
         // The turn is taken even after a failure: the other subtasks wait for it.
-        let mut turn = place.turns.wait(place.number, self.subtask.0).await;
+        let turn = place.held.turn(self.subtask.0).await;
         pushed?;
+        let mut turn = turn?;
         let barrier = turn.with_baton(|progress| self.barriers.cut(progress, self.sent));
         if let Some(barrier) = barrier {
             // The chunk lies behind the barrier; what is staged of it waits.
@@ -433,8 +445,8 @@ impl SourceTask {
     }
 
     /// A split has ended.
-    async fn end(&mut self, place: &Place<'_>) -> Result<(), TaskError> {
-        let mut turn = place.turns.wait(place.number, self.subtask.0).await;
+    async fn end(&mut self, place: Place<'_>) -> Result<(), TaskError> {
+        let mut turn = place.held.turn(self.subtask.0).await?;
         let barrier = turn.with_baton(|progress| {
             let barrier = self.barriers.cut(progress, self.sent);
             progress.end();
@@ -494,18 +506,19 @@ impl SourceTask {
         let rows_max = feed.generator.split_rows(small(split)).unwrap_or(u64::MAX);
         let left = rows_max.saturating_sub(first);
         let rows = left.min(GENERATED_ROWS);
-        let place = generated(split, (&of.turns, number), first + rows);
+        let place = || generated(split, of.turns.hold(number), first + rows);
         if left == 0 {
             // Whoever draws the first number behind the rows ends the split.
             let pieces = rows_max.saturating_sub(of.first).div_ceil(GENERATED_ROWS);
             if number == pieces {
-                self.end(&place).await?;
+                self.end(place()).await?;
             }
             return Ok(false);
         }
+        let place = place();
         self.remember();
-        let batch = self.computed(feed, split, first, rows).await?;
-        self.hand_on(&place, batch).await?;
+        let computed = self.computed(feed, split, first, rows).await;
+        self.proceed(place, computed).await?;
         Ok(true)
     }
 
@@ -532,13 +545,13 @@ impl SourceTask {
             let rows = (due - first).min(GENERATED_ROWS);
             self.remember();
             let batch = self.computed(feed, split, first, rows).await?;
-            let place = generated(split, (turns, turns.next()), first + rows);
-            self.hand_on(&place, batch).await?;
+            let place = generated(split, turns.hold(turns.next()), first + rows);
+            self.hand_on(place, batch).await?;
             first += rows;
             of.next.store(first - of.first, Ordering::Relaxed);
         }
         if rows_max == Some(first) && !self.is_over {
-            self.end(&generated(split, (turns, turns.next()), first))
+            self.end(generated(split, turns.hold(turns.next()), first))
                 .await?;
             return Ok(false);
         }
@@ -578,11 +591,10 @@ impl SourceTask {
 }
 
 /// The place of computed rows, up to row `behind` of the split.
-fn generated(split: usize, (turns, number): (&SplitTurns, u64), behind: u64) -> Place<'_> {
+fn generated(split: usize, held: Held<'_, Progress>, behind: u64) -> Place<'_> {
     Place {
         split: small(split),
-        turns,
-        number,
+        held,
         behind: Position {
             rows: behind,
             ..Position::start(small(split))
