@@ -37,6 +37,7 @@ pub struct Question<'a> {
 #[derive(Debug, Default)]
 pub struct Decoder {
     directory: Directory,
+    /// A bit for each key of the batch, for columns whose keys must be distinct.
     seen: Vec<u64>,
 }
 
@@ -169,6 +170,8 @@ impl Decoder {
         Ok(())
     }
 
+    /// The changes of one state, each to a key of the batch. Keys of values and lists stand once:
+    /// the order of two changes would be anyone's guess.
     fn changes<'a>(
         &mut self,
         layout: &Layout,
@@ -299,12 +302,12 @@ fn output(
     timers: &[TimerChange],
 ) -> Result<OutputRows, DecodeError> {
     let (rows, mut number) = (cursor.rows, 0);
-    // The causes are the first proof that the guest really sent that many rows.
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         columns.push(array::read(&mut cursor, &mut number, field, rows)?);
     }
     let times = engine_column::<i64>(&mut cursor, column::TIME)?;
+    // Of an output without columns, the causes alone prove that the guest sent that many rows.
     let causes = cursor.words(column::CAUSE)?;
     check_causes(&cursor, causes, question, timers)?;
     let ops = engine_column::<u8>(&mut cursor, column::OP)?;
@@ -327,6 +330,7 @@ fn output(
     })
 }
 
+/// A column of the engine's own, which a guest may leave out: one value for each row.
 pub(super) fn engine_column<T: bytemuck::Pod + arrow_buffer::ArrowNativeType>(
     cursor: &mut Cursor<'_, '_>,
     number: u32,

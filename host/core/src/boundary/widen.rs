@@ -73,6 +73,7 @@ pub(super) fn widen(array: &dyn Array, to: &DataType) -> Option<ArrayRef> {
     }
 }
 
+/// From i8 or i16, both of which every wider signed integer and every float holds exactly.
 fn signed_or_small<F>(array: &dyn Array, to: &DataType) -> Option<ArrayRef>
 where
     F: ArrowPrimitiveType,
@@ -88,6 +89,7 @@ where
     }
 }
 
+/// From u8 or u16, which the next wider signed integer holds, too.
 fn unsigned_small<F>(array: &dyn Array, to: &DataType) -> Option<ArrayRef>
 where
     F: ArrowPrimitiveType,
@@ -112,6 +114,7 @@ where
     }
 }
 
+/// Each value as the wider type's; nulls stay where they are.
 fn each<F, T>(array: &dyn Array) -> Option<ArrayRef>
 where
     F: ArrowPrimitiveType,

@@ -38,10 +38,14 @@ struct Builder {
     values: Values,
 }
 
+/// What has been read so far, as Arrow lays it out. Offsets begin with a zero.
 enum Values {
     Bool(BooleanBufferBuilder),
+    /// The width of a value, and all values.
     Fixed(usize, MutableBuffer),
+    /// Offsets and bytes.
     Bytes(Vec<i32>, Vec<u8>),
+    /// Offsets and the items of all rows.
     List(Vec<i32>, Box<Builder>),
     Struct(Vec<Builder>),
 }
@@ -72,6 +76,7 @@ impl Builder {
 
     /// Appends one value.
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), EncodingError> {
+        // Only nullable types write a byte of presence in front.
         if self.present.is_some() && !reader.bool()? {
             return self.missing();
         }
@@ -115,6 +120,7 @@ impl Builder {
         match &mut self.values {
             Values::Bool(bits) => bits.append(false),
             Values::Fixed(width, bytes) => {
+                // A null is one byte where it comes from and `width` here: the bound is ours to keep.
                 offset(bytes.len() + *width)?;
                 bytes.extend_zeros(*width);
             }
@@ -129,6 +135,7 @@ impl Builder {
         Ok(())
     }
 
+    /// The array. A bitmap without a null in it is left out, as Arrow's own kernels do.
     fn finish(self) -> ArrayData {
         let nulls = self
             .present

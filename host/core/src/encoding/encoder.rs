@@ -28,8 +28,10 @@ pub struct Encoder<'a> {
     nulls: Option<Option<&'a NullBuffer>>,
 }
 
+/// What the array's rows are read from. Offsets have one more entry than there are rows.
 enum Values<'a> {
     Bool(&'a BooleanArray),
+    /// Values of one byte.
     W1(&'a [u8]),
     I8(&'a [i8]),
     I16(&'a [i16]),
@@ -43,6 +45,7 @@ enum Values<'a> {
     I128(&'a [i128]),
     Fixed(&'a FixedSizeBinaryArray),
     Bytes(&'a [i32], &'a [u8]),
+    /// Where each row's items lie, and the encoder of all items.
     List(&'a [i32], Box<Encoder<'a>>),
     Struct(Vec<Encoder<'a>>),
 }
@@ -120,6 +123,7 @@ impl<'a> Values<'a> {
         })
     }
 
+    /// Appends a value that is there: plain ones in little endian, others behind their length.
     #[inline]
     fn push(&self, row: usize, out: &mut Vec<u8>) {
         match self {
@@ -162,6 +166,8 @@ fn length(len: usize) -> [u8; 4] {
         .to_le_bytes()
 }
 
+/// One NaN for all of them (quiet, positive, without payload): which of the many a sum gives
+/// differs between machines, and state bytes must not.
 #[inline]
 fn canonical_f32(value: f32, form: Form) -> f32 {
     match form {
@@ -171,6 +177,7 @@ fn canonical_f32(value: f32, form: Form) -> f32 {
     }
 }
 
+/// As [`canonical_f32`], in 64 bits.
 #[inline]
 fn canonical_f64(value: f64, form: Form) -> f64 {
     match form {

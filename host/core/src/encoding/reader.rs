@@ -33,6 +33,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// A truth value. Any other byte than 0 and 1 is refused: equal values have equal bytes.
     pub(super) fn bool(&mut self) -> Result<bool, EncodingError> {
         let at = self.at;
         match self.take(1, &DataType::Boolean)?[0] {
@@ -41,6 +42,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A decimal without its point, which has no more digits than its type.
     pub(super) fn decimal(&mut self, precision: u8) -> Result<i128, EncodingError> {
         let at = self.at;
         let bytes = self.take(16, &DataType::Decimal128(precision, 0))?;
@@ -58,6 +60,7 @@ impl<'a> Reader<'a> {
         self.take(len as usize, data_type)
     }
 
+    /// Text; behind its length of four bytes, which an error's place leaves out.
     pub(super) fn text(&mut self) -> Result<&'a str, EncodingError> {
         let at = self.at + 4;
         let bytes = self.bytes(&DataType::Utf8)?;
@@ -87,6 +90,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A length or a count, in little endian.
     fn u32(&mut self, data_type: &DataType) -> Result<u32, EncodingError> {
         let bytes = self.take(4, data_type)?;
         Ok(u32::from_le_bytes(

@@ -20,6 +20,7 @@ pub(super) fn column(
     let feature = features
         .iter()
         .position(|feature| feature.name == *wanted.name());
+    // A feature hides a column of its name; the document must not have both.
     let (origin, found) = match (feature, schema.index_of(wanted.name())) {
         (Some(index), _) => (ColumnOrigin::Feature(index), features[index].field()),
         (None, Ok(index)) => (ColumnOrigin::Stream(index), schema.field(index).clone()),

@@ -2,6 +2,7 @@
 
 mod bound;
 mod order;
+mod parts;
 
 use std::collections::{HashMap, HashSet};
 
@@ -59,6 +60,8 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
+    /// Sources, then operators, then sinks: each finds the streams that it reads. A warning about a
+    /// document with mistakes would often be about the mistakes.
     fn pipeline(&mut self) -> Pipeline {
         self.names();
         self.dead_letter_streams();
@@ -88,11 +91,13 @@ impl<'a> Builder<'a> {
         self.errors.push(error);
     }
 
+    /// Notes what is allowed and most likely not meant.
     pub(super) fn warn(&mut self, path: &Path, message: &str, remedy: Option<&str>) {
         let warning = self.at(path, message, remedy);
         self.warnings.push(warning);
     }
 
+    /// A message about a path, at the place in the text that it leads to.
     fn at(&self, path: &Path, message: &str, remedy: Option<&str>) -> PipelineError {
         PipelineError {
             position: self.tree.locate(path),
@@ -169,6 +174,8 @@ impl<'a> Builder<'a> {
         id
     }
 
+    /// Sinks without `input` take dead letters. Their streams come first: sources and operators
+    /// name them before the sinks themselves are looked at. They have no name that an `input` could say.
     fn dead_letter_streams(&mut self) {
         for (index, (name, sink)) in self.document.sinks.iter().enumerate() {
             if sink.input.is_none() {
@@ -184,6 +191,7 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The sources, each with its stream and, where it has event time, that of its late rows.
     fn sources(&mut self) -> Vec<Source> {
         let mut sources = Vec::new();
         let mut stdin: Option<&str> = None;
@@ -219,6 +227,7 @@ impl<'a> Builder<'a> {
         sources
     }
 
+    /// Where rows that fail go. A sink that was cut out is not missed.
     fn policy(&mut self, path: &Path, on_error: Option<&OnError>) -> Policy {
         let name = match on_error {
             None | Some(OnError::Fail) => return Policy::Fail,
@@ -241,6 +250,7 @@ impl<'a> Builder<'a> {
         Policy::Fail
     }
 
+    /// The operators, producers first: a stream's columns are known when it is read.
     fn operators(&mut self) -> Vec<Operator> {
         let mut operators = Vec::new();
         for name in order::order(self) {
@@ -282,6 +292,7 @@ impl<'a> Builder<'a> {
         None
     }
 
+    /// The sinks; that of dead letters reads the stream that was made for it.
     fn sinks(&mut self) -> Vec<Sink> {
         let mut sinks = Vec::new();
         for (name, document) in &self.document.sinks {

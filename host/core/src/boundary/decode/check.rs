@@ -72,7 +72,8 @@ pub(super) fn check_keys(
     Ok(())
 }
 
-/// Checks that no entry of a map is changed twice.
+/// Checks that no entry of a map is changed twice. What is remembered borrows from the arena, so a
+/// guest makes the host hold a few words for each row it sends, and no more.
 pub(super) fn check_entries(
     cursor: &Cursor<'_, '_>,
     keys: &[u32],
