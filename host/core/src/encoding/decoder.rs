@@ -120,7 +120,7 @@ impl Builder {
         match &mut self.values {
             Values::Bool(bits) => bits.append(false),
             Values::Fixed(width, bytes) => {
-                // A null is one byte where it comes from and `width` here: the bound is ours to keep.
+                // A null is one byte where it comes from, and `width` here: we keep the bound.
                 offset(bytes.len() + *width)?;
                 bytes.extend_zeros(*width);
             }

@@ -175,7 +175,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Sinks without `input` take dead letters. Their streams come first: sources and operators
-    /// name them before the sinks themselves are looked at. They have no name that an `input` could say.
+    /// name them before the sinks themselves are looked at. No `input`
+    /// can name them.
     fn dead_letter_streams(&mut self) {
         for (index, (name, sink)) in self.document.sinks.iter().enumerate() {
             if sink.input.is_none() {

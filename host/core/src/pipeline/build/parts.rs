@@ -119,8 +119,8 @@ impl Builder<'_> {
         }
     }
 
-    /// A feature over all streams of the operator, which must agree: it is computed over their union,
-    /// so its column has to mean the same, and be of the same type, in each of them.
+    /// A feature over all streams of the operator, which must agree: it is computed over their
+    /// union, so its column has to mean the same, and be of the same type, in each of them.
     pub(super) fn feature(
         &mut self,
         path: &Path,
