@@ -101,15 +101,14 @@ fn mistakes_of_fields_names_settings_and_files_are_told_at_once() {
     let source = "file: { path: [pipeline.yaml, \"in/*.jsonl\"] }\n    format: { json: { \
                   account: u64, amount: f46 } }";
     let text = document::large(source, "out: { input: larg, stdot: {} }")
-        .replace("input: payments", "inptu: payments")
-        .replace("min-amount: 10", "min-amout: 10");
+        .replace("min-amount: 10 }", "min-amout: 10 }\n    btach: {}");
     let places = |err: &str| -> Vec<String> {
         let place = |line: &str| line.split(": ").nth(1).map(str::to_owned);
         err.lines().filter_map(place).collect()
     };
     let ran = check(&text).ended(2);
-    // The file, the type; the operator's input is misspelt and missing; the stream, the sink.
-    let wanted = ["4:35", "5:47", "7:5", "7:5", "11:17", "11:23"];
+    // The file, the type; a setting is missing and misspelt; a field; the stream, the sink.
+    let wanted = ["4:35", "5:45", "10:13", "10:15", "11:5", "13:17", "13:23"];
     let wanted = wanted.map(|place| format!("pipeline.yaml:{place}"));
     assert_eq!(places(&ran.err), wanted, "{}", ran.err);
 }

@@ -159,7 +159,7 @@ fn wrong_arguments_and_wrong_paths_are_invalid_input() {
     );
     let ran = run(folder.path(), &["run", "pipeline.yaml"]).ended(2);
     assert!(
-        ran.err.contains("`payments`") && ran.err.contains("nothing.jsonl"),
+        ran.err.contains("sources.payments.file.path") && ran.err.contains("nothing.jsonl"),
         "{}",
         ran.err
     );

@@ -35,8 +35,8 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Compiles the components. Cargo optimises a library as a whole (`lto`) only if it is nothing but a
-/// component; one that is linked natively too is therefore compiled by itself.
+/// Compiles the components. Cargo optimises a library as a whole (`lto`) only if it is nothing but
+/// a component; one that is linked natively too is therefore compiled by itself.
 fn build(guests: &[&Guest], target: &Path) -> Result<()> {
     let (linked, plain): (Vec<&Guest>, Vec<&Guest>) =
         guests.iter().partition(|guest| guest.is_linked);

@@ -55,7 +55,8 @@ impl<Op: Operator> Effects<Op> {
         rows.into_iter().map(|(row, _)| row).collect()
     }
 
-    /// For each of the emitted rows, the position of the pushed row that caused it; none for a timer.
+    /// For each of the emitted rows, the position of the pushed row that caused it; none for a
+    /// timer.
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
     /// # use wasmill_sdk::testing::Harness;
@@ -88,8 +89,8 @@ impl<Op: Operator> Effects<Op> {
             .expect("the engine lays out what it can read")
     }
 
-    /// The positions of the pushed rows that the operator did not get, since it is one of event-time
-    /// order and they came behind the clock. In a pipeline they go to `OPERATOR.late`.
+    /// The positions of the pushed rows that the operator did not get, since it is one of
+    /// event-time order and they came behind the clock. In a pipeline they go to `OPERATOR.late`.
     /// ```
     /// # use wasmill_sdk::prelude::*;
     /// #[derive(Row, Clone)]

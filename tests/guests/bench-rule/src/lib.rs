@@ -57,7 +57,7 @@ impl Operator for Rule {
     }
 
     // A component is optimised as a whole, and needs no such word. The native side of `sandbox-tax`
-    // is not: without it, that side would pay a call a row, and the sandbox look cheaper than it is.
+    // is not: without it that side would pay a call a row, and the sandbox look cheaper than it is.
     #[inline(always)]
     fn process(&mut self, row: Payment, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
         let Account { sum, .. } = cx.state.account.update(|account| {
