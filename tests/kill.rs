@@ -1,5 +1,9 @@
 //! The flagship job under `kill -9`: whenever it is ended, at whatever parallelism it goes on, what
 //! it has brought out in the end is what plain Rust finds, each alert once.
+#![allow(
+    clippy::print_stdout,
+    reason = "which seed it was, for whoever repeats a failure"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,6 +29,15 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % end
     }
+}
+
+/// Lets the job run for a while, however far that takes it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a kill comes at any time; nothing is expected to have happened"
+)]
+fn some_time(milliseconds: u64) {
+    thread::sleep(Duration::from_millis(milliseconds));
 }
 
 /// A folder with a job, its input and its checkpoints.
@@ -104,7 +117,7 @@ impl Bench {
             let mut command = self.command(random.below(4) + 1);
             command.stdout(Stdio::null()).stderr(Stdio::null());
             let mut running = command.spawn().expect("wasmill starts");
-            thread::sleep(Duration::from_millis(100 + random.below(500)));
+            some_time(100 + random.below(500));
             let was_running = running.try_wait().expect("a child can be asked").is_none();
             running.kill().expect("a child can be killed");
             running.wait().expect("a killed child ends");
@@ -189,7 +202,7 @@ fn a_stopped_job_goes_on() {
     while !fs::exists(bench.file("checkpoints/default/numbers")).expect("a look") {
         thread::yield_now();
     }
-    thread::sleep(Duration::from_millis(300));
+    some_time(300);
     let asked = Command::new("kill").arg(running.id().to_string()).status();
     assert!(asked.expect("kill starts").success());
     let ended = running.wait().expect("it ends");

@@ -36,7 +36,7 @@ use crate::{
 };
 
 pub use build::{Attempt, Plugins, build};
-pub use participants::participants;
+pub use participants::{followers, participants};
 pub use summary::{Ended, Summary};
 
 /// Why a job failed.

@@ -32,6 +32,25 @@ pub fn thread<T: Send + 'static>(
         .expect("the system starts a thread")
 }
 
+/// Starts a task on the runtime of whoever calls: what waits for files and stores.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that may start tasks"
+)]
+pub fn task(body: impl Future<Output = ()> + Send + 'static) {
+    // It ends by itself: nobody waits for it but through what it sends.
+    drop(tokio::spawn(body));
+}
+
+/// Lets a task rest, between two tries of what failed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "for tasks of the runtime that ask a store again"
+)]
+pub async fn rest(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Lets a thread that may block rest, between two looks at what the system cannot announce.
 #[expect(
     clippy::disallowed_methods,

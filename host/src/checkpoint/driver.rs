@@ -17,7 +17,12 @@ use wasmill_core::checkpoint::{
 };
 
 use super::{Report, SinkOrder, SourceBarriers, Storage, StorageError};
-use crate::{clock, connector::Share, exchange::gate::Barrier};
+use crate::{
+    clock,
+    connector::{ConnectorError, Follower, Share},
+    exchange::gate::Barrier,
+    spawn,
+};
 
 pub use restore::{Restored, RestoredOperator};
 
@@ -25,6 +30,9 @@ pub use restore::{Restored, RestoredOperator};
 const FACTS_MAX: usize = 256;
 /// Orders that may wait for a sink: more than it may have to apply.
 const ORDERS_MAX: usize = 64;
+
+/// Between two tries to list the storage.
+const LIST_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why a job has no checkpoints.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +60,9 @@ pub enum CheckpointsError {
     /// The attempt cannot go on.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
+    /// A sink cannot bring out what is decided.
+    #[error(transparent)]
+    Sink(#[from] ConnectorError),
 }
 
 /// What takes part in a job's checkpoints.
@@ -103,8 +114,8 @@ pub struct Checkpoints {
 
 /// How an attempt begins.
 pub enum Begun {
-    /// The job has come to the end of its input before.
-    Finished(Arc<Manifest>),
+    /// The job has come to the end of its input before: what is left is that sinks catch up.
+    Finished(Box<Checkpoints>, Arc<Manifest>),
     /// It runs, with what is restored.
     Running(Box<(Checkpoints, Restored)>),
 }
@@ -121,12 +132,14 @@ impl Checkpoints {
         reports: Receiver<Report>,
     ) -> Result<Begun, CheckpointsError> {
         let recovered = recover(&storage, &plan).await?;
-        if recovered.is_finished()
-            && let Some(manifest) = &recovered.manifest
-        {
-            return Ok(Begun::Finished(Arc::clone(manifest)));
-        }
-        let restored = restore::load(&storage, &plan, &recovered).await?;
+        let finished = recovered
+            .manifest
+            .clone()
+            .filter(|manifest| manifest.is_finished);
+        let restored = match finished {
+            Some(_) => Restored::default(),
+            None => restore::load(&storage, &plan, &recovered).await?,
+        };
         let attempt = recovered.attempt;
         let start = Start {
             scope: plan.scope.clone(),
@@ -152,6 +165,9 @@ impl Checkpoints {
             ended_sources: 0,
             has_begun: false,
         };
+        if let Some(manifest) = finished {
+            return Ok(Begun::Finished(Box::new(checkpoints), manifest));
+        }
         let nobody = Handle::default();
         while !checkpoints.has_begun {
             if let Some(End::Broken(error)) = checkpoints.act(&nobody).await {
@@ -162,6 +178,49 @@ impl Checkpoints {
             }
         }
         Ok(Begun::Running(Box::new((checkpoints, restored))))
+    }
+
+    /// Has the sinks of a finished job bring out what they have not.
+    ///
+    /// # Errors
+    /// If a sink cannot, or the attempt cannot go on.
+    pub async fn catch_up(
+        mut self,
+        sinks: &mut HashMap<String, Box<dyn Follower>>,
+    ) -> Result<(), CheckpointsError> {
+        for (name, sink) in sinks.iter_mut() {
+            let marker = sink.marker()?;
+            let sink = name.clone();
+            self.tell(Fact::Applied { sink, marker });
+        }
+        let nobody = Handle::default();
+        loop {
+            let (applies, others) = std::mem::take(&mut self.actions)
+                .into_iter()
+                .partition(|action| matches!(action, Action::Apply { .. }));
+            self.actions = others;
+            match self.act(&nobody).await {
+                Some(End::Broken(error)) => return Err(error.into()),
+                Some(End::Done { .. }) => return Ok(()),
+                None => {}
+            }
+            let applies: Vec<Action> = applies;
+            let is_idle = applies.is_empty();
+            for action in applies {
+                let Action::Apply { sink, manifest } = action else {
+                    continue;
+                };
+                let share = restore::share(&self.storage, &self.scope, &manifest, &sink).await?;
+                if let Some(follower) = sinks.get_mut(&sink) {
+                    follower.apply(manifest.checkpoint, &share)?;
+                    let marker = Some(manifest.checkpoint);
+                    self.tell(Fact::Applied { sink, marker });
+                }
+            }
+            if is_idle && self.actions.is_empty() {
+                self.wait_for_fact().await;
+            }
+        }
     }
 
     /// Takes checkpoints until the job's last one, or until it cannot go on.
@@ -187,7 +246,7 @@ impl Checkpoints {
                     self.report(report, &job);
                 },
                 Ok(request) = requests.recv() => self.tell(Fact::Requested(request)),
-                () = tokio::time::sleep(wake) => self.tell(Fact::Tick),
+                () = spawn::rest(wake) => self.tell(Fact::Tick),
             }
         }
     }
@@ -205,7 +264,7 @@ impl Checkpoints {
         let facts = self.facts.1.clone();
         tokio::select! {
             fact = facts.recv() => if let Ok(fact) = fact { self.tell(fact) },
-            () = tokio::time::sleep(wake) => self.tell(Fact::Tick),
+            () = spawn::rest(wake) => self.tell(Fact::Tick),
         }
     }
 
@@ -279,7 +338,7 @@ impl Checkpoints {
     fn create(&self, position: Position, bytes: Vec<u8>) {
         let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
         let name = self.scope.entry(position);
-        tokio::spawn(async move {
+        spawn::task(async move {
             let created = storage.create(&name, bytes.into()).await;
             let _ = facts.send(Fact::Created { position, created }).await;
         });
@@ -288,7 +347,7 @@ impl Checkpoints {
     fn look_up(&self, position: Position) {
         let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
         let scope = self.scope.clone();
-        tokio::spawn(async move {
+        spawn::task(async move {
             let looked_up = look_up(&storage, &scope, position).await;
             let looked_up = looked_up.unwrap_or(LookedUp::Unknown);
             let fact = Fact::LookedUp {
@@ -302,17 +361,23 @@ impl Checkpoints {
     fn list(&self) {
         let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
         let prefix = self.scope.prefix();
-        tokio::spawn(async move {
-            // What cannot be listed is not collected.
-            if let Ok(names) = storage.list(&prefix).await {
-                let _ = facts.send(Fact::Listed(names)).await;
-            }
+        spawn::task(async move {
+            let names = loop {
+                match storage.list(&prefix).await {
+                    Ok(names) => break names,
+                    Err(error) => {
+                        tracing::warn!(%error, "the checkpoints' storage cannot be listed");
+                        spawn::rest(LIST_AGAIN).await;
+                    }
+                }
+            };
+            let _ = facts.send(Fact::Listed(names)).await;
         });
     }
 
     fn delete(&self, name: String) {
         let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-        tokio::spawn(async move {
+        spawn::task(async move {
             let fact = match storage.delete(&name).await {
                 Ok(()) => Fact::Deleted(name),
                 Err(_) => Fact::NotDeleted(name),
@@ -352,7 +417,7 @@ impl Checkpoints {
                 }
                 let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
                 let names = upload::Names::new(&self.scope, self.attempt, checkpoint, subtask);
-                tokio::spawn(async move {
+                spawn::task(async move {
                     let uploaded = upload::upload(&storage, &names, image).await;
                     let fact = match uploaded {
                         Ok(snapshot) => Fact::Acknowledged {

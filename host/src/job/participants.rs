@@ -1,9 +1,14 @@
 //! Who takes part in a job's checkpoints.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use wasmill_core::{
-    checkpoint::{Digest, Identity, KeyHash, NameError, Scope, Settings, StateSchema},
+    checkpoint::{
+        CheckpointId, Digest, Identity, KeyHash, NameError, Scope, Settings, StateSchema,
+    },
     data_type,
     descriptor::Descriptor,
     key::KeyGroupRange,
@@ -15,7 +20,13 @@ use wasmill_core::{
 };
 
 use super::Plugins;
-use crate::checkpoint;
+use crate::{
+    checkpoint,
+    connector::{
+        ConnectorError, Follower,
+        sink::{self, Opening, Output},
+    },
+};
 
 /// The tenant of every job, until there are several.
 const TENANT: &str = "default";
@@ -80,6 +91,41 @@ pub fn participants(
     })
 }
 
+/// Opens the sinks of a finished job that follow checkpoints; `spool` is for rows that wait.
+///
+/// # Errors
+/// If a sink cannot be opened.
+pub fn followers(
+    pipeline: &Pipeline,
+    plan: &Plan,
+    (since, spool): (Option<CheckpointId>, &Path),
+) -> Result<HashMap<String, Box<dyn Follower>>, ConnectorError> {
+    let mut followers = HashMap::new();
+    for sink in &pipeline.sinks {
+        let opening = Opening {
+            job: &pipeline.name,
+            is_fresh: false,
+            since,
+            spool,
+        };
+        let Some(stream) = sink
+            .inputs
+            .first()
+            .filter(|_| sink.kind != SinkKind::Discard)
+        else {
+            continue;
+        };
+        // A plain sink would begin its output anew.
+        if sink.delivery == Delivery::ExactlyOnce
+            && let Output::Follower(follower) =
+                sink::open_for(sink, &plan.stream(*stream).schema, &opening)?
+        {
+            followers.insert(sink.name.clone(), follower);
+        }
+    }
+    Ok(followers)
+}
+
 /// What a gate keeps for the operators behind it: what features remember, and rows that wait.
 fn gate(pipeline: &Pipeline, task: &TaskPlan) -> Option<(String, Identity)> {
     let Root::Gate(root) = &task.root else {
@@ -109,7 +155,7 @@ fn identity(pipeline: &Pipeline, operator: &Operator, plugin: Option<Digest>) ->
         let schema = StateSchema {
             id: Digest::parse(&state.schema_id)?,
             kind: state.kind.name().into(),
-            key: state.key.as_ref().map(|key| printed(key)),
+            key: state.key.as_ref().map(printed),
             value: printed(&state.value),
         };
         Some((state.name.clone(), schema))

@@ -40,17 +40,17 @@ impl SinkTask {
         let name = format!("sink-{}", self.name);
         let body = move || {
             let intake = Intake::new(self.gate);
-            let common = Common {
+            let accounts = Accounts {
                 name: self.name,
                 metrics: self.metrics,
                 reporter: self.reporter,
             };
             match output {
-                Output::Plain(sink) => serve(sink, intake, &common),
+                Output::Plain(sink) => serve(sink, intake, &accounts),
                 Output::Follower(sink) => Following {
                     sink,
                     orders: orders.unwrap_or_else(|| async_channel::bounded(1).1),
-                    common,
+                    accounts,
                 }
                 .serve(intake),
             }
@@ -59,14 +59,14 @@ impl SinkTask {
     }
 }
 
-/// What both kinds of sinks have.
-struct Common {
+/// To whom a sink accounts for its rows.
+struct Accounts {
     name: String,
     metrics: Arc<NodeMetrics>,
     reporter: Option<Reporter>,
 }
 
-impl Common {
+impl Accounts {
     fn snapshot(&self, barrier: Barrier, image: TaskImage) {
         if let Some(reporter) = &self.reporter {
             // Where nobody listens the job ends for another reason.
@@ -80,7 +80,7 @@ impl Common {
 fn serve(
     mut sink: Box<dyn Sink>,
     mut intake: Intake,
-    common: &Common,
+    accounts: &Accounts,
 ) -> Result<(), ConnectorError> {
     loop {
         let taken = match intake.try_recv() {
@@ -97,12 +97,12 @@ fn serve(
             Taken::Received(received) => {
                 if let Message::Rows { batch, .. } = &received.message {
                     sink.write(batch)?;
-                    common.metrics.records_in.add(batch.len());
+                    accounts.metrics.records_in.add(batch.len());
                 }
             }
             Taken::Barrier(barrier) => {
                 sink.flush()?;
-                common.snapshot(barrier, TaskImage::default());
+                accounts.snapshot(barrier, TaskImage::default());
             }
             Taken::End => {}
         }
@@ -113,7 +113,7 @@ fn serve(
 struct Following {
     sink: Box<dyn Follower>,
     orders: Receiver<SinkOrder>,
-    common: Common,
+    accounts: Accounts,
 }
 
 impl Following {
@@ -147,7 +147,7 @@ impl Following {
             Taken::Received(received) => {
                 if let Message::Rows { batch, .. } = &received.message {
                     self.sink.write(batch)?;
-                    self.common.metrics.records_in.add(batch.len());
+                    self.accounts.metrics.records_in.add(batch.len());
                 }
             }
             Taken::Barrier(barrier) => {
@@ -156,10 +156,10 @@ impl Following {
                 }
                 let share = self.sink.share(barrier.checkpoint)?;
                 let image = TaskImage {
-                    sink: Some((self.common.name.clone(), share)),
+                    sink: Some((self.accounts.name.clone(), share)),
                     ..TaskImage::default()
                 };
-                self.common.snapshot(barrier, image);
+                self.accounts.snapshot(barrier, image);
             }
             Taken::End => {}
         }
@@ -178,8 +178,8 @@ impl Following {
     }
 
     fn tell(&self, marker: Option<wasmill_core::checkpoint::CheckpointId>) {
-        if let Some(reporter) = &self.common.reporter {
-            let _ = block_on(reporter.applied(&self.common.name, marker));
+        if let Some(reporter) = &self.accounts.reporter {
+            let _ = block_on(reporter.applied(&self.accounts.name, marker));
         }
     }
 }

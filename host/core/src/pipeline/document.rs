@@ -50,8 +50,8 @@ pub struct Document {
 pub struct Checkpoint {
     /// Time from one checkpoint to the next; 10s if not given.
     pub interval: Option<DurationText>,
-    /// The folder where they are kept, relative to the folder in which wasmill runs; the user's data
-    /// folder if not given.
+    /// The folder where they are kept, relative to the folder in which wasmill runs; the user's
+    /// data folder if not given.
     pub storage: Option<String>,
     /// A checkpoint that takes longer is given up; 10m if not given.
     pub timeout: Option<DurationText>,

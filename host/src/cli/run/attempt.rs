@@ -33,7 +33,12 @@ pub(super) async fn begin(
     let begun = Checkpoints::begin(storage, participants, receiver).await;
     let (checkpoints, restored) = match begun.map_err(Failure::failed)? {
         Begun::Running(running) => *running,
-        Begun::Finished(manifest) => {
+        Begun::Finished(checkpoints, manifest) => {
+            let since = Some(manifest.checkpoint);
+            let followers = job::followers(pipeline, plan, (since, &folder));
+            let mut followers = followers.map_err(Failure::failed)?;
+            let caught_up = checkpoints.catch_up(&mut followers).await;
+            caught_up.map_err(Failure::failed)?;
             tell_finished(pipeline, &manifest);
             return Ok(None);
         }

@@ -13,6 +13,7 @@ use super::{Builder, features::Covered, lane, small};
 use crate::{
     checkpoint::RestoredOperator,
     exchange::{gate::Gate, intake::Intake},
+    feature::FeatureSet,
     job::{JobError, Subtask, readers},
     operator::Keyed,
     state::{BatchKeys, KeyIndex},
@@ -72,18 +73,9 @@ impl Builder<'_> {
         let index = keyed.as_mut().map(|keyed| &mut keyed.index);
         self.restore_operators(&mut chain, index)?;
         let mut features = covered.map(|covered| covered.features);
-        let restored = self.restored(&task.name);
-        if let (Some(restored), Some(keyed)) = (restored, &mut keyed) {
-            if let Some(features) = &mut features {
-                let taken = features.restore(&restored.segments, &mut keyed.index);
-                taken.map_err(|error| JobError::Build(readers::explain(&error)))?;
-            }
-            for (input, stream) in inputs.iter_mut().zip(self.gate_streams(task)) {
-                self.restore_held(input, (task, stream), (restored, range))?;
-            }
-        }
         if let Some(keyed) = &mut keyed {
-            keyed.index.recycle();
+            let kept = (features.as_mut(), &mut inputs[..]);
+            self.restore_gate(task, kept, (&mut keyed.index, range))?;
         }
         let operators = task.operators.iter().map(|operator| operator.operator.0);
         let rows_max = task.operators.iter().map(|operator| {
@@ -147,6 +139,26 @@ impl Builder<'_> {
             sorter: (order == OrderWord::EventTime).then(|| Sorter::new(at, WAITING_BYTES_MAX)),
             feature_columns: None,
         })
+    }
+
+    /// What a gate kept for the operators behind it.
+    fn restore_gate(
+        &self,
+        task: &TaskPlan,
+        (features, inputs): (Option<&mut FeatureSet>, &mut [GateInput]),
+        (index, range): (&mut KeyIndex, KeyGroupRange),
+    ) -> Result<(), JobError> {
+        if let Some(restored) = self.restored(&task.name) {
+            if let Some(features) = features {
+                let taken = features.restore(&restored.segments, index);
+                taken.map_err(|error| JobError::Build(readers::explain(&error)))?;
+            }
+            for (input, stream) in inputs.iter_mut().zip(self.gate_streams(task)) {
+                self.restore_held(input, (task, stream), (restored, range))?;
+            }
+        }
+        index.recycle();
+        Ok(())
     }
 
     /// The rows that an input held back for the watermark.

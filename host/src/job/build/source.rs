@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// Makes the turns of a split, by its name and where it goes on.
+type NewTurns<'a> = &'a dyn Fn(&str, Position) -> Arc<SplitTurns>;
+
 /// Where splits stood, and their watermarks, by name.
 type KnownSplits = BTreeMap<String, (Position, i64)>;
 
@@ -155,10 +158,7 @@ impl Builder<'_> {
         task: &TaskPlan,
         generator: &pipeline::Generator,
         format: Option<&pipeline::Format>,
-        (new_turns, known): (
-            &dyn Fn(&str, Position) -> Arc<SplitTurns>,
-            &BTreeMap<String, Position>,
-        ),
+        (new_turns, known): (NewTurns<'_>, &BTreeMap<String, Position>),
     ) -> Result<Vec<Feed>, JobError> {
         let splits = u64::from(generator.splits.max(1));
         self.splits.insert(task.id, generator.splits);
