@@ -11,9 +11,9 @@ use std::{
 
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
-    Action, AttemptError, AttemptId, CheckpointId, Coordinator, Digest, End, Fact, Identity,
-    Incompatible, KeyHash, LookedUp, Manifest, Now, Position, Recovered, Recovery, RecoveryError,
-    Request, RestoreFrom, Scope, Settings, Start, compatibility,
+    Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
+    KeyHash, LookedUp, Manifest, Now, Position, Recovered, Recovery, RecoveryError, Request,
+    RestoreFrom, Scope, Settings, Start, compatibility,
 };
 
 use super::{Report, SinkOrder, SourceBarriers, Storage, StorageError};
@@ -348,7 +348,7 @@ impl Checkpoints {
         let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
         let scope = self.scope.clone();
         spawn::task(async move {
-            let looked_up = look_up(&storage, &scope, position).await;
+            let looked_up = restore::look_up(&storage, &scope, position).await;
             let looked_up = looked_up.unwrap_or(LookedUp::Unknown);
             let fact = Fact::LookedUp {
                 position,
@@ -478,25 +478,6 @@ async fn recover(storage: &Storage, plan: &Plan) -> Result<Recovered, Checkpoint
         }
     }
     Ok(recovered)
-}
-
-async fn look_up(
-    storage: &Storage,
-    scope: &Scope,
-    position: Position,
-) -> Result<LookedUp, StorageError> {
-    let found = storage.get(&scope.entry(position)).await?;
-    let names = storage.list(&format!("{}log/", scope.prefix())).await?;
-    let own = scope.entry(position);
-    // Names have as many digits as each other, so they stand in the order of their numbers.
-    let is_last = names.iter().all(|name| *name <= own);
-    Ok(match found {
-        Some(bytes) => LookedUp::Found {
-            digest: Digest::of(&bytes),
-            is_last,
-        },
-        None => LookedUp::Absent { is_last },
-    })
 }
 
 fn now() -> Now {

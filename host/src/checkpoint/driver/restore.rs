@@ -3,10 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use wasmill_core::checkpoint::{Digest, Manifest, ObjectRef, Part, Recovered, Scope};
+use wasmill_core::checkpoint::{
+    Digest, LookedUp, Manifest, ObjectRef, Part, Position, Recovered, Scope,
+};
 
 use super::{CheckpointsError, Plan};
-use crate::{checkpoint::Storage, connector::Share, segment::Reader};
+use crate::{
+    checkpoint::{Storage, StorageError},
+    connector::Share,
+    segment::Reader,
+};
 
 /// What an attempt goes on from.
 #[derive(Debug, Default)]
@@ -89,6 +95,29 @@ pub(super) async fn share(
     Ok(Share {
         state: part.state.clone(),
         objects: objects.into_iter().map(Into::into).collect(),
+    })
+}
+
+/// What stands in the log at a place.
+///
+/// # Errors
+/// If the storage does not tell.
+pub(super) async fn look_up(
+    storage: &Storage,
+    scope: &Scope,
+    position: Position,
+) -> Result<LookedUp, StorageError> {
+    let found = storage.get(&scope.entry(position)).await?;
+    let names = storage.list(&format!("{}log/", scope.prefix())).await?;
+    let own = scope.entry(position);
+    // Names have as many digits as each other, so they stand in the order of their numbers.
+    let is_last = names.iter().all(|name| *name <= own);
+    Ok(match found {
+        Some(bytes) => LookedUp::Found {
+            digest: Digest::of(&bytes),
+            is_last,
+        },
+        None => LookedUp::Absent { is_last },
     })
 }
 
