@@ -2,35 +2,67 @@
 
 use crate::shell;
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What plugins compile to.
 pub(crate) const WASM_TARGET: &str = "wasm32-wasip2";
 
-/// A program that comes with the system's packages.
+/// Something that comes with the system's packages.
 struct Tool {
-    program: &'static str,
+    what: What,
     package: &'static str,
     reason: &'static str,
 }
 
+/// How to see whether a tool is there.
+enum What {
+    /// A program on `PATH`.
+    Program(&'static str),
+    /// A shared library whose file's name begins so.
+    Library(&'static str),
+}
+
+impl Tool {
+    fn is_there(&self) -> bool {
+        match self.what {
+            What::Program(program) => shell::find(program).is_some(),
+            What::Library(stem) => library_folders()
+                .iter()
+                .any(|folder| holds_library(folder, stem)),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.what {
+            What::Program(name) | What::Library(name) => name,
+        }
+    }
+}
+
 /// What building needs beside Rust.
-const BUILD_TOOLS: &[Tool] = &[Tool {
-    program: "cc",
-    package: "build-essential",
-    reason: "zstd and SQLite are compiled from C",
-}];
+const BUILD_TOOLS: &[Tool] = &[
+    Tool {
+        what: What::Program("c++"),
+        package: "build-essential",
+        reason: "RocksDB, zstd and SQLite are compiled from C and C++",
+    },
+    Tool {
+        what: What::Library("libclang"),
+        package: "libclang-dev",
+        reason: "it reads RocksDB's header for the bindings",
+    },
+];
 
 /// What the programs to compare with need.
 const PEER_TOOLS: &[Tool] = &[
     Tool {
-        program: "javac",
+        what: What::Program("javac"),
         package: "openjdk-17-jdk-headless",
         reason: "Flink runs on Java",
     },
     Tool {
-        program: "mvn",
+        what: What::Program("mvn"),
         package: "maven",
         reason: "Flink comes from Maven",
     },
@@ -38,7 +70,7 @@ const PEER_TOOLS: &[Tool] = &[
 
 /// What a bare Debian needs.
 const FRESH_TOOLS: &[Tool] = &[Tool {
-    program: "debootstrap",
+    what: What::Program("debootstrap"),
     package: "debootstrap",
     reason: "it makes the bare Debian",
 }];
@@ -60,18 +92,51 @@ pub(crate) fn fresh() -> Result<()> {
 }
 
 fn ensure_tools(tools: &[Tool]) -> Result<()> {
-    let missing: Vec<&Tool> = tools
-        .iter()
-        .filter(|tool| shell::find(tool.program).is_none())
-        .collect();
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !tool.is_there()).collect();
     if missing.is_empty() {
         return Ok(());
     }
     for tool in &missing {
-        eprintln!("`{}` is missing: {}", tool.program, tool.reason);
+        eprintln!("`{}` is missing: {}", tool.name(), tool.reason);
     }
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     install(&packages)
+}
+
+/// Where shared libraries stand, with those of each version of LLVM, as the bindings' generator looks for them.
+fn library_folders() -> Vec<PathBuf> {
+    let named = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from);
+    let llvm = read_folder("/usr/lib")
+        .filter(|path| starts_with(path, "llvm"))
+        .map(|path| path.join("lib"));
+    let usual = [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+    ];
+    let usual = usual.into_iter().map(PathBuf::from);
+    named.into_iter().chain(llvm).chain(usual).collect()
+}
+
+fn holds_library(folder: &Path, stem: &str) -> bool {
+    read_folder(folder).any(|path| {
+        let is_shared = path.to_string_lossy().contains(".so");
+        // `libclang-cpp` is another library.
+        is_shared
+            && (starts_with(&path, &format!("{stem}.")) || starts_with(&path, &format!("{stem}-1")))
+    })
+}
+
+fn read_folder(folder: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(Result::ok).map(|entry| entry.path())
+}
+
+fn starts_with(path: &Path, stem: &str) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with(stem))
 }
 
 fn install(packages: &[&str]) -> Result<()> {
