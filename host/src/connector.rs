@@ -7,14 +7,14 @@ mod position;
 mod reader;
 pub mod sink;
 
-use std::{io, path::PathBuf};
+use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use wasmill_core::{batch::Batch, checkpoint::CheckpointId, lineage::Chunk};
 
 pub use position::Position;
 pub use reader::ROW_BYTES_MAX;
 pub use sink::{
-    FollowError,
+    FollowError, PostgresError,
     share::{Share, Spooled},
 };
 
@@ -68,11 +68,18 @@ pub trait Follower: Send {
 
     /// Brings out the share of a decided checkpoint together with the marker; both are durable when
     /// it returns. What the marker says is done is skipped. After a crash at any point, or an
-    /// error, the same call gives the same output.
+    /// error, the same call gives the same output. It may be tried again after
+    /// [`ConnectorError::Away`].
     fn apply(&mut self, checkpoint: CheckpointId, share: &Share) -> Result<(), ConnectorError>;
 
     /// The newest checkpoint of this job that is applied, durably; none if there is no marker.
     fn marker(&mut self) -> Result<Option<CheckpointId>, ConnectorError>;
+
+    /// Bytes of rows that wait for their checkpoint. Asked while the output is away, when no rows
+    /// are taken beyond a bound; 0 for an output that is never away.
+    fn waiting_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// Why a source or sink cannot go on.
@@ -106,6 +113,32 @@ pub enum ConnectorError {
         path: PathBuf,
         /// What SQLite said.
         source: rusqlite::Error,
+    },
+    /// A table of PostgreSQL cannot be written.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// A database is away; it may come back.
+    #[error("{place} is away: {cause}")]
+    Away {
+        /// The database.
+        place: String,
+        /// How long it may be away before the job fails.
+        give_up_after: Duration,
+        /// What happened.
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// A database has been away for too long.
+    #[error(
+        "{place} has been away for {waited}; start it, then start the job again: nothing is lost. \
+         A job waits longer with `give-up-after`"
+    )]
+    GaveUp {
+        /// The database.
+        place: String,
+        /// How long it has been away.
+        waited: String,
+        /// What happened.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// No file matches.
     #[error(

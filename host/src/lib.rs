@@ -12,6 +12,7 @@ pub mod job;
 pub mod metrics;
 pub mod operator;
 pub mod plugin_store;
+pub mod secret;
 pub mod segment;
 pub mod spawn;
 pub mod state;

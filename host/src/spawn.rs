@@ -32,6 +32,20 @@ pub fn thread<T: Send + 'static>(
         .expect("the system starts a thread")
 }
 
+/// Runs something on a thread of its own and waits for it: a runtime cannot run within another one,
+/// and whoever calls may be within one.
+///
+/// # Panics
+///
+/// As the body does, and as [`thread`].
+pub fn aside<T: Send>(name: &str, body: impl FnOnce() -> T + Send) -> T {
+    let done = std::thread::scope(|scope| {
+        let thread = Builder::new().name(name.into()).spawn_scoped(scope, body);
+        thread.expect("the system starts a thread").join()
+    });
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Starts a task on the runtime of whoever calls: what waits for files and stores.
 #[expect(
     clippy::disallowed_methods,

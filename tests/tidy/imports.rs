@@ -17,6 +17,11 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("rusqlite", &["host/src/connector/sink/sqlite", "tests"]),
+    ("tokio_postgres", &["host/src/connector/sink/postgres"]),
+    (
+        "tokio_postgres_rustls",
+        &["host/src/connector/sink/postgres"],
+    ),
     ("rdkafka", &["host/src/connector/kafka"]),
     ("rocksdb", &["host/src/state/rocksdb"]),
     ("axum", &["host/src/api"]),
@@ -59,7 +64,7 @@ const LAYERS: &[&[&str]] = &[
     &["state"],
     &["segment"],
     &["slot"],
-    &["clock", "spawn", "metrics"],
+    &["clock", "spawn", "metrics", "secret"],
 ];
 
 /// A module that is a room of its own beneath the room it stands in: tasks run on slots, and who

@@ -15,6 +15,7 @@ mod demo;
 mod fresh;
 mod lint;
 mod plugins;
+mod postgres;
 mod setup;
 mod shell;
 mod sim;
@@ -67,6 +68,11 @@ const TASKS: &[Task] = &[
         name: "bench",
         about: "measure: [SCENARIO...] [--json] [--peers] [--rounds N] [--seconds S]",
         run: bench::run,
+    },
+    Task {
+        name: "postgres",
+        about: "a PostgreSQL for tests: up | down",
+        run: postgres::run,
     },
     Task {
         name: "fresh",

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: installs what this machine lacks, or says the one command that does.
 
-use crate::shell;
+use crate::{postgres, shell};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +21,8 @@ enum What {
     Program(&'static str),
     /// A shared library whose file's name begins so.
     Library(&'static str),
+    /// A server with its programs, which Debian does not put on `PATH`.
+    Server(&'static str, fn() -> bool),
 }
 
 impl Tool {
@@ -30,12 +32,13 @@ impl Tool {
             What::Library(stem) => library_folders()
                 .iter()
                 .any(|folder| holds_library(folder, stem)),
+            What::Server(_, is_there) => is_there(),
         }
     }
 
     fn name(&self) -> &'static str {
         match self.what {
-            What::Program(name) | What::Library(name) => name,
+            What::Program(name) | What::Library(name) | What::Server(name, _) => name,
         }
     }
 }
@@ -68,6 +71,20 @@ const PEER_TOOLS: &[Tool] = &[
     },
 ];
 
+/// What tests of the database's sink need.
+const POSTGRES_TOOLS: &[Tool] = &[
+    Tool {
+        what: What::Server("postgres", postgres::is_installed),
+        package: "postgresql",
+        reason: "tests write to a real PostgreSQL",
+    },
+    Tool {
+        what: What::Program("setpriv"),
+        package: "util-linux",
+        reason: "PostgreSQL refuses to run as root",
+    },
+];
+
 /// What a bare Debian needs.
 const FRESH_TOOLS: &[Tool] = &[Tool {
     what: What::Program("debootstrap"),
@@ -84,6 +101,11 @@ pub(crate) fn run(_args: &[String]) -> Result<()> {
 /// Prepares a machine for `bench --peers`.
 pub(crate) fn peers() -> Result<()> {
     ensure_tools(PEER_TOOLS)
+}
+
+/// Prepares a machine for `postgres up`.
+pub(crate) fn postgres() -> Result<()> {
+    ensure_tools(POSTGRES_TOOLS)
 }
 
 /// Prepares a machine for `fresh`.

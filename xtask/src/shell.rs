@@ -30,6 +30,11 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs the command without a word, and fails if it fails.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
 /// Runs the command silently and gives its standard output; its errors go to the terminal.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: sets up, builds the components, runs every test.
 
 use crate::workspace::Workspace;
-use crate::{plugins, shell};
+use crate::{plugins, postgres, shell};
 use anyhow::Result;
 
 /// Runs all tests. The arguments go to `cargo test`.
@@ -10,5 +10,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let workspace = Workspace::load()?;
     // Tests from outside run the real program.
     shell::run(&mut workspace.cargo("build"))?;
-    shell::run(workspace.cargo("test").arg("--no-fail-fast").args(args))
+    let mut test = workspace.cargo("test");
+    let (name, url) = postgres::variable()?;
+    test.env(name, url).arg("--no-fail-fast").args(args);
+    shell::run(&mut test)
 }

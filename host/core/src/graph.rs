@@ -156,6 +156,11 @@ fn sink(pipeline: &Pipeline, id: SinkId) -> String {
         SinkKind::File(file, _) => format!("file {}", file.path),
         SinkKind::Stdout(_) => "standard output".into(),
         SinkKind::Sqlite(sqlite) => format!("table {} of {}", sqlite.table, sqlite.path),
+        SinkKind::Postgres(postgres) => format!(
+            "table {} of {}",
+            postgres.told_table(),
+            postgres.told_database()
+        ),
         SinkKind::Discard => "discarded".into(),
     };
     format!("sink {}: {kind}", sink.name)

@@ -85,6 +85,7 @@ enum Format {
     ByteSize,
     DataType,
     Name,
+    Secret,
 }
 
 /// The names of texts whose form the checker knows besides durations and amounts of memory.
@@ -93,6 +94,8 @@ pub mod format {
     pub const DATA_TYPE: &str = "wasmill-type";
     /// A name: `[a-z][a-z0-9_-]{0,62}`.
     pub const NAME: &str = "wasmill-name";
+    /// A reference to a secret, which does not stand in the document itself.
+    pub const SECRET: &str = "wasmill-secret";
 }
 
 impl Schema {

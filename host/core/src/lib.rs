@@ -21,6 +21,7 @@ pub mod key;
 pub mod lineage;
 pub mod pipeline;
 pub mod plan;
+pub mod secret;
 pub mod spelling;
 pub mod timer;
 pub mod tree;

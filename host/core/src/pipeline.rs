@@ -24,7 +24,7 @@ pub use error::{PipelineError, PipelineErrors};
 pub use operator::{
     Batching, ColumnBinding, ColumnOrigin, InputBinding, Limits, Operator, OperatorPolicy,
 };
-pub use sink::{EncodeSpec, MARKER_TABLE, Sink, SinkKind};
+pub use sink::{EncodeSpec, Host, MARKER_TABLE, PostgresUrl, Sink, SinkKind, Tls, UrlError};
 pub use source::{
     ColumnSpec, Counter, EventTime, Format, FormatKind, Generator, GeneratorColumn, GeneratorValue,
     Source, SourceKind, TextPart,

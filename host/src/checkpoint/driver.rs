@@ -19,7 +19,13 @@ use wasmill_core::checkpoint::{
 use super::{Report, SinkOrder, SourceBarriers, Storage, StorageError};
 use crate::{
     clock,
-    connector::{ConnectorError, Follower, Share},
+    connector::{
+        ConnectorError, Follower, Share,
+        sink::{
+            Fence,
+            patience::{Patience, patiently},
+        },
+    },
     exchange::gate::Barrier,
     spawn,
 };
@@ -60,6 +66,9 @@ pub enum CheckpointsError {
     /// The attempt cannot go on.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
+    /// A sink has ended.
+    #[error("sink `{0}` has failed")]
+    SinkFailed(String),
     /// A sink cannot bring out what is decided.
     #[error(transparent)]
     Sink(#[from] ConnectorError),
@@ -103,6 +112,7 @@ pub struct Checkpoints {
     storage: Storage,
     scope: Scope,
     attempt: AttemptId,
+    begun_us: i64,
     actions: Vec<Action>,
     facts: (Sender<Fact>, Receiver<Fact>),
     reports: Receiver<Report>,
@@ -110,6 +120,7 @@ pub struct Checkpoints {
     shares: HashMap<(String, CheckpointId), Share>,
     ended_sources: usize,
     has_begun: bool,
+    failed_sink: Option<String>,
 }
 
 /// How an attempt begins.
@@ -131,6 +142,7 @@ impl Checkpoints {
         plan: Plan,
         reports: Receiver<Report>,
     ) -> Result<Begun, CheckpointsError> {
+        let begun_us = clock::wall_us();
         let recovered = recover(&storage, &plan).await?;
         let finished = recovered
             .manifest
@@ -158,12 +170,14 @@ impl Checkpoints {
             storage,
             scope: plan.scope,
             attempt,
+            begun_us,
             actions,
             facts: bounded(FACTS_MAX),
             reports,
             shares: HashMap::new(),
             ended_sources: 0,
             has_begun: false,
+            failed_sink: None,
         };
         if let Some(manifest) = finished {
             return Ok(Begun::Finished(Box::new(checkpoints), manifest));
@@ -180,6 +194,14 @@ impl Checkpoints {
         Ok(Begun::Running(Box::new((checkpoints, restored))))
     }
 
+    /// What tells the outputs which attempt this is.
+    pub fn fence(&self) -> Fence {
+        Fence {
+            attempt: self.attempt,
+            begun_us: self.begun_us,
+        }
+    }
+
     /// Has the sinks of a finished job bring out what they have not.
     ///
     /// # Errors
@@ -189,7 +211,7 @@ impl Checkpoints {
         sinks: &mut HashMap<String, Box<dyn Follower>>,
     ) -> Result<(), CheckpointsError> {
         for (name, sink) in sinks.iter_mut() {
-            let marker = sink.marker()?;
+            let marker = patiently(&mut Patience::default(), || sink.marker())?;
             let sink = name.clone();
             self.tell(Fact::Applied { sink, marker });
         }
@@ -212,7 +234,9 @@ impl Checkpoints {
                 };
                 let share = restore::share(&self.storage, &self.scope, &manifest, &sink).await?;
                 if let Some(follower) = sinks.get_mut(&sink) {
-                    follower.apply(manifest.checkpoint, &share)?;
+                    patiently(&mut Patience::default(), || {
+                        follower.apply(manifest.checkpoint, &share)
+                    })?;
                     let marker = Some(manifest.checkpoint);
                     self.tell(Fact::Applied { sink, marker });
                 }
@@ -247,6 +271,9 @@ impl Checkpoints {
                 },
                 Ok(request) = requests.recv() => self.tell(Fact::Requested(request)),
                 () = spawn::rest(wake) => self.tell(Fact::Tick),
+            }
+            if let Some(sink) = self.failed_sink.take() {
+                return Err(CheckpointsError::SinkFailed(sink));
             }
         }
     }
@@ -395,6 +422,7 @@ impl Checkpoints {
                     self.tell(Fact::Requested(Request::Finish));
                 }
             }
+            Report::SinkFailed { sink } => self.failed_sink = Some(sink),
             Report::Applied { sink, marker } => self.tell(Fact::Applied { sink, marker }),
             Report::Declined {
                 checkpoint,

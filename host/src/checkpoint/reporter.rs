@@ -32,6 +32,11 @@ pub enum Report {
         /// The newest checkpoint that it has applied.
         marker: Option<CheckpointId>,
     },
+    /// A sink has ended with an error, which it tells when its thread is joined.
+    SinkFailed {
+        /// The sink.
+        sink: String,
+    },
     /// A subtask cannot take part in a checkpoint.
     Declined {
         /// The checkpoint.
@@ -98,6 +103,15 @@ impl Reporter {
     pub async fn applied(&self, sink: &str, marker: Option<CheckpointId>) -> Result<(), Gone> {
         let sink = sink.to_owned();
         self.send(Report::Applied { sink, marker }).await
+    }
+
+    /// Tells that a sink has ended with an error: no rows may come that would show it.
+    ///
+    /// # Errors
+    /// As for [`Reporter::snapshot`].
+    pub async fn failed(&self, sink: &str) -> Result<(), Gone> {
+        let sink = sink.to_owned();
+        self.send(Report::SinkFailed { sink }).await
     }
 
     /// Tells that the subtask has no share to hand over.

@@ -13,7 +13,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let loaded = load::load(&arguments.pipeline, load::Inputs::Needed)?;
+    let loaded = load::load(&arguments.pipeline, load::Inputs::Looked)?;
     let pipeline = &loaded.pipeline;
     super::print(&format!(
         "{}: sound; {}, {}, {}\n",

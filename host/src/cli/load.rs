@@ -16,6 +16,7 @@ use super::failure::{Failure, chain};
 use crate::{
     connector::file::FileSource,
     plugin_store::{self, PluginStore},
+    secret,
 };
 
 /// A pipeline and what it runs.
@@ -30,6 +31,8 @@ pub(super) struct Loaded {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inputs {
     Needed,
+    /// As for `Needed`, but secrets may be missing: they are told at the place where it runs.
+    Looked,
     Unread,
 }
 
@@ -45,8 +48,16 @@ pub(super) fn load(path: &Path, inputs: Inputs) -> Result<Loaded, Failure> {
     };
     let pipeline = pipeline::parse(&text)
         .and_then(|mut written| {
-            if inputs == Inputs::Needed {
+            if inputs != Inputs::Unread {
                 missing_files(&mut written, &folder);
+                missing_secrets(&mut written, |message| match inputs {
+                    Inputs::Needed => true,
+                    _ => {
+                        let message = placed(path, &format!(" {message}"));
+                        super::complain(&format!("wasmill: warning: {message}"));
+                        false
+                    }
+                });
             }
             written.validate(&find)
         })
@@ -84,6 +95,22 @@ fn missing_files(written: &mut Written, folder: &Path) {
     }
     for (path, message) in missing {
         written.wrong(&path, message, None);
+    }
+}
+
+/// Finds the secrets that the document wants and that are not there: mistakes, if `is_wrong` says
+/// so.
+fn missing_secrets(written: &mut Written, is_wrong: impl Fn(&str) -> bool) {
+    let mut missing = Vec::new();
+    for (path, reference) in written.document().secrets() {
+        if let Err(error) = secret::find(reference) {
+            missing.push((path, chain(&error)));
+        }
+    }
+    for (path, message) in missing {
+        if is_wrong(&format!("{path}: {message}")) {
+            written.wrong(&path, message, None);
+        }
     }
 }
 

@@ -1,9 +1,11 @@
-//! Sinks: files, standard output, SQLite, nothing. Files and SQLite can follow checkpoints.
+//! Sinks: files, standard output, databases, nothing. Files and databases can follow checkpoints.
 
 mod error;
 mod file;
 #[cfg(test)]
 mod model;
+pub mod patience;
+mod postgres;
 mod rows;
 pub mod share;
 mod spool;
@@ -18,7 +20,7 @@ use std::{
 use arrow_schema::SchemaRef;
 use wasmill_core::{
     batch::Batch,
-    checkpoint::CheckpointId,
+    checkpoint::{AttemptId, CheckpointId},
     pipeline::{self, EncodeSpec, SinkKind, document::Delivery},
 };
 
@@ -30,6 +32,7 @@ use crate::format::{
 
 pub use error::FollowError;
 pub use file::FileFollower;
+pub use postgres::{PostgresError, PostgresFollower, PostgresPlain};
 pub use sqlite::{SqliteFollower, SqliteSink};
 
 /// A sink that writes text hands it on when so much has gathered.
@@ -43,11 +46,23 @@ pub enum Output {
     Plain(Box<dyn Sink>),
 }
 
+/// Which of several attempts a sink belongs to: where an output knows it, an earlier one cannot
+/// write there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The attempt, later ones have higher numbers.
+    pub attempt: AttemptId,
+    /// When it began, in microseconds since 1970.
+    pub begun_us: i64,
+}
+
 /// What a follower must know about the run that it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<'a> {
     /// The job.
     pub job: &'a str,
+    /// The attempt.
+    pub fence: Fence,
     /// Whether the job begins anew, and its output with it. A follower is opened when the attempt
     /// stands in the log, so that an old output is not given up for a run that never was.
     pub is_fresh: bool,
@@ -80,6 +95,10 @@ pub fn open_for(
         }
         SinkKind::Sqlite(table) => {
             let follower = SqliteFollower::open(&sink.name, table, metadata, opening)?;
+            Output::Follower(Box::new(follower))
+        }
+        SinkKind::Postgres(table) => {
+            let follower = PostgresFollower::open(sink, table, metadata, opening)?;
             Output::Follower(Box::new(follower))
         }
         SinkKind::Stdout(_) | SinkKind::Discard => Output::Plain(open(sink, schema, opening.job)?),
@@ -135,6 +154,7 @@ pub fn open(
             &table.table,
             metadata,
         )?),
+        SinkKind::Postgres(table) => Box::new(PostgresPlain::open(sink, table, metadata, job)?),
         SinkKind::Discard => Box::new(Discard),
     })
 }

@@ -180,6 +180,7 @@ impl<'a> Builder<'a> {
                     let manifest = attempt.restored.manifest.as_ref();
                     let opening = connector::sink::Opening {
                         job: &self.pipeline.name,
+                        fence: attempt.checkpoints.fence(),
                         is_fresh: attempt.is_fresh,
                         since: manifest.map(|manifest| manifest.checkpoint),
                         spool: &attempt.spool,

@@ -24,7 +24,7 @@ use crate::{
     checkpoint,
     connector::{
         ConnectorError, Follower,
-        sink::{self, Opening, Output},
+        sink::{self, Fence, Opening, Output},
     },
 };
 
@@ -99,11 +99,13 @@ pub fn followers(
     pipeline: &Pipeline,
     plan: &Plan,
     (since, spool): (Option<CheckpointId>, &Path),
+    fence: Fence,
 ) -> Result<HashMap<String, Box<dyn Follower>>, ConnectorError> {
     let mut followers = HashMap::new();
     for sink in &pipeline.sinks {
         let opening = Opening {
             job: &pipeline.name,
+            fence,
             is_fresh: false,
             since,
             spool,

@@ -1,14 +1,23 @@
 //! Sinks at work: each on a thread of its own, behind a gate.
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use async_channel::Receiver;
 use futures_executor::block_on;
-use futures_util::future::{Either, select};
+use futures_util::{
+    FutureExt,
+    future::{Either, select},
+};
+
+use wasmill_core::checkpoint::CheckpointId;
 
 use crate::{
     checkpoint::{Reporter, SinkOrder, TaskImage},
-    connector::{ConnectorError, Follower, Sink, sink::Output},
+    clock,
+    connector::{
+        ConnectorError, Follower, Share, Sink,
+        sink::{Output, patience::Patience},
+    },
     exchange::{
         gate::{Barrier, Gate, Message},
         intake::{Intake, Taken},
@@ -16,6 +25,12 @@ use crate::{
     metrics::NodeMetrics,
     spawn,
 };
+
+/// While an output is away, no more rows are taken when so many bytes of them wait. Then their
+/// senders wait too.
+const WAITING_BYTES_MAX: u64 = 1 << 30;
+/// Between two looks at what has come, while an output is away.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A sink before its thread runs.
 pub struct SinkTask {
@@ -45,15 +60,24 @@ impl SinkTask {
                 metrics: self.metrics,
                 reporter: self.reporter,
             };
-            match output {
+            let (name, reporter) = (accounts.name.clone(), accounts.reporter.clone());
+            let served = match output {
                 Output::Plain(sink) => serve(sink, intake, &accounts),
                 Output::Follower(sink) => Following {
                     sink,
                     orders: orders.unwrap_or_else(|| async_channel::bounded(1).1),
                     accounts,
+                    due: Some(Due::Marker),
+                    again_at_us: 0,
+                    patience: Patience::default(),
                 }
                 .serve(intake),
+            };
+            if let (Err(_), Some(reporter)) = (&served, reporter) {
+                // Where nobody listens the job ends for another reason.
+                let _ = block_on(reporter.failed(&name));
             }
+            served
         };
         spawn::thread(&name, body)
     }
@@ -109,37 +133,80 @@ fn serve(
     }
 }
 
+/// What a sink has to do with its output, one thing at a time: it is told of the next checkpoint
+/// when it has applied the one before.
+enum Due {
+    /// Tell what its marker says.
+    Marker,
+    /// Bring out what a decided checkpoint names.
+    Apply(CheckpointId, Share),
+}
+
 /// A sink whose output follows decided checkpoints.
+///
+/// While the output is away, rows are gathered and handed in all the same, so that checkpoints go
+/// on, until too many of them are not applied.
 struct Following {
     sink: Box<dyn Follower>,
     orders: Receiver<SinkOrder>,
     accounts: Accounts,
+    due: Option<Due>,
+    /// When what is due is tried again.
+    again_at_us: i64,
+    patience: Patience,
+}
+
+/// What comes next.
+enum Next {
+    Order(SinkOrder),
+    Taken(Taken),
+    /// No more rows come.
+    InputEnded,
+    /// Nobody gives orders any more.
+    Over,
+    /// Nothing has come yet.
+    Nothing,
 }
 
 impl Following {
     fn serve(mut self, mut intake: Intake) -> Result<(), ConnectorError> {
-        let marker = self.sink.marker()?;
-        self.tell(marker);
+        let mut has_ended = false;
         loop {
             // What is decided is to be known before the next barrier.
             while let Ok(order) = self.orders.try_recv() {
-                self.obey(order)?;
+                self.obey(order);
             }
-            let next = block_on(select(
-                Box::pin(self.orders.recv()),
-                Box::pin(intake.recv()),
-            ));
-            match next {
-                Either::Left((Ok(order), _)) => self.obey(order)?,
-                Either::Left((Err(_), _)) => return Ok(()),
-                Either::Right((Some(taken), _)) => self.take(taken)?,
-                Either::Right((None, _)) => break,
+            self.try_due()?;
+            match self.next((!has_ended).then_some(&mut intake)) {
+                Next::Order(order) => self.obey(order),
+                Next::Taken(taken) => self.take(taken)?,
+                Next::InputEnded => has_ended = true,
+                Next::Over => return Ok(()),
+                Next::Nothing => spawn::pause(LOOK_AGAIN),
             }
         }
-        while let Ok(order) = self.orders.recv_blocking() {
-            self.obey(order)?;
+    }
+
+    /// Waits for what comes next. While the output is away it does not wait: somebody has to look
+    /// whether the output is back.
+    fn next(&self, intake: Option<&mut Intake>) -> Next {
+        let order = |order: Result<SinkOrder, _>| order.map_or(Next::Over, Next::Order);
+        let taken = |taken: Option<Taken>| taken.map_or(Next::InputEnded, Next::Taken);
+        let is_away = self.due.is_some();
+        let intake = intake.filter(|_| !is_away || self.sink.waiting_bytes() < WAITING_BYTES_MAX);
+        if is_away {
+            let told = self.orders.recv().now_or_never().map(order);
+            let rows = || Some(taken(intake?.recv().now_or_never()?));
+            return told.or_else(rows).unwrap_or(Next::Nothing);
         }
-        Ok(())
+        let Some(intake) = intake else {
+            return order(self.orders.recv_blocking());
+        };
+        let both = select(Box::pin(self.orders.recv()), Box::pin(intake.recv()));
+        match block_on(both) {
+            Either::Left((told, _)) => order(told),
+            Either::Right((rows, _)) => taken(rows),
+        }
     }
 
     fn take(&mut self, taken: Taken) -> Result<(), ConnectorError> {
@@ -152,7 +219,7 @@ impl Following {
             }
             Taken::Barrier(barrier) => {
                 while let Ok(order) = self.orders.try_recv() {
-                    self.obey(order)?;
+                    self.obey(order);
                 }
                 let share = self.sink.share(barrier.checkpoint)?;
                 let image = TaskImage {
@@ -166,18 +233,47 @@ impl Following {
         Ok(())
     }
 
-    fn obey(&mut self, order: SinkOrder) -> Result<(), ConnectorError> {
+    fn obey(&mut self, order: SinkOrder) {
         match order {
             SinkOrder::Decided(checkpoint) => self.sink.decided(checkpoint),
             SinkOrder::Apply(checkpoint, share) => {
-                self.sink.apply(checkpoint, &share)?;
-                self.tell(Some(checkpoint));
+                self.due = Some(Due::Apply(checkpoint, share));
+                self.again_at_us = 0;
+            }
+        }
+    }
+
+    /// Does what is due, unless it has to rest.
+    fn try_due(&mut self) -> Result<(), ConnectorError> {
+        let Some(due) = &self.due else {
+            return Ok(());
+        };
+        if clock::monotonic_us() < self.again_at_us {
+            return Ok(());
+        }
+        let done = match due {
+            Due::Marker => self.sink.marker(),
+            Due::Apply(checkpoint, share) => {
+                let applied = self.sink.apply(*checkpoint, share);
+                applied.map(|()| Some(*checkpoint))
+            }
+        };
+        match done {
+            Ok(marker) => {
+                self.patience.over();
+                self.due = None;
+                self.tell(marker);
+            }
+            Err(error) => {
+                let rest = self.patience.rest(error)?;
+                let rest = i64::try_from(rest.as_micros()).unwrap_or(i64::MAX);
+                self.again_at_us = clock::monotonic_us().saturating_add(rest);
             }
         }
         Ok(())
     }
 
-    fn tell(&self, marker: Option<wasmill_core::checkpoint::CheckpointId>) {
+    fn tell(&self, marker: Option<CheckpointId>) {
         if let Some(reporter) = &self.accounts.reporter {
             let _ = block_on(reporter.applied(&self.accounts.name, marker));
         }

@@ -147,6 +147,10 @@ impl<'a> Checker<'a> {
     fn types_of(&mut self, rule: usize, depth: usize) -> Vec<Type> {
         self.steps += 1;
         let rule = &self.schema.rules[rule];
+        if rule.format == Some(Format::Secret) {
+            // Text that stands in its place has a message of its own.
+            return Vec::new();
+        }
         if let Some(types) = &rule.types {
             return types.clone();
         }
@@ -248,6 +252,10 @@ fn scalar(rule: &Rule, node: &Node, path: &Path) -> Option<Mistake> {
         |message: String, remedy: Option<String>| Some(mistake(node, path, message, remedy));
     if rule.never {
         return wrong("nothing is allowed here".into(), None);
+    }
+    if rule.format == Some(Format::Secret) && !matches!(node.value, Value::Map(_)) {
+        let remedy = "write `{ env: NAME }` or `{ file: PATH }`";
+        return wrong("a secret does not stand in the document".into(), Some(remedy.into()));
     }
     if let Some(types) = &rule.types
         && !types.iter().any(|wanted| wanted.allows(node))
@@ -363,7 +371,7 @@ fn text_form(rule: &Rule, text: &str) -> Option<(String, Option<String>)> {
             format!("`{}` is not a name", shorten(text)),
             Some("use a to z, 0 to 9, - and _, at most 63, beginning with a letter".into()),
         )),
-        Format::Name => None,
+        Format::Name | Format::Secret => None,
     }
 }
 

@@ -297,6 +297,7 @@ fn known_format(value: &Json) -> Option<Format> {
         byte_size::FORMAT => Some(Format::ByteSize),
         format::DATA_TYPE => Some(Format::DataType),
         format::NAME => Some(Format::Name),
+        format::SECRET => Some(Format::Secret),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 
 mod format;
 mod generator;
+mod postgres;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::byte_size::ByteSize;
 use crate::duration::DurationText;
 use crate::feature::FeatureSpec;
+use crate::secret::{SecretReference, TextOrSecret};
+use crate::tree::Path;
 
 pub use format::{
     ColumnDocument, ColumnText, Csv, DecodeFormat, DuplicateFields, EncodeCsv, EncodeFormat,
@@ -21,6 +24,7 @@ pub use format::{
 pub use generator::{
     GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,
 };
+pub use postgres::PostgresSink;
 
 /// A pipeline: sources, operators and sinks, joined by the names of streams.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +46,27 @@ pub struct Document {
     /// Where rows go.
     #[serde(default)]
     pub sinks: IndexMap<String, SinkDocument>,
+}
+
+impl Document {
+    /// Where the document says that secrets are to be found, each with its place in the document.
+    pub fn secrets(&self) -> Vec<(Path, &SecretReference)> {
+        let mut found = Vec::new();
+        for (name, sink) in &self.sinks {
+            let Some(postgres) = &sink.postgres else {
+                continue;
+            };
+            let path = Path::keys(&["sinks", name, "postgres"]);
+            let fields = [
+                ("url", postgres.url.reference()),
+                ("user", postgres.user.as_ref().and_then(TextOrSecret::reference)),
+                ("password", postgres.password.as_ref()),
+            ];
+            let fields = fields.into_iter();
+            found.extend(fields.filter_map(|(field, secret)| Some((path.key(field), secret?))));
+        }
+        found
+    }
 }
 
 /// How often a consistent snapshot is taken.
@@ -252,7 +277,7 @@ pub struct BatchDocument {
     pub linger: Option<DurationText>,
 }
 
-/// A sink: one of `file`, `stdout`, `sqlite` and `discard`.
+/// A sink: one of `file`, `stdout`, `sqlite`, `postgres` and `discard`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SinkDocument {
@@ -264,6 +289,8 @@ pub struct SinkDocument {
     pub stdout: Option<StdoutSink>,
     /// Writes to a table of an SQLite database.
     pub sqlite: Option<SqliteSink>,
+    /// Writes to a table of a PostgreSQL database.
+    pub postgres: Option<PostgresSink>,
     /// Drops the rows and counts them.
     pub discard: Option<DiscardSink>,
     /// How rows become text, for `file` and `stdout`; `json` if not given.

@@ -1,6 +1,7 @@
 //! Sinks: where rows go.
 
 mod delivery;
+mod postgres;
 
 use std::collections::HashSet;
 
@@ -8,11 +9,13 @@ use super::StreamId;
 use super::build::Builder;
 use super::document::{
     Delivery, DiscardSink, EncodeCsv, EncodeFormat, EncodeJson, EngineColumn, FileSink, FormatWord,
-    SinkDocument, SqliteSink,
+    PostgresSink, SinkDocument, SqliteSink,
 };
 use crate::data_type;
 use crate::dead_letter;
 use crate::tree::Path;
+
+pub use postgres::url::{Host, PostgresUrl, Tls, UrlError};
 
 /// The table of a database in which its sinks note which checkpoints are applied.
 pub const MARKER_TABLE: &str = "wasmill_commits";
@@ -29,6 +32,8 @@ pub struct Sink {
     pub inputs: Vec<StreamId>,
     /// Columns of the engine that are added, by name.
     pub include: Vec<(String, EngineColumn)>,
+    /// Whether it takes rows that failed.
+    pub is_for_dead_letters: bool,
     /// How often a row stands in the output if the job fails and goes on.
     pub delivery: Delivery,
 }
@@ -42,6 +47,8 @@ pub enum SinkKind {
     Stdout(EncodeSpec),
     /// A table of an SQLite database.
     Sqlite(SqliteSink),
+    /// A table of a PostgreSQL database.
+    Postgres(Box<PostgresSink>),
     /// Nothing: rows are counted and dropped.
     Discard,
 }
@@ -50,7 +57,7 @@ impl SinkKind {
     /// Whether it can hold the rows of decided checkpoints, each once.
     pub fn can_follow(&self) -> bool {
         match self {
-            Self::File(..) | Self::Sqlite(_) => true,
+            Self::File(..) | Self::Sqlite(_) | Self::Postgres(_) => true,
             Self::Stdout(_) | Self::Discard => false,
         }
     }
@@ -78,29 +85,18 @@ impl Builder<'_> {
             ("file", document.file.is_some()),
             ("stdout", document.stdout.is_some()),
             ("sqlite", document.sqlite.is_some()),
+            ("postgres", document.postgres.is_some()),
             ("discard", document.discard.is_some()),
         ];
         self.equal_columns(&path.key("input"), &inputs);
         self.included(&path.key("include"), document, &inputs);
         let which = self.exactly_one(&path, "a sink", &kinds)?;
-        if document.format.is_some() && matches!(which, "sqlite" | "discard") {
+        if document.format.is_some() && matches!(which, "sqlite" | "postgres" | "discard") {
             let message = format!("`{which}` writes no text");
             self.wrong(&path.key("format"), &message, Some("remove `format`"));
         }
         let format = self.encode(&path.key("format"), document.format.as_ref())?;
-        let kind = match (&document.file, &document.sqlite, &document.discard) {
-            (Some(file), _, _) => SinkKind::File(file.clone(), format),
-            (_, Some(sqlite), _) => SinkKind::Sqlite(sqlite.clone()),
-            (_, _, Some(DiscardSink {})) => SinkKind::Discard,
-            _ => SinkKind::Stdout(format),
-        };
-        if let SinkKind::Sqlite(sqlite) = &kind
-            && sqlite.table.eq_ignore_ascii_case(MARKER_TABLE)
-        {
-            let message = format!("`{MARKER_TABLE}` holds which checkpoints are applied");
-            let path = path.key("sqlite").key("table");
-            self.wrong(&path, &message, Some("choose another name"));
-        }
+        let kind = self.sink_kind(&path, document, format, &inputs);
         Some(Sink {
             name: name.into(),
             kind,
@@ -110,9 +106,42 @@ impl Builder<'_> {
                 .iter()
                 .map(|(name, column)| (name.clone(), *column))
                 .collect(),
+            is_for_dead_letters: document.input.is_none(),
             // Until it is known what the sink goes back to.
             delivery: Delivery::AtLeastOnce,
         })
+    }
+
+    /// What the sink writes to; its database is looked at as far as that goes without one.
+    fn sink_kind(
+        &mut self,
+        path: &Path,
+        document: &SinkDocument,
+        format: EncodeSpec,
+        inputs: &[StreamId],
+    ) -> SinkKind {
+        if let Some(file) = &document.file {
+            return SinkKind::File(file.clone(), format);
+        }
+        if let Some(DiscardSink {}) = document.discard {
+            return SinkKind::Discard;
+        }
+        if let Some(sqlite) = &document.sqlite {
+            if sqlite.table.eq_ignore_ascii_case(MARKER_TABLE) {
+                let message = format!("`{MARKER_TABLE}` holds which checkpoints are applied");
+                let path = path.key("sqlite").key("table");
+                self.wrong(&path, &message, Some("choose another name"));
+            }
+            return SinkKind::Sqlite(sqlite.clone());
+        }
+        if let Some(postgres) = &document.postgres {
+            self.postgres(&path.key("postgres"), postgres, inputs);
+            for name in document.include.keys() {
+                self.sql_column(&path.key("include"), name);
+            }
+            return SinkKind::Postgres(Box::new(postgres.clone()));
+        }
+        SinkKind::Stdout(format)
     }
 
     /// The format that the sink says, or JSON.
@@ -201,6 +230,11 @@ impl Builder<'_> {
                 SinkKind::Sqlite(sqlite) => {
                     format!("the table `{}` of `{}`", sqlite.table, sqlite.path)
                 }
+                SinkKind::Postgres(postgres) => format!(
+                    "the table `{}` of {}",
+                    postgres.told_table(),
+                    postgres.told_database()
+                ),
                 SinkKind::Stdout(_) => "standard output".into(),
                 SinkKind::Discard => continue,
             };

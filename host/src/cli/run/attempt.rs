@@ -35,7 +35,8 @@ pub(super) async fn begin(
         Begun::Running(running) => *running,
         Begun::Finished(checkpoints, manifest) => {
             let since = Some(manifest.checkpoint);
-            let followers = job::followers(pipeline, plan, (since, &folder));
+            let fence = checkpoints.fence();
+            let followers = job::followers(pipeline, plan, (since, &folder), fence);
             let mut followers = followers.map_err(Failure::failed)?;
             let caught_up = checkpoints.catch_up(&mut followers).await;
             caught_up.map_err(Failure::failed)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wasmill_core::checkpoint::CheckpointId;
+use wasmill_core::checkpoint::{AttemptId, CheckpointId};
 
 /// Why a sink cannot follow checkpoints.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +119,44 @@ pub enum FollowError {
         place: String,
         /// What its marker says.
         marker: Option<CheckpointId>,
+    },
+    /// A later attempt of the job has taken the output over.
+    #[error(
+        "attempt {attempt} of this job has taken over {place}, and this is attempt {own}: let one \
+         run write there; if the job's checkpoints were deleted, begin anew with --fresh"
+    )]
+    Fenced {
+        /// The output.
+        place: String,
+        /// The attempt that it belongs to.
+        attempt: AttemptId,
+        /// This attempt.
+        own: AttemptId,
+    },
+    /// The output is as it was before.
+    #[error(
+        "{place} was brought back from a copy: its marker stands at {}, and this run had brought \
+         it to {}; start the job again, which brings out what is missing as far as its \
+         checkpoints are kept", told(.marker), told(.known)
+    )]
+    Older {
+        /// The output.
+        place: String,
+        /// What its marker says.
+        marker: Option<CheckpointId>,
+        /// What it said before.
+        known: Option<CheckpointId>,
+    },
+    /// The output is gone, and its marker is not.
+    #[error(
+        "{place} is gone, and its marker says that it holds the rows up to checkpoint {marker}; \
+         bring it back, or begin anew with --fresh"
+    )]
+    Gone {
+        /// The output.
+        place: String,
+        /// What its marker says.
+        marker: CheckpointId,
     },
     /// A share does not begin where the output ends.
     #[error(

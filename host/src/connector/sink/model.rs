@@ -6,12 +6,12 @@ use std::path::Path;
 use proptest::prelude::*;
 use wasmill_core::{
     batch::Batch,
-    checkpoint::CheckpointId,
+    checkpoint::{AttemptId, CheckpointId},
     lineage::{Ancestor, Lineage},
 };
 
 use super::{
-    ConnectorError, Follower, Opening,
+    ConnectorError, Fence, Follower, Opening,
     share::{Share, Spooled},
 };
 use crate::format::testing;
@@ -132,6 +132,8 @@ struct Model<'a, O> {
     rows: u64,
     /// The highest marker that was told: what it covers may be forgotten.
     told: Option<CheckpointId>,
+    /// How often the output was opened.
+    attempts: u64,
 }
 
 /// Takes the steps, checks the output behind each, and brings the job to its end.
@@ -145,6 +147,7 @@ pub(super) fn run(output: &mut impl Output, steps: &[Step]) {
         checkpoint_last: CheckpointId(0),
         rows: 0,
         told: None,
+        attempts: 0,
     };
     model.open(true);
     for step in steps {
@@ -168,8 +171,13 @@ pub(super) fn run(output: &mut impl Output, steps: &[Step]) {
 
 impl<O: Output> Model<'_, O> {
     fn open(&mut self, is_fresh: bool) {
+        self.attempts += 1;
         let opening = Opening {
             job: "job",
+            fence: Fence {
+                attempt: AttemptId(self.attempts),
+                begun_us: 1,
+            },
             is_fresh,
             since: self.manifests.last().map(|manifest| manifest.checkpoint),
             spool: self.spool,

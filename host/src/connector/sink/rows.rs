@@ -59,6 +59,11 @@ impl RowSpool {
     /// Gathers the rows of a batch.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
         let rows = self.metadata.extend(batch).map_err(FormatError::from)?;
+        self.write_rows(&rows)
+    }
+
+    /// Gathers rows that have the columns of the engine already.
+    pub(super) fn write_rows(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -69,7 +74,7 @@ impl RowSpool {
                 none.insert(writer.map_err(FormatError::from)?)
             }
         };
-        writer.write(&rows).map_err(FormatError::from)?;
+        writer.write(rows).map_err(FormatError::from)?;
         self.drain()
     }
 
@@ -91,6 +96,11 @@ impl RowSpool {
     /// Forgets what was handed in for this checkpoint or before.
     pub(super) fn decided(&mut self, checkpoint: CheckpointId) {
         self.spool.decided(checkpoint);
+    }
+
+    /// Bytes that wait for their checkpoint.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.spool.waiting_bytes()
     }
 
     /// Hands the bytes of the writer over to the spool.
@@ -117,15 +127,25 @@ pub(super) fn for_each(
     sink: &str,
     mut take: impl FnMut(&RecordBatch) -> Result<(), ConnectorError>,
 ) -> Result<(), ConnectorError> {
-    let unread = |reason: ArrowError| FollowError::Share {
-        sink: sink.into(),
-        reason: reason.to_string(),
+    batches(share, sink).try_for_each(|rows| take(&rows?))
+}
+
+/// Every batch of a share.
+pub(super) fn batches(
+    share: &Share,
+    sink: &str,
+) -> impl Iterator<Item = Result<RecordBatch, ConnectorError>> {
+    let unread = move |reason: ArrowError| -> ConnectorError {
+        let (sink, reason) = (sink.into(), reason.to_string());
+        FollowError::Share { sink, reason }.into()
     };
-    for object in &share.objects {
+    share.objects.iter().flat_map(move |object| {
         let stream = StreamReader::try_new(BufReader::new(object.reader()), None);
-        for rows in stream.map_err(unread)? {
-            take(&rows.map_err(unread)?)?;
-        }
-    }
-    Ok(())
+        let (stream, failed) = match stream {
+            Ok(stream) => (Some(stream), None),
+            Err(error) => (None, Some(Err(unread(error)))),
+        };
+        let rows = stream.into_iter().flatten();
+        failed.into_iter().chain(rows.map(move |rows| rows.map_err(unread)))
+    })
 }

@@ -63,6 +63,13 @@ impl Spool {
         self.drain().map_err(|source| self.error(source))
     }
 
+    /// Bytes that wait in memory and in files.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let pieces = self.pieces.iter().map(|(_, piece)| piece.bytes_len());
+        let file = self.file.as_ref().map_or(0, |(_, len)| *len);
+        pieces.sum::<u64>() + file + self.buffer.len() as u64
+    }
+
     /// Ends a piece, and gives all that are not decided.
     pub(super) fn seal(
         &mut self,

@@ -1,7 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::connector::sink::model::{self, Output, Power};
+use crate::connector::sink::{
+    Fence,
+    model::{self, Output, Power},
+};
+use wasmill_core::checkpoint::AttemptId;
 
 /// A table in a database.
 struct Table {
@@ -39,6 +43,10 @@ impl Table {
     fn opening(&self, is_fresh: bool, since: Option<u64>) -> Opening<'_> {
         Opening {
             job: "job",
+            fence: Fence {
+                attempt: AttemptId(1),
+                begun_us: 1,
+            },
             is_fresh,
             since: since.map(CheckpointId),
             spool: self.folder.path(),
