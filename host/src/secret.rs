@@ -103,7 +103,10 @@ mod tests {
         assert_eq!(found.expose(), "wasmill-host");
         let error = find(&SecretReference::Env("WASMILL_NO_SUCH_SECRET".into()));
         let error = error.expect_err("it is not set").to_string();
-        assert!(error.contains("`WASMILL_NO_SUCH_SECRET` is not set"), "{error}");
+        assert!(
+            error.contains("`WASMILL_NO_SUCH_SECRET` is not set"),
+            "{error}"
+        );
     }
 
     #[test]

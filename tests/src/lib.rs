@@ -1,4 +1,6 @@
-//! What tests from outside share: where things lie.
+//! What tests from outside share: where things lie, and a database.
+
+pub mod postgres;
 
 use std::path::PathBuf;
 

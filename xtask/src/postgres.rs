@@ -54,7 +54,9 @@ fn down() -> Result<()> {
         return Ok(());
     }
     let mut stop = server.program("pg_ctl");
-    stop.arg("-D").arg(server.data()).args(["-m", "fast", "-w", "stop"]);
+    stop.arg("-D")
+        .arg(server.data())
+        .args(["-m", "fast", "-w", "stop"]);
     shell::run(&mut stop)
 }
 
@@ -151,7 +153,9 @@ fn folder() -> Result<PathBuf> {
     }
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let cache = cache.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set")?;
+    let cache = cache
+        .or_else(home)
+        .context("neither XDG_CACHE_HOME nor HOME is set")?;
     let folder = cache.join("wasmill/postgres");
     fs::create_dir_all(&folder).context("the server's folder cannot be made")?;
     Ok(folder)

@@ -147,12 +147,21 @@ mod tests {
     fn a_secret_that_stands_in_the_document_is_refused_and_not_repeated() {
         for literal in ["hunter2", "2222222", "[hunter2]", "true"] {
             let found = mistakes(&format!("password: {literal}"));
-            assert!(found.contains("write `{ env: NAME }` or `{ file: PATH }`"), "{found}");
-            assert!(!found.contains("hunter2") && !found.contains("222"), "{found}");
+            assert!(
+                found.contains("write `{ env: NAME }` or `{ file: PATH }`"),
+                "{found}"
+            );
+            assert!(
+                !found.contains("hunter2") && !found.contains("222"),
+                "{found}"
+            );
         }
         for (document, part) in [
             ("password: { enw: A }", "did you mean `env`?"),
-            ("password: { env: A, file: b }", "there is no field `file` here"),
+            (
+                "password: { env: A, file: b }",
+                "there is no field `file` here",
+            ),
             ("password: { env: \"\" }", "0 characters are too few"),
         ] {
             let found = mistakes(document);
@@ -163,7 +172,12 @@ mod tests {
     #[test]
     fn a_secret_that_was_found_does_not_show() {
         let secret = SecretText::new("hunter2");
-        assert_eq!(format!("{secret:?} {:#?}", Some(&secret)).matches("hunter2").count(), 0);
+        assert_eq!(
+            format!("{secret:?} {:#?}", Some(&secret))
+                .matches("hunter2")
+                .count(),
+            0
+        );
         assert_eq!(secret.expose(), "hunter2");
     }
 }

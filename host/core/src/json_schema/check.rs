@@ -255,7 +255,10 @@ fn scalar(rule: &Rule, node: &Node, path: &Path) -> Option<Mistake> {
     }
     if rule.format == Some(Format::Secret) && !matches!(node.value, Value::Map(_)) {
         let remedy = "write `{ env: NAME }` or `{ file: PATH }`";
-        return wrong("a secret does not stand in the document".into(), Some(remedy.into()));
+        return wrong(
+            "a secret does not stand in the document".into(),
+            Some(remedy.into()),
+        );
     }
     if let Some(types) = &rule.types
         && !types.iter().any(|wanted| wanted.allows(node))

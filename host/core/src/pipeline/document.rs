@@ -59,7 +59,10 @@ impl Document {
             let path = Path::keys(&["sinks", name, "postgres"]);
             let fields = [
                 ("url", postgres.url.reference()),
-                ("user", postgres.user.as_ref().and_then(TextOrSecret::reference)),
+                (
+                    "user",
+                    postgres.user.as_ref().and_then(TextOrSecret::reference),
+                ),
                 ("password", postgres.password.as_ref()),
             ];
             let fields = fields.into_iter();

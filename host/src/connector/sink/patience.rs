@@ -97,7 +97,11 @@ mod tests {
     #[test]
     fn what_is_away_is_tried_ever_more_seldom() {
         let mut patience = Patience::default();
-        let mut rest = || patience.rest(away(Duration::from_secs(3_600))).expect("there is time");
+        let mut rest = || {
+            patience
+                .rest(away(Duration::from_secs(3_600)))
+                .expect("there is time")
+        };
         let rests: Vec<Duration> = (0..8).map(|_| rest()).collect();
         assert_eq!(rests[..3], [100, 200, 400].map(Duration::from_millis));
         assert_eq!(rests[7], REST_MAX);

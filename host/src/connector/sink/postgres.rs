@@ -34,7 +34,7 @@ use crate::{
 use session::{Session, drive};
 use table::Table;
 
-pub use error::{Cause, PostgresError};
+pub use error::PostgresError;
 pub use follower::PostgresFollower;
 
 /// A transaction is committed at each flush, and when it has so many rows or bytes.
@@ -43,13 +43,18 @@ const TRANSACTION_BYTES_MAX: usize = 32 << 20;
 /// What a zero byte becomes in a dead letter.
 const REPLACED: &str = "\u{fffd}";
 
-/// A database and the connection to it, if there is one.
-struct Database {
+/// What is to be done with which table.
+struct Target {
     sink: PostgresSink,
     /// What the database's own tools call the connection.
     name: String,
     /// The rows' columns.
     rows: SchemaRef,
+}
+
+/// A database and the connection to it, if there is one.
+struct Database {
+    target: Target,
     /// Whether zero bytes in texts are replaced: a stranger's row that failed must not fail the
     /// job.
     is_for_dead_letters: bool,
@@ -61,9 +66,11 @@ impl Database {
     fn new(sink: &pipeline::Sink, target: &PostgresSink, metadata: &Metadata, job: &str) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build();
         Self {
-            sink: target.clone(),
-            name: format!("wasmill {job} {}", sink.name),
-            rows: metadata.schema().clone(),
+            target: Target {
+                sink: target.clone(),
+                name: format!("wasmill {job} {}", sink.name),
+                rows: metadata.schema().clone(),
+            },
             is_for_dead_letters: sink.is_for_dead_letters,
             runtime: Some(runtime.expect("the system gives a thread its timers and sockets")),
             session: None,
@@ -72,31 +79,30 @@ impl Database {
 
     /// How long it may be away.
     fn give_up_after(&self) -> Duration {
-        Duration::from_micros(self.sink.give_up_after_us().unsigned_abs())
+        Duration::from_micros(self.target.sink.give_up_after_us().unsigned_abs())
     }
 
     /// Does something with the database, over a new connection if there is none. What fails ends
     /// the connection, and with it the transaction.
     fn with<T: Send>(
         &mut self,
-        work: impl AsyncFnOnce(&Client, &str, &Self) -> Result<T, ConnectorError> + Send,
+        work: impl AsyncFnOnce(&Client, &str, &Target) -> Result<T, ConnectorError> + Send,
     ) -> Result<T, ConnectorError> {
-        let mut session = self.session.take();
-        let this = &*self;
-        let body = async {
-            if session.as_ref().is_none_or(|it| it.client.is_closed()) {
-                session = None;
-                session = Some(Session::connect(&this.sink, &this.name).await?);
-            }
-            let session = session.as_mut().expect("it was made just now");
+        let (session, target) = (self.session.take(), &self.target);
+        let body = async move || {
+            let mut session = match session.filter(|session| !session.client.is_closed()) {
+                Some(session) => session,
+                None => Session::connect(&target.sink, &target.name).await?,
+            };
             let (client, database) = (&session.client, &session.database);
-            drive(&mut session.driver, database, work(client, database, this)).await
+            let work = work(client, database, target);
+            let done = drive(&mut session.driver, database, work).await?;
+            Ok((done, session))
         };
         let runtime = self.runtime.as_ref().expect("it is there until the end");
-        let done = spawn::aside("postgres", || runtime.block_on(body));
-        match done {
-            Ok(done) => {
-                self.session = session;
+        match spawn::aside("postgres", || runtime.block_on(body())) {
+            Ok((done, session)) => {
+                self.session = Some(session);
                 Ok(done)
             }
             Err(ConnectorError::Postgres(PostgresError::Away { database, source })) => {
@@ -204,10 +210,10 @@ impl PostgresPlain {
     /// Brings out what is pending, in one transaction.
     fn try_commit(&mut self) -> Result<(), ConnectorError> {
         if self.table.is_none() {
-            let prepared = self.database.with(async |client, database, this| {
+            let prepared = self.database.with(async |client, database, target| {
                 let failed = |error| PostgresError::of(database, "begin a transaction", &error);
                 marker::begin(client).await.map_err(failed)?;
-                let table = Table::prepare(client, database, &this.sink, &this.rows).await?;
+                let table = Table::prepare(client, database, &target.sink, &target.rows).await?;
                 commit(client, database).await?;
                 Ok(table)
             });
@@ -221,7 +227,9 @@ impl PostgresPlain {
         self.database.with(async |client, database, _| {
             let failed = |error| PostgresError::of(database, "begin a transaction", &error);
             marker::begin(client).await.map_err(failed)?;
-            table.write(client, database, pending.iter().cloned().map(Ok)).await?;
+            table
+                .write(client, database, pending.iter().cloned().map(Ok))
+                .await?;
             commit(client, database).await
         })
     }

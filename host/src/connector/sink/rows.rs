@@ -146,6 +146,8 @@ pub(super) fn batches(
             Err(error) => (None, Some(Err(unread(error)))),
         };
         let rows = stream.into_iter().flatten();
-        failed.into_iter().chain(rows.map(move |rows| rows.map_err(unread)))
+        failed
+            .into_iter()
+            .chain(rows.map(move |rows| rows.map_err(unread)))
     })
 }

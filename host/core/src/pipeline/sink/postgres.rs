@@ -87,7 +87,11 @@ impl Builder<'_> {
             Ok(url) if url.password.is_some() => {
                 let remedy = "take it out of the URL and say `password: { env: NAME }`, or give \
                               the whole URL as `url: { env: NAME }`";
-                self.wrong(path, "a password does not stand in the document", Some(remedy));
+                self.wrong(
+                    path,
+                    "a password does not stand in the document",
+                    Some(remedy),
+                );
             }
             Ok(_) => {}
             Err(error) => {
@@ -197,11 +201,7 @@ sinks:
                 "/ledger?sslmod=require",
                 "did you mean `sslmode`?",
             ),
-            (
-                "/ledger",
-                "/ledger?sslmode=verify-ca",
-                "use `verify-full`",
-            ),
+            ("/ledger", "/ledger?sslmode=verify-ca", "use `verify-full`"),
             ("postgres://", "mysql://", "begins with `postgres://`"),
             ("table: alerts", "table: wasmill_commits", "choose another"),
             ("table: alerts", "table: \"\"", "at least one letter"),

@@ -5,10 +5,12 @@ use std::{
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
+use wasmill_core::checkpoint::AttemptId;
 use wasmill_core::pipeline::document::{EncodeCsv, EncodeJson};
 
 use super::*;
 use crate::connector::Spooled;
+use crate::connector::sink::Fence;
 use crate::connector::sink::model::{self, Output, Power, Step};
 
 /// A disk that fails when it is told to, and forgets what was not synced.
@@ -229,6 +231,10 @@ impl Text {
     fn opening(&self, is_fresh: bool, since: Option<u64>) -> Opening<'_> {
         Opening {
             job: "job",
+            fence: Fence {
+                attempt: AttemptId(1),
+                begun_us: 1,
+            },
             is_fresh,
             since: since.map(CheckpointId),
             spool: self.folder.path(),
@@ -509,6 +515,10 @@ fn pipes_are_refused() {
     let metadata = Metadata::new(&model::batch(0, 0).rows.schema(), &[], "job");
     let opening = Opening {
         job: "job",
+        fence: Fence {
+            attempt: AttemptId(1),
+            begun_us: 1,
+        },
         is_fresh: true,
         since: None,
         spool: folder.path(),

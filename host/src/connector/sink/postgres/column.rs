@@ -4,7 +4,6 @@
 //! Where only most of them fit (a `u64` in a `bigint`, a text in a `varchar(20)`), each value is
 //! looked at.
 
-use arrow_array::Array;
 use arrow_schema::{DataType, Field};
 use wasmill_core::{data_type, pipeline::document::EncodeJson};
 
@@ -101,7 +100,11 @@ pub(super) fn fitting(data_type: &DataType, found: &Found) -> Option<Wire> {
         _ => None,
     };
     if let Some(bits) = bits {
-        let digits = if *data_type == DataType::UInt64 { 20 } else { 19 };
+        let digits = if *data_type == DataType::UInt64 {
+            20
+        } else {
+            19
+        };
         return match integer {
             Some((wire, room)) => (bits <= room).then_some(wire),
             None => numeric(found, digits, 0),
@@ -118,9 +121,7 @@ pub(super) fn fitting(data_type: &DataType, found: &Found) -> Option<Wire> {
         (DataType::Date32, "date") => Some(Wire::Date),
         (DataType::Timestamp(..), "timestamptz" | "timestamp") => Some(Wire::Timestamp),
         (DataType::Utf8, "text") => Some(Wire::Text(None)),
-        (DataType::Utf8, "varchar") => Some(Wire::Text(
-            u32::try_from(found.modifier - 4).ok(),
-        )),
+        (DataType::Utf8, "varchar") => Some(Wire::Text(u32::try_from(found.modifier - 4).ok())),
         (DataType::Utf8 | DataType::Binary | DataType::FixedSizeBinary(_), "bytea") => {
             Some(Wire::Bytea)
         }
@@ -145,7 +146,10 @@ fn numeric(found: &Found, whole: i32, scale: i32) -> Option<Wire> {
 /// What is wanted of a column, as people write it.
 pub(super) fn wanted(field: &Field) -> String {
     let ours = data_type::print(field.data_type(), field.is_nullable());
-    format!("{ours}, for which {} is wanted", declared(field.data_type()).0)
+    format!(
+        "{ours}, for which {} is wanted",
+        declared(field.data_type()).0
+    )
 }
 
 /// Writes a value with its length; the message says why it does not fit.
@@ -168,12 +172,7 @@ pub(super) fn put(
     Ok(())
 }
 
-fn put_value(
-    column: &Viewed<'_>,
-    row: usize,
-    wire: Wire,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
+fn put_value(column: &Viewed<'_>, row: usize, wire: Wire, out: &mut Vec<u8>) -> Result<(), String> {
     match &column.view {
         View::Bool(values) => out.push(values.value(row).into()),
         View::I8(values) => return put_integer(values[row].into(), wire, out),
@@ -255,10 +254,17 @@ fn put_numeric(unscaled: i128, scale: usize, out: &mut Vec<u8>) {
     let end = before + scale;
     text[end - digits.len()..end].copy_from_slice(digits);
     let groups = text[..before + behind].chunks_exact(GROUP);
-    let group = |group: &[u8]| group.iter().fold(0_u16, |sum, it| sum * 10 + u16::from(it - b'0'));
+    let group = |group: &[u8]| {
+        group
+            .iter()
+            .fold(0_u16, |sum, it| sum * 10 + u16::from(it - b'0'))
+    };
     let mut values = [0_u16; 24];
     let count = groups.len();
-    groups.map(group).zip(&mut values).for_each(|(from, to)| *to = from);
+    groups
+        .map(group)
+        .zip(&mut values)
+        .for_each(|(from, to)| *to = from);
     let first = values[..count].iter().position(|it| *it != 0);
     let last = values[..count].iter().rposition(|it| *it != 0);
     let (first, values) = match (first, last) {
@@ -274,7 +280,9 @@ fn put_numeric(unscaled: i128, scale: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&weight.to_be_bytes());
     out.extend_from_slice(&sign.to_be_bytes());
     out.extend_from_slice(&(scale as u16).to_be_bytes());
-    values.iter().for_each(|it| out.extend_from_slice(&it.to_be_bytes()));
+    values
+        .iter()
+        .for_each(|it| out.extend_from_slice(&it.to_be_bytes()));
 }
 
 #[cfg(test)]
@@ -329,9 +337,14 @@ mod tests {
     fn numeric(value: i128, scale: usize) -> (Vec<u16>, [u16; 4]) {
         let mut out = Vec::new();
         put_numeric(value, scale, &mut out);
-        let words = out.chunks_exact(2).map(|it| u16::from_be_bytes([it[0], it[1]]));
+        let words = out
+            .chunks_exact(2)
+            .map(|it| u16::from_be_bytes([it[0], it[1]]));
         let words: Vec<u16> = words.collect();
-        (words[4..].to_vec(), [words[0], words[1], words[2], words[3]])
+        (
+            words[4..].to_vec(),
+            [words[0], words[1], words[2], words[3]],
+        )
     }
 
     #[test]
@@ -343,7 +356,10 @@ mod tests {
         assert_eq!(numeric(5, 9), (vec![5000], [1, minus_one - 2, 0, 9]));
         assert_eq!(numeric(12_0000, 0), (vec![12], [1, 1, 0, 0]));
         let (digits, head) = numeric(u64::MAX.into(), 0);
-        assert_eq!((digits, head), (vec![1844, 6744, 737, 955, 1615], [5, 4, 0, 0]));
+        assert_eq!(
+            (digits, head),
+            (vec![1844, 6744, 737, 955, 1615], [5, 4, 0, 0])
+        );
         let nines = 10_i128.pow(38) - 1;
         assert_eq!(numeric(nines, 0).0.len(), 10);
         assert_eq!(numeric(nines, 38).1, [10, minus_one, 0, 38]);

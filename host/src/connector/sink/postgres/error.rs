@@ -47,7 +47,9 @@ pub enum PostgresError {
         source: Cause,
     },
     /// The table is not one for these rows.
-    #[error("the table `{table}` of `{database}` does not take the rows: {mistakes}; change it, or write to another table")]
+    #[error(
+        "the table `{table}` of `{database}` does not take the rows: {mistakes}; change it, or write to another table"
+    )]
     Table {
         /// The table.
         table: String,
@@ -93,7 +95,9 @@ pub enum PostgresError {
         column: String,
     },
     /// The database refuses what was asked.
-    #[error("`{database}` refuses to {what}; see to it there, then start the job again: nothing is lost")]
+    #[error(
+        "`{database}` refuses to {what}; see to it there, then start the job again: nothing is lost"
+    )]
     Refused {
         /// The database.
         database: String,
@@ -194,7 +198,10 @@ fn is_away(error: &tokio_postgres::Error) -> bool {
         if let Some(error) = error.downcast_ref::<io::Error>() {
             // A certificate that does not fit is data that is not valid.
             let kind = error.kind();
-            return !matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+            return !matches!(
+                kind,
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            );
         }
         cause = error.source();
     }

@@ -86,12 +86,15 @@ impl PostgresFollower {
             return Ok(());
         }
         let (place, taking) = (&self.place, (self.fence, self.is_fresh));
-        let known = self.database.with(async |client, database, this| {
+        let known = self.database.with(async |client, database, target| {
             let failed = |error| PostgresError::of(database, "keep markers", &error);
             marker::begin(client).await.map_err(failed)?;
             let lock = "select pg_advisory_xact_lock($1)";
-            client.execute(lock, &[&TABLES_LOCK]).await.map_err(failed)?;
-            let table = Table::prepare(client, database, &this.sink, &this.rows).await?;
+            client
+                .execute(lock, &[&TABLES_LOCK])
+                .await
+                .map_err(failed)?;
+            let table = Table::prepare(client, database, &target.sink, &target.rows).await?;
             let schema = &table.schema;
             marker::prepare(client, schema).await.map_err(failed)?;
             marker::lock(client, (database, schema), place).await?;
@@ -100,7 +103,9 @@ impl PostgresFollower {
             if let Some(marker) = row.marker.as_ref().filter(|_| table.is_new) {
                 return Err(gone(place, marker.checkpoint).into());
             }
-            marker::write(client, schema, place, &row).await.map_err(failed)?;
+            marker::write(client, schema, place, &row)
+                .await
+                .map_err(failed)?;
             commit(client, database).await?;
             let Row { marker, .. } = row;
             Ok(Known { table, marker })
@@ -145,7 +150,12 @@ impl Applying<'_> {
         marker::is_ours(found.as_ref(), (fence, marker.as_ref()), place)?;
         let since = rows::since(self.share, &place.sink)?;
         let before = marker.as_ref().map(|marker| marker.checkpoint);
-        chained(&format!("the table `{}`", place.told), self.checkpoint, since, before)?;
+        chained(
+            &format!("the table `{}`", place.told),
+            self.checkpoint,
+            since,
+            before,
+        )?;
         let batches = rows::batches(self.share, &place.sink);
         table.write(client, database, batches).await?;
         let row = Row {
@@ -192,9 +202,9 @@ impl Follower for PostgresFollower {
             share,
         };
         let before = &*known;
-        let applied = self.database.with(async |client, database, _| {
-            applying.apply((client, database), before).await
-        });
+        let applied = self
+            .database
+            .with(async |client, database, _| applying.apply((client, database), before).await);
         known.marker = Some(applied?);
         Ok(())
     }

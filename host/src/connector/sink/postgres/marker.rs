@@ -76,8 +76,10 @@ pub(super) async fn lock(
     let name = format!("wasmill\0{schema}\0{}\0{}", place.job, place.sink);
     let key = xxh3_64(name.as_bytes()) as i64;
     for look in 0..LOOKS_MAX {
-        let locked = client.query_one("select pg_try_advisory_xact_lock($1)", &[&key]);
-        if locked.await.map_err(failed)?.get(0) {
+        let locked = client
+            .query_one("select pg_try_advisory_xact_lock($1)", &[&key])
+            .await;
+        if locked.map_err(failed)?.get(0) {
             return Ok(());
         }
         if look == LOOKS_BEFORE_END {
@@ -94,15 +96,15 @@ pub(super) async fn lock(
 /// Ends the session that holds the lock.
 async fn end_holder(client: &Client, key: i64) -> Result<(), tokio_postgres::Error> {
     let (high, low) = ((key as u64 >> 32) as u32, key as u32);
-    let ended = client.query(
-        "select pid, pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' \
+    let end = "select pid, pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' \
          and classid = $1 and objid = $2 and objsubid = 1 and granted \
-         and database = (select oid from pg_database where datname = current_database())",
-        &[&high, &low],
-    );
-    for row in ended.await? {
+         and database = (select oid from pg_database where datname = current_database())";
+    for row in client.query(end, &[&high, &low]).await? {
         let pid: i32 = row.get(0);
-        tracing::warn!(pid, "ended a session of an earlier attempt that held the lock");
+        tracing::warn!(
+            pid,
+            "ended a session of an earlier attempt that held the lock"
+        );
     }
     Ok(())
 }
@@ -186,7 +188,10 @@ pub(super) fn taken_over(
     place: &Place,
 ) -> Result<Row, FollowError> {
     let Some(found) = found else {
-        return Ok(Row { fence, marker: None });
+        return Ok(Row {
+            fence,
+            marker: None,
+        });
     };
     let begins_anew = is_fresh && fence.begun_us > found.fence.begun_us;
     if found.fence.attempt > fence.attempt && !begins_anew {

@@ -18,7 +18,7 @@ use wasmill_core::{
 };
 
 use super::error::{Cause, PostgresError};
-use crate::secret;
+use crate::{connector::ConnectorError, secret};
 
 /// A try to connect, if the URL says nothing else.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -76,8 +76,8 @@ impl Session {
 pub(super) async fn drive<T>(
     driver: &mut Driver,
     database: &str,
-    work: impl Future<Output = Result<T, PostgresError>>,
-) -> Result<T, PostgresError> {
+    work: impl Future<Output = Result<T, ConnectorError>>,
+) -> Result<T, ConnectorError> {
     let work = pin!(work);
     let both = async {
         match select(work, driver).await {
@@ -88,10 +88,9 @@ pub(super) async fn drive<T>(
     };
     let done = tokio::time::timeout(ANSWER_MAX, both).await;
     done.unwrap_or_else(|_| {
-        Err(PostgresError::Away {
-            database: database.into(),
-            source: Cause("it has not answered for long".into()),
-        })
+        let source = Cause("it has not answered for long".into());
+        let database = database.into();
+        Err(PostgresError::Away { database, source }.into())
     })
 }
 

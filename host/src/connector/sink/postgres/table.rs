@@ -68,15 +68,20 @@ impl Table {
         let find = "select c.oid, c.relkind::text from pg_class c \
              join pg_namespace n on n.oid = c.relnamespace \
              where n.nspname = $1::text and c.relname = $2::text";
-        let found = client.query_opt(find, &[&schema, &sink.table]);
-        let (is_new, wires) = match found.await.map_err(failed)? {
+        let found = client.query_opt(find, &[&schema, &sink.table]).await;
+        let (is_new, wires) = match found.map_err(failed)? {
             None => {
                 let create = create(&schema, sink, rows);
                 let made = client.batch_execute(&create).await;
                 let what = format!("make the table `{}`", sink.told_table());
                 made.map_err(|error| PostgresError::of(database, &what, &error))?;
                 let wires = rows.fields().iter();
-                (true, wires.map(|field| column::declared(field.data_type()).1).collect())
+                (
+                    true,
+                    wires
+                        .map(|field| column::declared(field.data_type()).1)
+                        .collect(),
+                )
             }
             Some(row) => {
                 let (oid, kind): (u32, String) = (row.get(0), row.get(1));
@@ -88,7 +93,9 @@ impl Table {
                 let wires = compare(rows, &found, &mut mistakes);
                 if !sink.upsert.is_empty() && !has_key(client, oid, sink).await.map_err(failed)? {
                     let key = sink.upsert.join(", ");
-                    mistakes.push(format!("there is no primary key or unique index on ({key})"));
+                    mistakes.push(format!(
+                        "there is no primary key or unique index on ({key})"
+                    ));
                 }
                 if !mistakes.is_empty() {
                     return Err(refused(mistakes.join(", ")));
@@ -195,23 +202,24 @@ async fn send(
 
 /// The columns of a table.
 async fn columns(client: &Client, oid: u32) -> Result<Vec<Found>, tokio_postgres::Error> {
-    let rows = client.query(
-        "select a.attname::text, t.typname::text, format_type(a.atttypid, a.atttypmod), \
+    let find = "select a.attname::text, t.typname::text, format_type(a.atttypid, a.atttypmod), \
              a.atttypmod, a.attnotnull, a.atthasdef or a.attidentity::text <> '', \
              a.attgenerated::text <> '' or a.attidentity::text = 'a' \
          from pg_attribute a join pg_type t on t.oid = a.atttypid \
-         where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum",
-        &[&oid],
-    );
-    let found = rows.await?.into_iter().map(|row| Found {
-        name: row.get(0),
-        base: row.get(1),
-        told: row.get(2),
-        modifier: row.get(3),
-        is_not_null: row.get(4),
-        has_default: row.get(5),
-        is_generated: row.get(6),
-    });
+         where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum";
+    let found = client
+        .query(find, &[&oid])
+        .await?
+        .into_iter()
+        .map(|row| Found {
+            name: row.get(0),
+            base: row.get(1),
+            told: row.get(2),
+            modifier: row.get(3),
+            is_not_null: row.get(4),
+            has_default: row.get(5),
+            is_generated: row.get(6),
+        });
     Ok(found.collect())
 }
 
@@ -221,18 +229,15 @@ async fn has_key(
     oid: u32,
     sink: &PostgresSink,
 ) -> Result<bool, tokio_postgres::Error> {
-    let rows = client.query(
-        "select array_agg(a.attname::text) from pg_index i \
+    let find = "select array_agg(a.attname::text) from pg_index i \
          cross join lateral unnest(i.indkey) with ordinality as k(number, at) \
          join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number \
          where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate \
              and i.indpred is null and i.indexprs is null and k.at <= i.indnkeyatts \
-         group by i.indexrelid",
-        &[&oid],
-    );
+         group by i.indexrelid";
     let mut wanted = sink.upsert.clone();
     wanted.sort_unstable();
-    let keys = rows.await?.into_iter().map(|row| {
+    let keys = client.query(find, &[&oid]).await?.into_iter().map(|row| {
         let mut key: Vec<String> = row.get(0);
         key.sort_unstable();
         key
@@ -246,18 +251,25 @@ fn compare(rows: &Schema, found: &[Found], mistakes: &mut Vec<String>) -> Vec<Wi
     for field in rows.fields() {
         let name = field.name();
         let Some(column) = found.iter().find(|column| column.name == *name) else {
-            mistakes.push(format!("the column `{name}` is missing ({})", column::wanted(field)));
+            mistakes.push(format!(
+                "the column `{name}` is missing ({})",
+                column::wanted(field)
+            ));
             continue;
         };
         if column.is_generated {
             mistakes.push(format!("the column `{name}` is computed by the database"));
         } else if field.is_nullable() && column.is_not_null {
-            mistakes.push(format!("the column `{name}` is `not null`, and the rows' may be null"));
+            mistakes.push(format!(
+                "the column `{name}` is `not null`, and the rows' may be null"
+            ));
         } else if let Some(wire) = column::fitting(field.data_type(), column) {
             wires.push(wire);
         } else {
             let (told, wanted) = (&column.told, column::wanted(field));
-            mistakes.push(format!("the column `{name}` is {told}, and the rows' is {wanted}"));
+            mistakes.push(format!(
+                "the column `{name}` is {told}, and the rows' is {wanted}"
+            ));
         }
     }
     for column in found {

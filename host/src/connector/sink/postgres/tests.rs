@@ -63,13 +63,16 @@ impl Outside {
 
     /// Does what a person at the database does.
     fn execute(&self, sql: &str) {
-        self.try_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.try_execute(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     fn try_execute(&self, sql: &str) -> Result<(), ConnectorError> {
         self.reader.borrow_mut().with(async |client, database, _| {
             let done = client.batch_execute(sql).await;
-            done.map_err(|error| PostgresError::of(database, "do what the test wants", &error).into())
+            done.map_err(|error| {
+                PostgresError::of(database, "do what the test wants", &error).into()
+            })
         })
     }
 
@@ -89,7 +92,10 @@ impl Outside {
     fn read(&self) -> Vec<u64> {
         let query = format!("select n::text from {} order by n", self.place());
         let texts = self.texts(&query);
-        texts.iter().map(|text| text.parse().expect("a number")).collect()
+        texts
+            .iter()
+            .map(|text| text.parse().expect("a number"))
+            .collect()
     }
 
     fn opening(&self, attempt: u64, is_fresh: bool, since: Option<u64>) -> Opening<'_> {
@@ -112,7 +118,8 @@ impl Outside {
 
     fn follower(&self, attempt: u64, is_fresh: bool) -> PostgresFollower {
         let opening = self.opening(attempt, is_fresh, None);
-        self.try_follower(&opening).unwrap_or_else(|error| panic!("{error}"))
+        self.try_follower(&opening)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Rows of these columns, in a sink without checkpoints.
@@ -142,7 +149,10 @@ fn sink(target: &PostgresSink) -> pipeline::Sink {
 fn batch(columns: &[(&str, &str)], text: &str) -> Batch {
     let rows = testing::json_rows(columns, text);
     let len = rows.num_rows();
-    Batch::new(rows, Lineage::whole(Ancestor::Chunk(Default::default()), len))
+    Batch::new(
+        rows,
+        Lineage::whole(Ancestor::Chunk(Default::default()), len),
+    )
 }
 
 impl Output for Outside {
@@ -200,7 +210,9 @@ proptest! {
 fn try_applied(follower: &mut PostgresFollower, checkpoint: u64) -> Result<Share, String> {
     let rows = model::batch(checkpoint, 1);
     follower.write(&rows).expect("there is room");
-    let share = follower.share(CheckpointId(checkpoint)).expect("there is room");
+    let share = follower
+        .share(CheckpointId(checkpoint))
+        .expect("there is room");
     follower.decided(CheckpointId(checkpoint));
     let applied = follower.apply(CheckpointId(checkpoint), &share);
     applied.map(|()| share).map_err(|error| error.to_string())
@@ -216,14 +228,22 @@ fn an_attempt_that_was_taken_over_writes_nothing() {
     let mut old = table.follower(1, true);
     let mut new = table.follower(2, false);
     let error = try_applied(&mut old, 1).expect_err("another attempt is at work");
-    assert!(error.contains("attempt 2 of this job has taken over"), "{error}");
+    assert!(
+        error.contains("attempt 2 of this job has taken over"),
+        "{error}"
+    );
     let one = applied(&mut new, 1);
-    old.apply(CheckpointId(1), &one).expect("it is done, by whomever");
+    old.apply(CheckpointId(1), &one)
+        .expect("it is done, by whomever");
     applied(&mut new, 2);
     assert!(try_applied(&mut old, 2).is_err());
     assert_eq!(table.read(), [1, 2]);
     let late = table.try_follower(&table.opening(1, false, None)).err();
-    assert!(late.expect("it is too late").to_string().contains("this is attempt 1"));
+    assert!(
+        late.expect("it is too late")
+            .to_string()
+            .contains("this is attempt 1")
+    );
 }
 
 #[test]
@@ -232,8 +252,14 @@ fn a_job_whose_checkpoints_were_deleted_begins_anew_when_it_is_told_to() {
     applied(&mut table.follower(7, true), 1);
     let mut opening = table.opening(1, false, None);
     opening.fence.begun_us = 8;
-    let error = table.try_follower(&opening).err().expect("7 attempts are unknown");
-    assert!(error.to_string().contains("begin anew with --fresh"), "{error}");
+    let error = table
+        .try_follower(&opening)
+        .err()
+        .expect("7 attempts are unknown");
+    assert!(
+        error.to_string().contains("begin anew with --fresh"),
+        "{error}"
+    );
     opening.is_fresh = true;
     let mut fresh = table.try_follower(&opening).expect("it is told to");
     assert_eq!(fresh.marker().expect("it is known"), None);
@@ -286,7 +312,10 @@ fn a_table_that_is_gone_is_not_made_again_as_if_nothing_had_been_in_it() {
     assert!(error.contains("refuses to take rows"), "{error}");
     let error = table.try_follower(&table.opening(2, false, Some(1))).err();
     let error = error.expect("it is gone").to_string();
-    assert!(error.contains("is gone") && error.contains("up to checkpoint 1"), "{error}");
+    assert!(
+        error.contains("is gone") && error.contains("up to checkpoint 1"),
+        "{error}"
+    );
     let mut fresh = table.follower(2, true);
     applied(&mut fresh, 1);
     assert_eq!(table.read(), [1]);
@@ -298,12 +327,19 @@ fn bytes_that_are_no_share_are_refused_and_leave_nothing() {
     let mut follower = table.follower(1, true);
     follower.write(&model::batch(0, 3)).expect("there is room");
     let mut share = follower.share(CheckpointId(1)).expect("there is room");
-    share.objects.push(bytes::Bytes::from_static(b"nonsense").into());
-    let error = follower.apply(CheckpointId(1), &share).expect_err("nonsense").to_string();
+    share
+        .objects
+        .push(bytes::Bytes::from_static(b"nonsense").into());
+    let error = follower
+        .apply(CheckpointId(1), &share)
+        .expect_err("nonsense")
+        .to_string();
     assert!(error.contains("the share of sink `sink`"), "{error}");
     assert_eq!(table.read(), [0; 0]);
     share.objects.pop();
-    follower.apply(CheckpointId(1), &share).expect("nothing is in its way");
+    follower
+        .apply(CheckpointId(1), &share)
+        .expect("nothing is in its way");
     assert_eq!(table.read(), [0, 1, 2]);
 }
 
@@ -374,7 +410,11 @@ fn a_table_that_is_there_is_compared_column_by_column() {
          made timestamptz not null default now())"
     ));
     let rows = batch(&COLUMNS, ROW);
-    let error = table.plain(&rows.rows).err().expect("it does not fit").to_string();
+    let error = table
+        .plain(&rows.rows)
+        .err()
+        .expect("it does not fit")
+        .to_string();
     for part in [
         "column `j` is integer, and the rows' is i64, for which bigint is wanted",
         "column `w` is numeric(9,0)",
@@ -393,7 +433,10 @@ fn a_table_that_is_there_is_compared_column_by_column() {
     let mut sink = table.plain(&rows.rows).expect("it fits");
     sink.write(&rows).expect("there is room");
     let error = sink.flush().expect_err("a u64 in a bigint").to_string();
-    assert!(error.contains("18446744073709551615 is too large for it"), "{error}");
+    assert!(
+        error.contains("18446744073709551615 is too large for it"),
+        "{error}"
+    );
     table.execute(&format!("alter table {place} alter u type numeric"));
     let mut sink = table.plain(&rows.rows).expect("it fits");
     sink.write(&rows).expect("there is room");
@@ -414,14 +457,25 @@ fn of_each_key_the_last_row_stands() {
         sink.write(&rows).expect("there is room");
         sink.flush().expect("committed");
     };
-    write("{\"a\":1,\"b\":\"x\",\"c\":1}\n{\"a\":1,\"b\":\"x\",\"c\":2}\n{\"a\":2,\"b\":\"x\",\"c\":3}");
+    write(
+        "{\"a\":1,\"b\":\"x\",\"c\":1}\n{\"a\":1,\"b\":\"x\",\"c\":2}\n{\"a\":2,\"b\":\"x\",\"c\":3}",
+    );
     write("{\"a\":2,\"b\":\"x\",\"c\":null}\n{\"a\":2,\"b\":\"y\",\"c\":5}");
-    let query = format!("select a || b || coalesce(c::text, '-') from {} order by a, b", table.place());
+    let query = format!(
+        "select a || b || coalesce(c::text, '-') from {} order by a, b",
+        table.place()
+    );
     assert_eq!(table.texts(&query), ["1x2", "2x-", "2y5"]);
-    table.execute(&format!("alter table {} drop constraint \"the \"\"rows\"\"_pkey\"", table.place()));
+    table.execute(&format!(
+        "alter table {} drop constraint \"the \"\"rows\"\"_pkey\"",
+        table.place()
+    ));
     let rows = batch(&columns, "");
     let error = table.plain(&rows.rows).err().expect("no key").to_string();
-    assert!(error.contains("no primary key or unique index on (a, b)"), "{error}");
+    assert!(
+        error.contains("no primary key or unique index on (a, b)"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -448,13 +502,21 @@ fn what_cannot_be_reached_is_away_and_what_refuses_is_not() {
     };
     let mut open = |url: &str| {
         table.target.url = TextOrSecret::Text(url.into());
-        table.plain(&model::batch(0, 0).rows).map(|mut sink| sink.try_commit())
+        table
+            .plain(&model::batch(0, 0).rows)
+            .map(|mut sink| sink.try_commit())
     };
     // Nothing listens on port 1.
     let away = open("postgres://127.0.0.1:1/none").expect("it goes on without it");
     assert!(matches!(away, Err(ConnectorError::Away { .. })), "{away:?}");
     let (server, _) = url.rsplit_once('/').expect("a URL");
-    let error = open(&format!("{server}/no-such")).err().expect("no database").to_string();
-    assert!(error.contains("refuses the connection; create the database"), "{error}");
+    let error = open(&format!("{server}/no-such"))
+        .err()
+        .expect("no database")
+        .to_string();
+    assert!(
+        error.contains("refuses the connection; create the database"),
+        "{error}"
+    );
     table.target.url = TextOrSecret::Text(url);
 }

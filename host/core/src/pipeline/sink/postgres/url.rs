@@ -223,9 +223,8 @@ fn hosts_of(mut names: Vec<String>, ports: &[Option<String>]) -> Result<Vec<Host
         names.push("localhost".into());
     }
     let number = |text: &str| {
-        text.parse::<u16>().map_err(|_| {
-            UrlError::new("`{}` is not a port", text, "write a number up to 65535")
-        })
+        text.parse::<u16>()
+            .map_err(|_| UrlError::new("`{}` is not a port", text, "write a number up to 65535"))
     };
     let mut hosts = Vec::new();
     for (index, name) in names.into_iter().enumerate() {
@@ -278,7 +277,13 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
 /// Turns `%41` into `A`.
 fn decode(text: &str) -> Result<String, UrlError> {
     let remedy = "write `%25` for a percent sign";
-    let wrong = || UrlError::new("a `%` is not followed by two hexadecimal digits", "", remedy);
+    let wrong = || {
+        UrlError::new(
+            "a `%` is not followed by two hexadecimal digits",
+            "",
+            remedy,
+        )
+    };
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, others)) = rest.split_first() {
@@ -310,15 +315,13 @@ mod tests {
 
     #[test]
     fn urls_are_read_as_the_tools_of_the_database_do() {
-        let parse = |text: &str| PostgresUrl::parse(text).unwrap_or_else(|it| panic!("{text}: {it}"));
+        let parse =
+            |text: &str| PostgresUrl::parse(text).unwrap_or_else(|it| panic!("{text}: {it}"));
         let whole = parse(
             "postgresql://us%2Fer:p%3Aw@a:1,[::1]:2,c/data%20base?application_name=x\
              &sslmode=prefer&connect_timeout=3",
         );
-        assert_eq!(
-            whole.hosts,
-            [host("a", 1), host("::1", 2), host("c", 5432)]
-        );
+        assert_eq!(whole.hosts, [host("a", 1), host("::1", 2), host("c", 5432)]);
         assert_eq!(whole.user.as_deref(), Some("us/er"));
         assert_eq!(whole.password, Some(SecretText::new("p:w")));
         assert_eq!(whole.database.as_deref(), Some("data base"));
@@ -332,7 +335,10 @@ mod tests {
         assert_eq!(socket.hosts, [host("/run/postgresql", 6000)]);
         assert_eq!(socket.user.as_deref(), Some("u"));
         assert_eq!(parse("postgres://").hosts, [host("localhost", 5432)]);
-        assert_eq!(parse("postgres://a,b?port=7").hosts, [host("a", 7), host("b", 7)]);
+        assert_eq!(
+            parse("postgres://a,b?port=7").hosts,
+            [host("a", 7), host("b", 7)]
+        );
     }
 
     #[test]
