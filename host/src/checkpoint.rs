@@ -4,13 +4,16 @@
 mod barriers;
 mod driver;
 mod image;
+mod migration;
 mod reporter;
 mod storage;
 
 pub use barriers::{Progress, SourceBarriers, SplitTurns};
 pub use driver::{
-    Begun, Checkpoints, CheckpointsError, Handle, Plan, Restored, RestoredOperator, orders,
+    Begun, Checkpoints, CheckpointsError, DryRun, Handle, Plan, Restored, RestoredOperator,
+    dry_run, orders,
 };
 pub use image::{Encoded, Image, StateImage, TaskImage};
+pub use migration::{MigratedState, MigrationError, Offer, Offers};
 pub use reporter::{Report, Reporter, SinkOrder, reports};
 pub use storage::{Storage, StorageError};

@@ -1,12 +1,16 @@
 //! The command line: arguments in, exit codes out. The only place that prints.
 
 mod check;
+mod checkpoint;
 mod failure;
 mod graph;
 mod load;
 mod logs;
 mod plugin;
 mod run;
+mod state;
+mod table;
+mod target;
 
 use std::{
     env,
@@ -39,6 +43,12 @@ enum Command {
     Check(check::Arguments),
     /// Show what would run where: the plan as text, DOT or SVG.
     Graph(graph::Arguments),
+    /// Look at checkpoints: what there is, what is in one, whether it is whole.
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
+    /// Look at state in a checkpoint: sizes, keys, rows, SQL.
+    #[command(subcommand)]
+    State(state::Command),
     /// Print the JSON Schema of pipeline documents, for editors.
     Schema,
     /// Make, build, test and look at plugins.
@@ -66,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
+        Command::Checkpoint(command) => checkpoint::run(&command),
+        Command::State(command) => state::run(&command),
         Command::Schema => schema(),
         Command::Plugin(command) => plugin::run(command),
         Command::Completions { shell } => completions(shell),

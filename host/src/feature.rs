@@ -17,6 +17,7 @@
 
 mod bytes;
 mod compute;
+mod describe;
 mod dictionary;
 mod fold;
 mod image;
@@ -32,6 +33,7 @@ use wasmill_core::feature::{Aggregate, Feature, Window};
 
 use crate::state::{BatchKeys, KeyIndex, Paged, RICH};
 use compute::KeyFeatures;
+pub use describe::describe;
 pub use image::FeatureImage;
 use image::Parts;
 use output::Output;

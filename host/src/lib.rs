@@ -8,6 +8,7 @@ pub mod dead_letter;
 pub mod exchange;
 pub mod feature;
 pub mod format;
+pub mod inspection;
 pub mod job;
 pub mod metrics;
 pub mod operator;

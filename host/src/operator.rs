@@ -71,7 +71,7 @@ pub struct Operator {
     name: Arc<str>,
     /// The binding of each input stream, by the stream's position in the pipeline.
     bindings: HashMap<usize, pipeline::InputBinding>,
-    /// The types of the key columns, once a row has shown them: keys without rows are decoded.
+    /// The types of the key columns, if it has a key: keys without rows are decoded.
     key_fields: Option<(pipeline::InputBinding, arrow_schema::Fields)>,
     descriptor: Arc<Descriptor>,
     layout: Layout,
@@ -132,6 +132,8 @@ pub struct Parts {
     pub make: Make,
     /// How the columns that reach it become those of its inputs.
     pub inputs: Vec<pipeline::InputBinding>,
+    /// The types of its key's columns; none without a key.
+    pub key_fields: arrow_schema::Fields,
     /// Its states, if it is keyed or has an operator state.
     pub states: Option<KeyedStates>,
     /// For each of its features the position among the task's.
@@ -157,13 +159,15 @@ impl Operator {
             .map(|timer| domain(timer.time))
             .collect();
         let context = call::context(spec, parts.subtask);
+        let first = parts.inputs.first().cloned();
+        let key_fields = first.zip(Some(parts.key_fields));
         let inputs = parts.inputs.into_iter();
         let bindings = inputs.map(|input| (input.stream.0, input));
         Self {
             job: parts.job,
             name: spec.name.as_str().into(),
             bindings: bindings.collect(),
-            key_fields: None,
+            key_fields: key_fields.filter(|(_, fields)| !fields.is_empty()),
             layout: layout(&spec.descriptor),
             descriptor: spec.descriptor.clone(),
             guest: Guest {

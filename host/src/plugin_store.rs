@@ -107,6 +107,21 @@ pub fn load(engine: &Engine, path: &Path) -> Result<Loaded, PluginStoreError> {
             path: path.into(),
             source,
         })?;
+    let mut states = descriptor.states.iter();
+    if let Some(state) = states.find(|state| !state.migrations.is_empty())
+        && !plugin.migrates()
+    {
+        let reason = format!(
+            "state `{}` says that it `migrates-from` another type, and the component does not \
+             export `wasmill:operator/migrate@0.1.0`: in Rust, write \
+             `wasmill_sdk::export!(Operator, migrate)`",
+            state.name
+        );
+        return Err(PluginStoreError::Refused {
+            path: path.into(),
+            source: PluginError::Contract { reason },
+        });
+    }
     Ok(Loaded {
         plugin,
         descriptor: Arc::new(descriptor),

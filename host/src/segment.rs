@@ -7,6 +7,7 @@
 
 mod frame;
 mod read;
+mod rows;
 mod write;
 
 use arrow_schema::{ArrowError, DataType, Field, Schema};
@@ -14,6 +15,7 @@ use wasmill_core::checkpoint::{self, Digest, ObjectRef, SegmentKind};
 use wasmill_core::key::KeyGroupRange;
 
 pub use read::{Reader, Rows};
+pub use rows::for_each_row;
 pub use write::Writer;
 
 /// The version of the format that is written, and the newest that is read.

@@ -15,6 +15,7 @@ mod guest;
 mod instance;
 mod limits;
 mod log;
+mod migration;
 mod native;
 mod plugin;
 mod prepass;
@@ -29,6 +30,7 @@ pub use error::{CallError, PluginError, TrapKind};
 pub use instance::{Instance, InstanceOptions, RawOutput, World};
 pub use limits::{Limit, Limits};
 pub use log::{Level, LogLine};
+pub use migration::{ByteStrings, Migrator, NewValues, OldValues};
 pub use native::NativeOperator;
 pub use plugin::Plugin;
 

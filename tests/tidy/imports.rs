@@ -12,11 +12,19 @@ const CRATES: &[(&str, &[&str])] = &[
         "arrow_ipc",
         &[
             "host/src/connector/sink",
+            "host/src/inspection/export",
             "host/src/segment",
             "host/src/task/sorter",
         ],
     ),
-    ("rusqlite", &["host/src/connector/sink/sqlite", "tests"]),
+    (
+        "rusqlite",
+        &[
+            "host/src/connector/sink/sqlite",
+            "host/src/inspection/sql",
+            "tests",
+        ],
+    ),
     ("tokio_postgres", &["host/src/connector/sink/postgres"]),
     (
         "tokio_postgres_rustls",
@@ -48,6 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
+    &["inspection"],
     &["job"],
     &["task"],
     &[

@@ -37,7 +37,7 @@ mod name;
 mod recovery;
 
 pub use aligner::BarrierAligner;
-pub use compatibility::{Compatible, Incompatible, Planned, compatibility};
+pub use compatibility::{Compatible, Incompatible, Migrated, Planned, compatibility};
 pub use coordinator::{
     Action, AttemptError, Coordinator, Created, End, Fact, LookedUp, Now, OperatorSnapshot,
     Request, Settings, Snapshot, Start, SubtaskIndex,

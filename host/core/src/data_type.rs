@@ -39,18 +39,34 @@ pub fn timestamp() -> DataType {
 /// ```
 pub fn parse(text: &str) -> Result<(DataType, bool), TypeError> {
     let mut parser = Parser { text, rest: text };
-    let parsed = parser.nullable_type(0).and_then(|parsed| {
-        parser.skip_blanks();
-        if parser.rest.is_empty() {
-            Ok(parsed)
-        } else {
-            Err(format!("`{}` is left over", parser.rest))
+    let parsed = parser.nullable_type(0);
+    parsed
+        .and_then(|parsed| parser.end().map(|()| parsed))
+        .map_err(|reason| parser.error(reason))
+}
+
+/// Reads the types of a key's columns, such as `u64, string?`, as manifests have them.
+///
+/// ```
+/// use wasmill_core::data_type;
+///
+/// let types = data_type::parse_all("decimal(12,2), string?").expect("types");
+/// assert_eq!(types.len(), 2);
+/// assert!(types[1].1, "the second may be null");
+/// ```
+pub fn parse_all(text: &str) -> Result<Vec<(DataType, bool)>, TypeError> {
+    let mut parser = Parser { text, rest: text };
+    let mut types = Vec::new();
+    loop {
+        let parsed = parser.nullable_type(0);
+        types.push(parsed.map_err(|reason| parser.error(reason))?);
+        if !parser.accept(',') {
+            break;
         }
-    });
-    parsed.map_err(|reason| TypeError {
-        text: parser.text.into(),
-        reason,
-    })
+    }
+    let end = parser.end();
+    end.map_err(|reason| parser.error(reason))?;
+    Ok(types)
 }
 
 /// Reads a column's type and makes a field of it.
@@ -138,6 +154,20 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    /// That nothing follows.
+    fn end(&mut self) -> Result<(), String> {
+        self.skip_blanks();
+        match self.rest {
+            "" => Ok(()),
+            rest => Err(format!("`{rest}` is left over")),
+        }
+    }
+
+    fn error(&self, reason: String) -> TypeError {
+        let text = self.text.into();
+        TypeError { text, reason }
+    }
+
     /// A type, and whether `?` follows it.
     fn nullable_type(&mut self, depth: usize) -> Result<(DataType, bool), String> {
         if depth > DEPTH_MAX {

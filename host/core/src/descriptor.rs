@@ -88,6 +88,19 @@ pub struct State {
     pub ttl: Option<Ttl>,
     /// Digest of the canonical form (`docs/formats/state.md`).
     pub schema_id: String,
+    /// Older schemas from which the plugin brings values to this one, numbered as in calls.
+    pub migrations: Vec<Migration>,
+}
+
+/// An older schema of a state, from which its values can be migrated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migration {
+    /// The type that the value, or a list's item, had.
+    pub value: Field,
+    /// The type that a map's key had.
+    pub key: Option<Field>,
+    /// The id of the older schema.
+    pub schema_id: String,
 }
 
 /// When a state's value is forgotten.

@@ -1,6 +1,7 @@
 //! The loop that tells the coordinator what happens and does what it wants done.
 
 mod catch_up;
+mod migrate;
 mod restore;
 mod upload;
 
@@ -13,11 +14,11 @@ use std::{
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
     Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, LookedUp, Manifest, Now, Position, Recovered, Recovery, RecoveryError, Request,
-    RestoreFrom, Scope, Settings, Start, compatibility,
+    KeyHash, LookedUp, Manifest, Migrated, Now, Position, Recovered, Recovery, RecoveryError,
+    Request, RestoreFrom, Scope, Settings, Start, compatibility,
 };
 
-use super::{Report, SinkOrder, SourceBarriers, Storage, StorageError};
+use super::{MigrationError, Offers, Report, SinkOrder, SourceBarriers, Storage, StorageError};
 use crate::{
     clock,
     connector::{ConnectorError, Share, sink::Fence},
@@ -25,6 +26,7 @@ use crate::{
     spawn,
 };
 
+pub use migrate::{DryRun, dry_run};
 pub use restore::{Restored, RestoredOperator};
 
 /// Facts that may wait for the coordinator.
@@ -58,6 +60,9 @@ pub enum CheckpointsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// State cannot be brought to a new schema.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
     /// The attempt cannot go on.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
@@ -82,6 +87,8 @@ pub struct Plan {
     pub sources: Vec<String>,
     /// What each operator with state is, by uid.
     pub operators: BTreeMap<String, Identity>,
+    /// The plugins that migrate states of older schemas.
+    pub offers: Offers,
     /// What people call each subtask.
     pub subtasks: Vec<String>,
     /// The sinks that follow.
@@ -138,14 +145,18 @@ impl Checkpoints {
         reports: Receiver<Report>,
     ) -> Result<Begun, CheckpointsError> {
         let begun_us = clock::wall_us();
-        let recovered = recover(&storage, &plan).await?;
+        let (recovered, migrated) = recover(&storage, &plan).await?;
         let finished = recovered
             .manifest
             .clone()
             .filter(|manifest| manifest.is_finished);
         let restored = match finished {
             Some(_) => Restored::default(),
-            None => restore::load(&storage, &plan, &recovered).await?,
+            None => {
+                migrate::load(&storage, &plan, (&recovered, &migrated))
+                    .await?
+                    .0
+            }
         };
         let attempt = recovered.attempt;
         let start = Start {
@@ -426,8 +437,11 @@ fn inject(job: &Handle, barrier: Barrier) {
     job.sources.iter().for_each(|source| source.ask(barrier));
 }
 
-/// What is stored of a job, checked against what it is now.
-async fn recover(storage: &Storage, plan: &Plan) -> Result<Recovered, CheckpointsError> {
+/// What is stored of a job, checked against what it is now, and which states are to be migrated.
+async fn recover(
+    storage: &Storage,
+    plan: &Plan,
+) -> Result<(Recovered, Vec<Migrated>), CheckpointsError> {
     let names = storage.list(&plan.scope.job_prefix()).await?;
     let mut recovery = Recovery::new(plan.scope.clone(), &names)?;
     while let Some(position) = recovery.wants() {
@@ -443,19 +457,22 @@ async fn recover(storage: &Storage, plan: &Plan) -> Result<Recovered, Checkpoint
         false => RestoreFrom::Newest,
     };
     let recovered = recovery.finish(&from)?;
+    let mut migrated = Vec::new();
     if let Some(manifest) = &recovered.manifest {
         let planned = wasmill_core::checkpoint::Planned {
             key_hash: plan.key_hash,
             sources: plan.sources.clone(),
             operators: plan.operators.clone(),
+            migrations: migrate::offered(&plan.offers),
             sinks: plan.followers.clone(),
         };
         let compatible = compatibility(manifest, &planned, false)?;
         for operator in compatible.changed_code {
             tracing::info!(operator, "goes on with other code than made its state");
         }
+        migrated = compatible.migrated;
     }
-    Ok(recovered)
+    Ok((recovered, migrated))
 }
 
 fn now() -> Now {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    ops::Range,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
 };
@@ -11,7 +12,8 @@ use futures_util::TryStreamExt;
 use object_store::{
     Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, path::Path,
 };
-use wasmill_core::checkpoint::Created;
+use sha2::{Digest as _, Sha256};
+use wasmill_core::checkpoint::{Created, Digest};
 
 /// Why the storage cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,15 @@ pub enum StorageError {
         folder: PathBuf,
         /// What the system said.
         reason: String,
+    },
+    /// There is nothing to look at.
+    #[error(
+        "there is no folder `{}`: name where the job keeps its checkpoints with --storage",
+        folder.display()
+    )]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
     },
     /// Another process runs the job.
     #[error(
@@ -68,6 +79,26 @@ impl Storage {
         let store = store.map_err(|error| wrong(error.to_string()))?;
         Ok(Self {
             store: Arc::new(store.with_fsync(true)),
+            lock: None,
+        })
+    }
+
+    /// The objects below a folder, to be looked at: nothing is made or changed.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn existing(folder: &FilePath) -> Result<Self, StorageError> {
+        if !folder.is_dir() {
+            let folder = folder.into();
+            return Err(StorageError::Missing { folder });
+        }
+        let store = LocalFileSystem::new_with_prefix(folder);
+        let store = store.map_err(|error| StorageError::Folder {
+            folder: folder.into(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            store: Arc::new(store),
             lock: None,
         })
     }
@@ -131,6 +162,37 @@ impl Storage {
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A stretch of an object.
+    ///
+    /// # Errors
+    /// If it cannot be read, or ends before the stretch does.
+    pub async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        Ok(self.store.get_range(&Path::from(name), range).await?)
+    }
+
+    /// The length of an object and the digest of its bytes, read piece by piece; none if it is not
+    /// there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn digest(&self, name: &str) -> Result<Option<(u64, Digest)>, StorageError> {
+        let mut pieces = match self.store.get(&Path::from(name)).await {
+            Ok(found) => found.into_stream(),
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let (mut bytes, mut digest) = (0, Sha256::new());
+        while let Some(piece) = pieces.try_next().await? {
+            bytes += piece.len() as u64;
+            digest.update(&piece);
+        }
+        let digest = Digest::from_bytes(digest.finalize().into());
+        Ok(Some((bytes, digest)))
     }
 
     /// The full names of all objects below a prefix.

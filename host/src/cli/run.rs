@@ -1,6 +1,6 @@
 //! `wasmill run`.
 
-mod attempt;
+pub(super) mod attempt;
 
 use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 
@@ -56,14 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = load::load(&arguments.pipeline, load::Inputs::Needed)?;
     let asked = arguments.parallelism.map(usize::from);
     let plan = plan::plan(&loaded.pipeline, load::parallelism(&loaded.pipeline, asked));
-    let plugins = loaded.pipeline.operators.iter().map(|operator| {
-        let loaded = loaded
-            .plugins
-            .load(&operator.plugin)
-            .map_err(Failure::invalid)?;
-        Ok(Make::Plugin(loaded.plugin))
-    });
-    let plugins = plugins.collect::<Result<Vec<_>, Failure>>()?;
+    let plugins = plugins(&loaded)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -96,6 +89,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// The plugins of a pipeline's operators, in their order.
+pub(super) fn plugins(loaded: &load::Loaded) -> Result<job::Plugins, Failure> {
+    let operators = loaded.pipeline.operators.iter();
+    let plugin = operators.map(|operator| {
+        let loaded = loaded.plugins.load(&operator.plugin);
+        Ok(Make::Plugin(loaded.map_err(Failure::invalid)?.plugin))
+    });
+    plugin.collect()
 }
 
 /// Runs a job, shows how far it is, and stops it at the first signal; the second one ends the

@@ -9,7 +9,7 @@ mod postgres;
 mod rows;
 pub mod share;
 mod spool;
-mod sqlite;
+pub(crate) mod sqlite;
 
 use std::{
     fs::{File, OpenOptions},

@@ -25,7 +25,7 @@ use crate::state::{
 /// A part of a key's memory: its definition is the name that its rows have in a segment, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-enum Part {
+pub(super) enum Part {
     /// Rows by time, with these columns.
     RowsByTime(Vec<Column>),
     /// The last rows, with these columns.
@@ -40,24 +40,24 @@ enum Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Column {
-    name: String,
+    pub(super) name: String,
     #[serde(rename = "type")]
-    data_type: String,
+    pub(super) data_type: String,
     /// Each value as its encoding, and not as a number.
-    encoded: bool,
+    pub(super) encoded: bool,
     /// Whether a number has 16 bytes instead of 8.
-    wide: bool,
+    pub(super) wide: bool,
 }
 
 /// What a feature computes over what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Definition {
-    aggregate: String,
-    column: Option<Column>,
+pub(super) struct Definition {
+    pub(super) aggregate: String,
+    pub(super) column: Option<Column>,
     over_us: Option<i64>,
     rows: Option<u32>,
-    granularity_us: Option<i64>,
+    pub(super) granularity_us: Option<i64>,
 }
 
 /// What is known of a plan's memory beside the plan itself: its parts, in the order in which they

@@ -329,7 +329,14 @@ impl<'a> Builder<'a> {
             self.carried(task, input.stream)
                 .map_or_else(|| input.clone(), |columns| input.project(columns))
         });
+        // Keys that wake before their first row came are decoded by these.
+        let key_fields = spec.inputs.first().map(|input| {
+            let schema = &self.plan.stream(input.stream).schema;
+            let columns = input.key_columns.iter();
+            columns.map(|at| schema.field(*at).clone()).collect()
+        });
         let parts = operator::Parts {
+            key_fields: key_fields.unwrap_or_default(),
             inputs: inputs.collect(),
             job: self.pipeline.name.as_str().into(),
             make: self.plugins[plan.operator.0].clone(),

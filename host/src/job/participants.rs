@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
+    sync::Arc,
 };
 
 use wasmill_core::{
@@ -21,11 +22,13 @@ use wasmill_core::{
 
 use super::Plugins;
 use crate::{
-    checkpoint,
+    checkpoint::{self, Offer, Offers},
     connector::{
         ConnectorError, Follower,
         sink::{self, Fence, Opening, Output},
     },
+    operator::Make,
+    wasm::{InstanceOptions, Limits},
 };
 
 /// The tenant of every job, until there are several.
@@ -80,6 +83,7 @@ pub fn participants(
         },
         sources: pipeline.sources.iter().map(|it| it.name.clone()).collect(),
         operators: identified.collect::<BTreeMap<_, _>>(),
+        offers: offers(pipeline, plugins),
         subtasks: subtasks.collect(),
         followers: pipeline
             .sinks
@@ -89,6 +93,28 @@ pub fn participants(
             .collect(),
         is_fresh,
     })
+}
+
+/// The plugins that migrate states of their operators.
+fn offers(pipeline: &Pipeline, plugins: &Plugins) -> Offers {
+    let operators = pipeline.operators.iter().zip(plugins);
+    let offer = |(operator, make): (&Operator, &Make)| {
+        let mut states = operator.descriptor.states.iter();
+        let migrates = states.any(|state| !state.migrations.is_empty());
+        let Make::Plugin(plugin) = make else {
+            return None;
+        };
+        let offer = Offer {
+            plugin: plugin.clone(),
+            descriptor: Arc::clone(&operator.descriptor),
+            options: InstanceOptions {
+                limits: Limits::from(&operator.limits),
+                ..InstanceOptions::default()
+            },
+        };
+        migrates.then(|| (operator.name.clone(), offer))
+    };
+    operators.filter_map(offer).collect()
 }
 
 /// Opens the sinks of a finished job that follow checkpoints; `spool` is for rows that wait.

@@ -280,14 +280,6 @@ impl Operator {
         keys: &Keys<'_>,
         binding: &InputBinding,
     ) -> Result<(), EncodeError> {
-        if self.key_fields.is_none() {
-            let schema = rows.batch.rows.schema();
-            let fields = binding
-                .key_columns
-                .iter()
-                .map(|at| schema.field(*at).clone());
-            self.key_fields = Some((binding.clone(), fields.collect()));
-        }
         let mut first = vec![u32::MAX; keys.batch.ids.len()];
         for (row, key) in (0u32..).zip(&keys.batch.row_to_key) {
             let at = &mut first[*key as usize];

@@ -15,7 +15,7 @@ use wasmill_core::batch::Batch;
 use wasmill_core::lineage::{Ancestor, Cause, Lineage, TimerCause};
 use wasmill_core::watermark;
 
-pub use image::{EncodedSorter, HeldError, Share, SorterImage};
+pub use image::{EncodedSorter, HeldError, Share, SorterImage, check_held};
 
 /// So many runs of one level are merged into one of the next: a row is copied once for each level.
 const RUNS_PER_LEVEL: usize = 8;

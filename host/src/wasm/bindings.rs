@@ -6,6 +6,8 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 pub(super) const OPERATOR: &str = "wasmill:operator/operator@0.1.0";
 /// The exported interface of an operator on single records.
 pub(super) const RECORD_OPERATOR: &str = "wasmill:operator/record-operator@0.1.0";
+/// The exported interface of an operator that migrates state.
+pub(super) const MIGRATE: &str = "wasmill:operator/migrate@0.1.0";
 /// What a guest may import of ours.
 pub(super) const CAPABILITIES: &[&str] = &[
     "clock", "log", "metrics", "random", "report", "state", "types",
@@ -27,6 +29,40 @@ pub(super) struct Buffers {
     pub(super) rows: u32,
     pub(super) directory: Vec<u32>,
     pub(super) arena: Vec<u64>,
+}
+
+/// `byte-strings` on their way into a guest.
+#[derive(Debug, Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+pub(super) struct ByteStringsIn<'a> {
+    pub(super) ends: &'a [u32],
+    pub(super) bytes: &'a [u8],
+}
+
+/// `byte-strings` on their way out of a guest.
+#[derive(Debug, Clone, ComponentType, Lift)]
+#[component(record)]
+pub(super) struct ByteStringsOut {
+    pub(super) ends: Vec<u32>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// `old-values`.
+#[derive(Debug, Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+pub(super) struct OldValuesIn<'a> {
+    pub(super) keys: ByteStringsIn<'a>,
+    pub(super) entries: ByteStringsIn<'a>,
+    pub(super) values: ByteStringsIn<'a>,
+}
+
+/// `new-values`.
+#[derive(Debug, Clone, ComponentType, Lift)]
+#[component(record)]
+pub(super) struct NewValuesOut {
+    pub(super) dropped: Vec<u32>,
+    pub(super) entries: ByteStringsOut,
+    pub(super) values: ByteStringsOut,
 }
 
 /// Why a call failed as a whole.

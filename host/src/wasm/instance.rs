@@ -218,7 +218,7 @@ pub(super) async fn describe(
 }
 
 /// Instantiation may run guest code, so it is metered like a call.
-async fn start(
+pub(super) async fn start(
     engine: &Engine,
     pre: &InstancePre<GuestState>,
     options: &InstanceOptions,
@@ -362,7 +362,7 @@ impl Sandbox {
 }
 
 /// Says what stopped a guest.
-fn explain(store: &mut Store<GuestState>, error: &wasmtime::Error) -> CallError {
+pub(super) fn explain(store: &mut Store<GuestState>, error: &wasmtime::Error) -> CallError {
     let guest = store.data_mut();
     let cpu_us = micros(guest.meter.used());
     let log = guest.log.take_tail();

@@ -13,13 +13,14 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use super::{
-    bindings::{OPERATOR, RECORD_OPERATOR},
+    bindings::{MIGRATE, OPERATOR, RECORD_OPERATOR},
     call::block_on,
     capability,
     engine::{Compiler, Engine, precompile},
     error::{CallError, PluginError},
     guest::GuestState,
     instance::{self, Instance, InstanceOptions, World},
+    migration::{self, Migrator},
     prepass, record, wasi,
 };
 
@@ -46,6 +47,8 @@ pub(super) struct Exports {
     pub(super) describe: ComponentExportIndex,
     pub(super) open: ComponentExportIndex,
     pub(super) process: ComponentExportIndex,
+    /// If it migrates state.
+    pub(super) migrate: Option<ComponentExportIndex>,
 }
 
 impl Plugin {
@@ -62,6 +65,20 @@ impl Plugin {
     /// The world that the plugin exports.
     pub fn world(&self) -> World {
         self.0.exports.world
+    }
+
+    /// Whether it exports what migrates state.
+    pub fn migrates(&self) -> bool {
+        self.0.exports.migrate.is_some()
+    }
+
+    /// An instance that migrates state and does nothing else.
+    ///
+    /// # Errors
+    /// If it exports no such thing, or its own start fails or exceeds its limits.
+    pub async fn migrator(&self, options: &InstanceOptions) -> Result<Migrator, CallError> {
+        let loaded = &self.0;
+        migration::instantiate(&loaded.engine, &loaded.pre, &loaded.exports, options).await
     }
 
     /// A new instance, not yet opened.
@@ -188,19 +205,23 @@ fn exports(component: &Component) -> Result<Exports, PluginError> {
             found: "something else".into(),
         });
     };
-    let function = |function: &str| {
+    let function_of = |(name, interface): (&str, &ComponentExportIndex), function: &str| {
         component
-            .get_export_index(Some(&interface), function)
+            .get_export_index(Some(interface), function)
             .ok_or_else(|| PluginError::Contract {
                 reason: format!("`{name}` has no function `{function}`"),
             })
     };
+    let function = |function: &str| function_of((name, &interface), function);
+    let migrate = component.get_export_index(None, MIGRATE);
+    let migrate = migrate.map(|interface| function_of((MIGRATE, &interface), "migrate-values"));
     Ok(Exports {
         world,
         records: None,
         describe: function("describe")?,
         open: function("open")?,
         process: function("process")?,
+        migrate: migrate.transpose()?,
     })
 }
 

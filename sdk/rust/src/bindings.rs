@@ -14,3 +14,17 @@ wit_bindgen::generate!({
     default_bindings_module: "wasmill_sdk::bindings",
     runtime_path: "wasmill_sdk::wit_bindgen_rt",
 });
+
+/// What an operator exports besides if it migrates state. A world by itself: what a component does
+/// not export by its macro is not in it.
+pub mod migration {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "state-migration",
+        with: { "wasmill:operator/types@0.1.0": crate::bindings::wasmill::operator::types },
+        pub_export_macro: true,
+        export_macro_name: "export_migration",
+        default_bindings_module: "wasmill_sdk::bindings::migration",
+        runtime_path: "wasmill_sdk::wit_bindgen_rt",
+    });
+}

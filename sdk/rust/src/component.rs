@@ -4,10 +4,15 @@
 //! engine in a static: an instance is one operator, made by `open` and called by one thread.
 
 pub use crate::bindings::exports::wasmill::operator::operator::Guest;
+pub use crate::bindings::migration::exports::wasmill::operator::migrate::{
+    ByteStrings as WitByteStrings, Guest as MigrationGuest, NewValues as WitNewValues,
+    OldValues as WitOldValues,
+};
 pub use crate::bindings::wasmill::operator::types::{Buffers, Fault as WitFault};
 
 use crate::bindings::wasmill::operator::report;
 use crate::engine::{self, Engine};
+use crate::migration::{self, ByteStrings, OldValues};
 use crate::{Fault, Operator, descriptor};
 use std::panic::PanicHookInfo;
 
@@ -46,6 +51,42 @@ pub fn process<Op: Operator>(
         directory,
         arena,
     })
+}
+
+/// Brings values of an older type to the operator's own. The instance is not opened for that.
+pub fn migrate<Op: Operator>(
+    state: u32,
+    migration: u32,
+    old: WitOldValues,
+) -> Result<WitNewValues, WitFault> {
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| std::panic::set_hook(Box::new(last_words)));
+    let strings = |it: WitByteStrings| ByteStrings {
+        ends: it.ends,
+        bytes: it.bytes,
+    };
+    let old = OldValues {
+        entries: strings(old.entries),
+        values: strings(old.values),
+    };
+    let at = |row| engine::set_current_row(Some(row));
+    let migrated = migration::migrate_values::<Op::State>((state, migration), &old, at);
+    engine::set_current_row(None);
+    let strings = |it: ByteStrings| WitByteStrings {
+        ends: it.ends,
+        bytes: it.bytes,
+    };
+    match migrated {
+        Ok(new) => Ok(WitNewValues {
+            dropped: new.dropped,
+            entries: strings(new.entries),
+            values: strings(new.values),
+        }),
+        Err((row, malformed)) => Err(WitFault {
+            row: Some(row),
+            message: malformed.to_string(),
+        }),
+    }
 }
 
 /// Tells the host which row is about to trap, why and where.

@@ -39,6 +39,12 @@ pub(crate) fn current_row() -> Option<u32> {
     Some(ROW.load(Ordering::Relaxed)).filter(|row| *row != NO_ROW)
 }
 
+/// Notes the row in hand, where it is no row of a batch.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn set_current_row(row: Option<u32>) {
+    ROW.store(row.unwrap_or(NO_ROW), Ordering::Relaxed);
+}
+
 /// An operator with everything it needs from batch to batch. Buffers are kept and filled anew:
 /// after the first batches a call allocates the answer and nothing else.
 pub struct Engine<Op: Operator> {

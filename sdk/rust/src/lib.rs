@@ -23,6 +23,9 @@ mod error;
 mod export;
 mod field;
 mod host;
+#[doc(hidden)]
+#[allow(missing_docs, reason = "called by macros only")]
+pub mod migration;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 mod operator;
@@ -67,6 +70,7 @@ pub mod private {
     pub use crate::buffer::{Batch, Binder};
     pub use crate::config::{annotate, choice, key, object, object_schema};
     pub use crate::encode::{Sink, width_sum};
+    pub use crate::migration::{Migrates, NewValue, unknown_migration};
     pub use crate::row::{append_output, describe_output, output_shapes, read_output, type_of};
     pub use crate::rows::{Rows, Shape};
     pub use crate::states::{Handle, HandleOptions, Widths};

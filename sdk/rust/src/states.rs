@@ -2,6 +2,7 @@
 
 use crate::arena::Put;
 use crate::buffer::Batch;
+use crate::migration::{NewValue, unknown_migration};
 use crate::{Malformed, Row, Timers};
 use serde_json::Value as Json;
 
@@ -31,6 +32,65 @@ use serde_json::Value as Json;
 /// }
 /// ```
 ///
+///
+/// # When the type of a state changes
+///
+/// A job goes on from its checkpoints with another version of the operator. A state that is new
+/// begins empty; one whose type has changed needs a migration from each older type that may still
+/// be stored, or the job is refused. A migration is a function from the old value to the new one;
+/// of a list it is called for each item, of a map for each entry as a pair of key and value. `None`
+/// drops the value. A panic refuses the job, tells the key, and changes nothing: the older version
+/// can still go on. [`export!`](crate::export) is told of it by a second word.
+/// ```
+/// use wasmill_sdk::prelude::*;
+/// # #[derive(Row, Clone)] struct Payment { account: u64, cents: u64 }
+/// # #[derive(Row, Debug, PartialEq)] struct Total { cents: u64, count: u64 }
+/// # struct Totals;
+/// # impl Operator for Totals {
+/// #     const PLUGIN: Plugin = plugin!("totals");
+/// #     type Config = (); type Input<'a> = Payment; type Output<'a> = Total;
+/// #     type State = Memory;
+/// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+/// #     fn process(&mut self, _: Payment, _: &mut Context<'_, Self>) -> Result<(), Reject> {
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// #[derive(State, Debug, PartialEq)]
+/// struct Sum {
+///     cents: u64,
+///     count: u64,
+/// }
+///
+/// #[derive(States)]
+/// struct Memory {
+///     // Version 1 had whole euros in 32 bits and did not count.
+///     #[state(migrate(from = u32, with = from_euros))]
+///     sum: Value<Sum>,
+///     // Its map had numbers where there are names now.
+///     #[state(migrate(from = (u16, u32), with = by_name))]
+///     shops: Map<String, u64>,
+/// }
+///
+/// fn from_euros(euros: u32) -> Option<Sum> {
+///     Some(Sum { cents: u64::from(euros) * 100, count: 0 })
+/// }
+///
+/// fn by_name((shop, visits): (u16, u32)) -> Option<(String, u64)> {
+///     (shop != 0).then(|| (format!("shop-{shop}"), visits.into()))
+/// }
+///
+/// wasmill_sdk::export!(Totals, migrate);
+///
+/// # fn main() {
+/// // What becomes of stored values is tested like the rest.
+/// let migrated = Harness::<Totals>::migrate("sum", &7_u32);
+/// assert_eq!(migrated, Ok(Some(Sum { cents: 700, count: 0 })));
+/// let entry = Harness::<Totals>::migrate_entry("shops", (&3_u16, &9_u32));
+/// assert_eq!(entry, Ok(Some(("shop-3".to_owned(), 9_u64))));
+/// # }
+/// ```
+///
 /// [`Value`]: crate::Value
 pub trait States: Sized + 'static {
     /// The key columns that the operator wants to see; `()` for none.
@@ -46,8 +106,25 @@ pub trait States: Sized + 'static {
     #[doc(hidden)]
     const COUNT: usize;
 
+    /// Whether a state is migrated from an older type.
+    #[doc(hidden)]
+    const MIGRATES: bool = false;
+
     #[doc(hidden)]
     fn describe() -> Vec<Json>;
+
+    /// Brings a value, or a map's entry, from an older type to this one's: the state's and the
+    /// migration's position in the descriptor, the old bytes, where the new ones go. Whether it is
+    /// kept.
+    #[doc(hidden)]
+    fn migrate(
+        place: (u32, u32),
+        old: (&[u8], &[u8]),
+        new: &mut NewValue<'_>,
+    ) -> Result<bool, Malformed> {
+        let _ = (place, old, new);
+        Err(unknown_migration())
+    }
 
     /// For each state the widths of map key and value, where they are fixed.
     #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 mod batch;
 mod effects;
+mod migrate;
 mod mini_host;
 mod order;
 mod read;

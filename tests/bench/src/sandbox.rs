@@ -77,6 +77,7 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     fn new(spec: &pipeline::Operator, make: Make, batches: &'a [Batch]) -> Result<Self> {
         let parts = operator::Parts {
+            key_fields: Default::default(),
             inputs: spec.inputs.clone(),
             job: "sandbox-tax".into(),
             make,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Identity, KeyHash, Manifest};
+use super::{Digest, Identity, KeyHash, Manifest, StateSchema};
 use crate::spelling;
 
 /// What a pipeline would keep in checkpoints.
@@ -14,6 +14,8 @@ pub struct Planned {
     pub sources: Vec<String>,
     /// What each of its operators with state is, by uid.
     pub operators: BTreeMap<String, Identity>,
+    /// By uid and state: the ids of older schemas from which the plugin brings values to its own.
+    pub migrations: BTreeMap<(String, String), Vec<Digest>>,
     /// The names of its sinks that follow checkpoints.
     pub sinks: Vec<String>,
 }
@@ -27,6 +29,21 @@ pub struct Compatible {
     pub added: Vec<String>,
     /// Operators, states and sources whose state is dropped because that was asked for.
     pub dropped: Vec<String>,
+    /// States whose values are brought to another schema before the first row.
+    pub migrated: Vec<Migrated>,
+}
+
+/// A state whose values have another schema than the plugin's, which offers to migrate them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// The operator's uid.
+    pub operator: String,
+    /// The state.
+    pub state: String,
+    /// The schema that its values have.
+    pub from: StateSchema,
+    /// The schema that they will have.
+    pub to: StateSchema,
 }
 
 /// Why the state does not fit: every reason, one after the other.
@@ -40,8 +57,9 @@ pub struct Incompatible {
 }
 
 /// Compares what a manifest holds with what a pipeline would keep. Code may change, and states may
-/// be added. A state whose schema has changed, or that would be left over, is refused by name;
-/// `drops_state` lets go of what is left over, never of what has changed.
+/// be added. A state whose schema has changed is migrated if the plugin offers that, else refused by
+/// name, as is one that would be left over; `drops_state` lets go of what is left over, never of
+/// what has changed.
 ///
 /// ```text
 /// operator `velocity` has state in the checkpoint and is not in the pipeline, did you mean ...?
@@ -76,7 +94,7 @@ pub fn compatibility(
     }
     for (uid, state) in &old.operators {
         match new.operators.get(uid) {
-            Some(identity) => findings.operator(uid, &state.identity, identity),
+            Some(identity) => findings.operator(uid, &state.identity, (identity, new)),
             None => findings.left_over("operator", uid, new.operators.keys().map(String::as_str)),
         }
     }
@@ -103,7 +121,7 @@ struct Findings {
 
 impl Findings {
     /// Compares an operator with what it was.
-    fn operator(&mut self, uid: &str, was: &Identity, is: &Identity) {
+    fn operator(&mut self, uid: &str, was: &Identity, (is, planned): (&Identity, &Planned)) {
         if was.plugin != is.plugin {
             self.told.changed_code.push(uid.to_owned());
         }
@@ -122,12 +140,18 @@ impl Findings {
                     let names = is.states.keys().map(String::as_str);
                     self.left_over("state", &path, names);
                 }
-                Some(new) if new.id != old.id => self.reasons.push(format!(
-                    "state `{path}` was `{}` and now is `{}`: bring a migration, or give it \
-                     another name",
-                    old.text(),
-                    new.text()
-                )),
+                Some(new) if new.id != old.id => match planned.migrates(uid, name, old.id) {
+                    true => self.told.migrated.push(Migrated {
+                        operator: uid.to_owned(),
+                        state: name.clone(),
+                        from: old.clone(),
+                        to: new.clone(),
+                    }),
+                    false => self.reasons.push(format!(
+                        "state `{path}` was `{old}` and now is `{new}`: bring a migration, or \
+                         give it another name"
+                    )),
+                },
                 Some(_) => {}
             }
         }
@@ -157,15 +181,22 @@ impl Findings {
     }
 }
 
-impl super::StateSchema {
-    /// The schema as people write it.
-    fn text(&self) -> String {
-        let key = self
-            .key
-            .as_ref()
-            .map(|key| format!("{key} "))
-            .unwrap_or_default();
-        format!("{} {key}{}", self.kind, self.value)
+impl Planned {
+    /// Whether a state's plugin brings values of an older schema to its own.
+    fn migrates(&self, uid: &str, state: &str, from: Digest) -> bool {
+        let offered = self.migrations.get(&(uid.to_owned(), state.to_owned()));
+        offered.is_some_and(|offered| offered.contains(&from))
+    }
+}
+
+/// As people write it.
+impl std::fmt::Display for StateSchema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", self.kind)?;
+        if let Some(key) = &self.key {
+            write!(f, "{key} ")?;
+        }
+        f.write_str(&self.value)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The descriptor as it is written, and the checks that turn it into one that can be relied on.
 
+mod migration;
+
 use std::collections::HashSet;
 
 use arrow_schema::Field;
@@ -15,6 +17,7 @@ use crate::json_schema::{Mistake, Schema};
 use crate::pipeline::document::OrderWord;
 use crate::spelling;
 use crate::tree::Node;
+use migration::MigrationDocument;
 
 /// Inputs of an operator.
 const INPUTS_MAX: usize = 16;
@@ -152,6 +155,8 @@ struct StateDocument {
     #[schemars(range(min = 1))]
     items_max: Option<u32>,
     ttl: Option<TtlDocument>,
+    #[serde(default)]
+    migrates_from: Vec<MigrationDocument>,
 }
 
 /// How long a state lives after its last write.
@@ -376,8 +381,10 @@ impl StateDocument {
             Some(name) => Some(self.bind(name, columns, key.as_ref())?),
             None => None,
         };
+        let own_id = schema_id(self.kind, key.as_ref(), &value);
         Ok(State {
-            schema_id: schema_id(self.kind, key.as_ref(), &value),
+            migrations: self.migrations(key.as_ref(), &own_id)?,
+            schema_id: own_id,
             name: self.name.clone(),
             kind: self.kind,
             value,

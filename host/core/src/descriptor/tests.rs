@@ -135,3 +135,35 @@ fn a_long_or_broken_text_is_refused() {
     assert!(Descriptor::parse(&" ".repeat(BYTES_MAX + 1)).is_err());
     assert!(Descriptor::parse(&"[".repeat(100_000)).is_err());
 }
+
+#[test]
+fn migrations_name_older_types() {
+    let with = |state: Json| {
+        let mut json = full();
+        json["states"] = json!([state]);
+        Descriptor::parse(&json.to_string())
+    };
+    let map = json!({ "name": "m", "kind": "map", "key": "string", "type": "u64",
+        "migrates-from": [{ "type": "u32" }, { "key": "u8", "type": "u64" }] });
+    let migrations = with(map).expect("sound").states.remove(0).migrations;
+    let older = |key: &str, value: &str| {
+        let key = data_type::parse_field("key", key).expect("a type");
+        let value = data_type::parse_field("value", value).expect("a type");
+        schema_id(Kind::Map, Some(&key), &value)
+    };
+    assert_eq!(migrations[0].schema_id, older("string", "u32"));
+    assert_eq!(migrations[1].schema_id, older("u8", "u64"));
+    let refused = |state: Json, words: &str| {
+        let error = with(state).expect_err("it is wrong").to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    let value =
+        |from: Json| json!({ "name": "v", "kind": "value", "type": "u64", "migrates-from": from });
+    refused(value(json!([{ "type": "u64" }])), "own type");
+    refused(
+        value(json!([{ "type": "u8" }, { "type": " u8 " }])),
+        "twice",
+    );
+    refused(value(json!([{ "type": "u8", "key": "u8" }])), "only maps");
+    refused(value(json!([{ "type": "uint" }])), "migrates-from");
+}

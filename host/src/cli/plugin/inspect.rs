@@ -119,6 +119,14 @@ fn states(descriptor: &Descriptor, text: &mut String) -> std::fmt::Result {
             _ => writeln!(text)?,
         }
         writeln!(text, "           schema {}", state.schema_id)?;
+        for older in &state.migrations {
+            let of = data_type::print(older.value.data_type(), older.value.is_nullable());
+            let key = older.key.as_ref();
+            let key = key.map(|key| data_type::print(key.data_type(), key.is_nullable()) + " ");
+            let (key, kind) = (key.unwrap_or_default(), state.kind.name());
+            writeln!(text, "           migrates from {kind} {key}{of}")?;
+            writeln!(text, "             schema {}", older.schema_id)?;
+        }
     }
     Ok(())
 }

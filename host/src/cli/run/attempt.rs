@@ -24,7 +24,7 @@ pub(super) async fn begin(
     let told = (checkpointing, is_fresh);
     let participants =
         job::participants(pipeline, plan, plugins, told).map_err(Failure::invalid)?;
-    let folder = folder(checkpointing)?;
+    let folder = folder(checkpointing.storage.as_deref())?;
     let mut storage = Storage::folder(&folder).map_err(Failure::failed)?;
     storage
         .lock(&folder, &pipeline.name)
@@ -64,9 +64,9 @@ fn tell_finished(pipeline: &Pipeline, manifest: &Manifest) {
     ));
 }
 
-/// Where the document keeps checkpoints, or the user's data folder.
-fn folder(checkpointing: &Checkpointing) -> Result<PathBuf, Failure> {
-    if let Some(folder) = &checkpointing.storage {
+/// Where a document keeps checkpoints, or the user's data folder.
+pub(in crate::cli) fn folder(storage: Option<&str>) -> Result<PathBuf, Failure> {
+    if let Some(folder) = storage {
         return Ok(folder.into());
     }
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());

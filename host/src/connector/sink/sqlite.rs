@@ -139,7 +139,7 @@ fn create(table: &str, schema: &Schema) -> String {
 
 /// A column's declaration. `u64` has no type: SQLite would turn what its integers cannot hold into
 /// floats.
-fn column(field: &Field) -> String {
+pub(crate) fn column(field: &Field) -> String {
     let data_type = match field.data_type() {
         DataType::UInt64 => "",
         DataType::Float32 | DataType::Float64 => " real",
@@ -166,12 +166,13 @@ fn insert(table: &str, schema: &Schema) -> String {
     )
 }
 
-fn quoted(name: &str) -> String {
+/// A name as SQL reads it, whatever it is.
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A value as SQLite keeps it; `docs/formats/formats.md` has the table.
-fn value(column: &Viewed<'_>, row: usize, scratch: &mut Vec<u8>) -> Value {
+pub(crate) fn value(column: &Viewed<'_>, row: usize, scratch: &mut Vec<u8>) -> Value {
     if column.array.is_null(row) {
         return Value::Null;
     }

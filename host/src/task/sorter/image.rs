@@ -269,6 +269,35 @@ fn columns(rows: &Batch) -> Result<Vec<ArrayRef>, HeldError> {
         .collect())
 }
 
+/// Whether the bytes of a part's object are held rows, whatever their stream's columns are; gives
+/// their number.
+///
+/// # Errors
+/// If they are not what the format says.
+pub fn check_held(part: &Part, bytes: &Bytes) -> Result<u64, HeldError> {
+    let subtask = part.subtask;
+    let content = || HeldError::Content { subtask };
+    let told = part.state.get(HELD).ok_or_else(content)?;
+    let told = Told::deserialize(told).map_err(|_| content())?;
+    let mut rows = 0;
+    for batch in FileReader::try_new(Cursor::new(bytes), None)? {
+        let batch = batch?;
+        let fields: Vec<_> = batch
+            .schema()
+            .fields()
+            .iter()
+            .skip(ENGINE.len())
+            .cloned()
+            .collect();
+        let columns = Arc::new(Schema::new(fields));
+        rows += read(&batch, subtask, &columns)?.len();
+    }
+    match rows == told.rows {
+        true => Ok(rows as u64),
+        false => Err(content()),
+    }
+}
+
 /// A stored run as a batch with the columns that rows have now.
 fn read(stored: &RecordBatch, subtask: u16, schema: &SchemaRef) -> Result<Batch, HeldError> {
     let content = || HeldError::Content { subtask };

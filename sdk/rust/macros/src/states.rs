@@ -6,7 +6,8 @@
 use crate::attributes::{ident, kebab, named_fields};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::{DeriveInput, Error, Field, LitInt, LitStr, Result, Type};
+use syn::meta::ParseNestedMeta;
+use syn::{DeriveInput, Error, Expr, Field, LitInt, LitStr, Result, Type};
 
 /// One field with what its attributes say.
 struct Declared {
@@ -14,6 +15,8 @@ struct Declared {
     bound: bool,
     items_max: TokenStream,
     name: String,
+    /// Older types, and what makes a value of this type of theirs.
+    migrations: Vec<(Type, Expr)>,
 }
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -33,7 +36,11 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         .map(|field| declared(field))
         .collect::<Result<Vec<_>>>()?;
     let names: Vec<_> = declared.iter().map(|state| &state.name).collect();
-    let options = declared.iter().map(|state| &state.options);
+    let options = declared
+        .iter()
+        .zip(&kinds)
+        .map(|(state, kind)| options(state, kind));
+    let migrate = migrate(&declared, &kinds);
     let bound = declared.iter().map(|state| state.bound);
     let unbound = declared.iter().map(|state| !state.bound);
     let items_max = declared.iter().map(|state| &state.items_max);
@@ -48,6 +55,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             type Timer = #timer;
             const MAPS: bool = false #(|| (#unbound && <#kinds as #handle>::IS_MAP))*;
             const COUNT: usize = #count;
+
+            #migrate
 
             fn describe() -> ::std::vec::Vec<::wasmill_sdk::private::Json> {
                 ::std::vec![#(<#kinds as #handle>::describe(
@@ -114,6 +123,7 @@ fn declared(field: &Field) -> Result<Declared> {
         bound: false,
         items_max: quote!(usize::MAX),
         name: kebab(&ident(field)),
+        migrations: Vec::new(),
     };
     let (mut ttl, mut ttl_time) = (None, quote!("event"));
     for attribute in field
@@ -122,6 +132,10 @@ fn declared(field: &Field) -> Result<Declared> {
         .filter(|found| found.path().is_ident("state"))
     {
         attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("migrate") {
+                state.migrations.push(migration(&meta)?);
+                return Ok(());
+            }
             if meta.path.is_ident("items_max") {
                 let items = meta.value()?.parse::<LitInt>()?;
                 state.options.extend(quote!("items-max": #items,));
@@ -153,7 +167,64 @@ fn declared(field: &Field) -> Result<Declared> {
     Ok(state)
 }
 
-const KNOWN: &str = "`state` knows `name`, `ttl`, `ttl_time`, `column` and `items_max`";
+const KNOWN: &str = "`state` knows `name`, `ttl`, `ttl_time`, `column`, `items_max` and `migrate`";
+
+/// `migrate(from = u32, with = widen)`.
+fn migration(meta: &ParseNestedMeta<'_>) -> Result<(Type, Expr)> {
+    let (mut from, mut with) = (None, None);
+    meta.parse_nested_meta(|part| {
+        if part.path.is_ident("from") {
+            from = Some(part.value()?.parse::<Type>()?);
+        } else if part.path.is_ident("with") {
+            with = Some(part.value()?.parse::<Expr>()?);
+        } else {
+            return Err(part.error("`migrate` knows `from = OLDER TYPE` and `with = FUNCTION`"));
+        }
+        Ok(())
+    })?;
+    from.zip(with)
+        .ok_or_else(|| meta.error("a migration needs `from = OLDER TYPE` and `with = FUNCTION`"))
+}
+
+/// What the descriptor says of a state besides its types.
+fn options(state: &Declared, kind: &Type) -> TokenStream {
+    let options = &state.options;
+    if state.migrations.is_empty() {
+        return quote!(#options);
+    }
+    let from = state.migrations.iter().map(|(from, _)| from);
+    quote!(#options "migrates-from": [
+        #(<#kind as ::wasmill_sdk::private::Migrates<#from>>::older()),*
+    ],)
+}
+
+/// The constant and the method of migrations, if a state has any.
+fn migrate(declared: &[Declared], kinds: &[&Type]) -> TokenStream {
+    let mut arms = TokenStream::new();
+    for (state, (of, kind)) in (0_u32..).zip(declared.iter().zip(kinds)) {
+        for (migration, (from, with)) in (0_u32..).zip(&of.migrations) {
+            arms.extend(quote!((#state, #migration) =>
+                <#kind as ::wasmill_sdk::private::Migrates<#from>>::migrate(#with, old, new),));
+        }
+    }
+    if arms.is_empty() {
+        return arms;
+    }
+    quote! {
+        const MIGRATES: bool = true;
+
+        fn migrate(
+            place: (u32, u32),
+            old: (&[u8], &[u8]),
+            new: &mut ::wasmill_sdk::private::NewValue<'_>,
+        ) -> ::core::result::Result<bool, ::wasmill_sdk::Malformed> {
+            match place {
+                #arms
+                _ => ::core::result::Result::Err(::wasmill_sdk::private::unknown_migration()),
+            }
+        }
+    }
+}
 
 /// The methods that only pass a call on to each state.
 fn calls(idents: &[Ident], handle: &TokenStream) -> TokenStream {

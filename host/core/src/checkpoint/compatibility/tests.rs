@@ -68,6 +68,7 @@ fn planned(operators: &[(&str, Identity)]) -> Planned {
             .iter()
             .map(|(uid, it)| ((*uid).to_owned(), it.clone()))
             .collect(),
+        migrations: BTreeMap::new(),
         sinks: vec!["alerts".into()],
     }
 }
@@ -138,4 +139,30 @@ fn left_over_state_is_dropped_only_if_asked() {
     refused(&plan, &words);
     let told = check(&plan, true).expect("it was asked for");
     assert_eq!(told[2], "rows alerts velocity");
+}
+
+#[test]
+fn a_changed_state_is_migrated_if_its_plugin_offers_that() {
+    let newer = identity("v2", &[("history", "i64"), ("seen", "i64")]);
+    let mut plan = planned(&[("velocity", newer)]);
+    let mut offer = |state: &str, from: &str| {
+        let place = ("velocity".to_owned(), state.to_owned());
+        let offered = plan.migrations.entry(place).or_default();
+        offered.push(Digest::of(from.as_bytes()));
+        compatibility(&old(), &plan, false)
+    };
+    let error = offer("history", "u64").expect_err("`seen` is not migrated");
+    assert_eq!(error.reasons.len(), 1, "{error}");
+    let error = offer("seen", "u8").expect_err("it was no `u8`");
+    assert!(error.to_string().contains("velocity.seen"), "{error}");
+    let told = offer("seen", "string").expect("both are offered").migrated;
+    let told: Vec<String> = told
+        .iter()
+        .map(|it| format!("{}.{}: {} to {}", it.operator, it.state, it.from, it.to))
+        .collect();
+    let expected = [
+        "velocity.history: value u64 to value i64",
+        "velocity.seen: value string to value i64",
+    ];
+    assert_eq!(told, expected);
 }

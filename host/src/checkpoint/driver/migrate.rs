@@ -1,0 +1,78 @@
+//! State of older schemas, between reading a checkpoint and beginning an attempt.
+
+use std::collections::BTreeMap;
+
+use wasmill_core::checkpoint::{CheckpointId, Digest, Migrated, Recovered};
+
+use super::{CheckpointsError, Plan, Restored, restore};
+use crate::checkpoint::{MigratedState, Offer, Offers, Storage, migration};
+
+/// What a start would migrate.
+#[derive(Debug)]
+pub struct DryRun {
+    /// The checkpoint; none if there is none to go on from.
+    pub checkpoint: Option<CheckpointId>,
+    /// The states.
+    pub migrated: Vec<MigratedState>,
+}
+
+/// Reads what a job would go on from and migrates it, but begins nothing.
+///
+/// # Errors
+/// As for [`Checkpoints::begin`].
+pub async fn dry_run(storage: &Storage, plan: &Plan) -> Result<DryRun, CheckpointsError> {
+    let (recovered, migrated) = super::recover(storage, plan).await?;
+    let (restored, migrated) = load(storage, plan, (&recovered, &migrated)).await?;
+    let checkpoint = restored.manifest.map(|manifest| manifest.checkpoint);
+    Ok(DryRun {
+        checkpoint,
+        migrated,
+    })
+}
+
+/// Reads all state that the recovered checkpoint names, and brings it to the schemas of the plugins.
+///
+/// # Errors
+/// If an object is gone or is not what was written, or a plugin fails.
+pub(super) async fn load(
+    storage: &Storage,
+    plan: &Plan,
+    (recovered, migrated): (&Recovered, &[Migrated]),
+) -> Result<(Restored, Vec<MigratedState>), CheckpointsError> {
+    let mut restored = restore::load(storage, plan, recovered).await?;
+    let migrated = migrate(plan, &mut restored, migrated).await?;
+    Ok((restored, migrated))
+}
+
+/// Brings restored state to the schemas of the plugins.
+async fn migrate(
+    plan: &Plan,
+    restored: &mut Restored,
+    migrated: &[Migrated],
+) -> Result<Vec<MigratedState>, CheckpointsError> {
+    let Some(manifest) = restored.manifest.clone().filter(|_| !migrated.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let operators = &mut restored.operators;
+    let told = migration::migrate(&manifest, operators, migrated, &plan.offers).await?;
+    for state in &told {
+        let Migrated {
+            operator,
+            state: name,
+            from,
+            to,
+        } = &state.what;
+        let (values, dropped) = (state.values, state.dropped);
+        tracing::info!(operator, state = name, %from, %to, values, dropped, "state was migrated");
+    }
+    Ok(told)
+}
+
+/// Which older schemas are migrated, by operator and state.
+pub(super) fn offered(offers: &Offers) -> BTreeMap<(String, String), Vec<Digest>> {
+    let of_operator = offers.iter().flat_map(|(uid, offer)| {
+        let states = offer.descriptor.states.iter();
+        states.map(|state| ((uid.clone(), state.name.clone()), Offer::ids(state)))
+    });
+    of_operator.collect()
+}
