@@ -19,3 +19,4 @@ pub mod spawn;
 pub mod state;
 pub mod task;
 pub mod wasm;
+pub mod window;

@@ -146,19 +146,19 @@ pub struct Parts {
 
 impl Operator {
     /// An operator of one subtask. Its instance is made at the first call.
-    pub fn new(spec: &pipeline::Operator, parts: Parts) -> Self {
+    pub fn new(spec: &pipeline::Operator, plugin: &pipeline::PluginUse, parts: Parts) -> Self {
         let options = InstanceOptions {
-            limits: Limits::from(&spec.limits),
+            limits: Limits::from(&plugin.limits),
             somebody_is_ready: slot::somebody_is_ready,
         };
         let digest = parts.make.digest().unwrap_or_default();
-        let domains: Vec<TimeDomain> = spec
+        let domains: Vec<TimeDomain> = plugin
             .descriptor
             .timers
             .iter()
             .map(|timer| domain(timer.time))
             .collect();
-        let context = call::context(spec, parts.subtask);
+        let context = call::context(&spec.name, plugin, parts.subtask);
         let first = parts.inputs.first().cloned();
         let key_fields = first.zip(Some(parts.key_fields));
         let inputs = parts.inputs.into_iter();
@@ -168,8 +168,8 @@ impl Operator {
             name: spec.name.as_str().into(),
             bindings: bindings.collect(),
             key_fields: key_fields.filter(|(_, fields)| !fields.is_empty()),
-            layout: layout(&spec.descriptor),
-            descriptor: spec.descriptor.clone(),
+            layout: layout(&plugin.descriptor),
+            descriptor: plugin.descriptor.clone(),
             guest: Guest {
                 make: parts.make,
                 context,
@@ -182,10 +182,10 @@ impl Operator {
             states: parts.states,
             timers: (!domains.is_empty()).then(|| TimerTable::new(domains)),
             features: parts.features,
-            failures: isolation::Failures::new(spec),
+            failures: isolation::Failures::new(plugin),
             outputs: spec.outputs.iter().map(|stream| stream.0).collect(),
             rows_max: spec.batch.rows_max as usize,
-            output_rows_max: spec.limits.output_rows_max,
+            output_rows_max: plugin.limits.output_rows_max,
             metrics: parts.metrics,
             state_bytes: 0,
             task_bytes: 0,

@@ -1,6 +1,7 @@
 //! Tasks: what runs on slots.
 
 pub mod chain;
+pub mod chained;
 pub mod gated;
 pub mod idle;
 mod image;

@@ -65,6 +65,7 @@ const LAYERS: &[&[&str]] = &[
         "connector",
         "exchange",
         "feature",
+        "window",
         "dead_letter",
         "plugin_store",
     ],

@@ -35,6 +35,16 @@ pub mod op {
     pub const UPDATE_AFTER: u8 = 2;
     /// A row that is gone.
     pub const DELETE: u8 = 3;
+
+    /// The kind's name, as documents write it.
+    pub fn name(op: u8) -> &'static str {
+        match op {
+            UPDATE_BEFORE => "update-before",
+            UPDATE_AFTER => "update-after",
+            DELETE => "delete",
+            _ => "insert",
+        }
+    }
 }
 
 impl Batch {

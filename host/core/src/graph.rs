@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::duration;
 use crate::feature::Window;
-use crate::pipeline::{OperatorId, Pipeline, SinkId, SinkKind, SourceId, SourceKind};
+use crate::pipeline::{OperatorId, OperatorKind, Pipeline, SinkId, SinkKind, SourceId, SourceKind};
 use crate::plan::{FeaturePlan, Partition, Plan, Root, TaskPlan};
 
 /// A plan in words, one task after the other.
@@ -58,7 +58,10 @@ impl Drawing {
                 Partition::Hash(columns) => {
                     let name = |column: &usize| stream.schema.field(*column).name().as_str();
                     let names: Vec<&str> = columns.iter().map(name).collect();
-                    format!("by {}", names.join(", "))
+                    match names.is_empty() {
+                        true => "to one".into(),
+                        false => format!("by {}", names.join(", ")),
+                    }
                 }
                 Partition::Gather => "to one".into(),
                 Partition::Rebalance => "evenly".into(),
@@ -143,10 +146,14 @@ fn source(pipeline: &Pipeline, id: SourceId) -> String {
     format!("source {}: {kind}", source.name)
 }
 
-/// An operator and its plugin.
+/// An operator and what it does.
 fn operator(pipeline: &Pipeline, id: OperatorId) -> String {
     let operator = pipeline.operator(id);
-    format!("operator {}: {}", operator.name, operator.plugin)
+    let does = match &operator.kind {
+        OperatorKind::Plugin(plugin) => plugin.plugin.clone(),
+        OperatorKind::Window(windowing) => windowing.to_string(),
+    };
+    format!("operator {}: {does}", operator.name)
 }
 
 /// A sink and where it writes.

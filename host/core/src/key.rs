@@ -79,6 +79,14 @@ impl KeyCodec {
         Ok(Self { columns, is_word })
     }
 
+    /// One key for all rows: no bytes.
+    pub fn whole() -> Self {
+        Self {
+            columns: Vec::new(),
+            is_word: false,
+        }
+    }
+
     /// Whether the keys are [`Keys::Words`].
     pub fn is_word(&self) -> bool {
         self.is_word

@@ -26,3 +26,4 @@ pub mod spelling;
 pub mod timer;
 pub mod tree;
 pub mod watermark;
+pub mod window;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use arrow_buffer::ScalarBuffer;
 use bytes::Bytes;
 
+use crate::key::Keys;
+
 /// A stretch of one split as its reader gave it: the unit of decoding, and what dead letters point
 /// into.
 #[derive(Debug, Default)]
@@ -72,6 +74,21 @@ pub enum Cause {
     Timer(Arc<TimerCause>),
 }
 
+/// Results of windows: each row's key and window, and its number among the window's rows.
+#[derive(Debug)]
+pub struct WindowRows {
+    /// The operator's uid.
+    pub operator: Arc<str>,
+    /// The keys, encoded.
+    pub keys: Keys,
+    /// Where the windows begin, in microseconds; the windows' numbers where they have no bounds.
+    pub starts: Vec<i64>,
+    /// Where they end.
+    pub ends: Vec<i64>,
+    /// Counts from 0 for each key and window.
+    pub ordinals: Vec<u32>,
+}
+
 /// The firing that caused a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimerCause {
@@ -92,6 +109,8 @@ pub enum Ancestor {
     Chunk(Arc<Chunk>),
     /// From an operator.
     Derived(Arc<Derived>),
+    /// Results of windows.
+    Windows(Arc<WindowRows>),
 }
 
 /// The origin of every row of a batch: positions in the concatenation of its ancestors.
@@ -195,7 +214,7 @@ impl Lineage {
     }
 
     /// The source row that a row goes back to, through any number of operators; none for rows of
-    /// timers.
+    /// timers and of windows.
     pub fn source(&self, row: usize) -> Option<(&Arc<Chunk>, u32)> {
         match self.origin(row)? {
             (Ancestor::Chunk(chunk), position) => Some((chunk, position)),
@@ -203,6 +222,7 @@ impl Lineage {
                 Cause::Row { row, .. } => derived.parent.source(*row as usize),
                 Cause::Timer(_) => None,
             },
+            (Ancestor::Windows(_), _) => None,
         }
     }
 

@@ -22,7 +22,8 @@ use arrow_schema::SchemaRef;
 
 pub use error::{PipelineError, PipelineErrors};
 pub use operator::{
-    Batching, ColumnBinding, ColumnOrigin, InputBinding, Limits, Operator, OperatorPolicy,
+    Batching, ColumnBinding, ColumnOrigin, InputBinding, Limits, Operator, OperatorKind,
+    OperatorPolicy, PluginUse,
 };
 pub use sink::{EncodeSpec, Host, MARKER_TABLE, PostgresUrl, Sink, SinkKind, Tls, UrlError};
 pub use source::{
@@ -113,6 +114,8 @@ pub struct Stream {
     pub schema: SchemaRef,
     /// Whether rows have an event time.
     pub has_time: bool,
+    /// Whether rows change or take back earlier ones.
+    pub is_changelog: bool,
     /// Who produces it.
     pub producer: Producer,
 }
@@ -126,8 +129,7 @@ pub enum Producer {
     SourceLate(SourceId),
     /// An output of an operator.
     Output(OperatorId, usize),
-    /// Rows that an operator with `order: event-time` left out because they came behind the
-    /// watermark.
+    /// Rows that an operator left out because they came behind the watermark.
     OperatorLate(OperatorId),
     /// Rows that failed and go to this sink.
     DeadLetters(SinkId),

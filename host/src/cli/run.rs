@@ -95,8 +95,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 pub(super) fn plugins(loaded: &load::Loaded) -> Result<job::Plugins, Failure> {
     let operators = loaded.pipeline.operators.iter();
     let plugin = operators.map(|operator| {
-        let loaded = loaded.plugins.load(&operator.plugin);
-        Ok(Make::Plugin(loaded.map_err(Failure::invalid)?.plugin))
+        let Some(used) = operator.plugin() else {
+            return Ok(None);
+        };
+        let loaded = loaded.plugins.load(&used.plugin);
+        Ok(Some(Make::Plugin(loaded.map_err(Failure::invalid)?.plugin)))
     });
     plugin.collect()
 }

@@ -13,7 +13,7 @@ use std::{
 use wasmill_core::{
     checkpoint::SubtaskIndex,
     key::{KeyCodec, Partitioner},
-    pipeline::{self, Pipeline, Producer, SinkId, SinkKind, StreamId},
+    pipeline::{self, OperatorKind, Pipeline, Producer, SinkId, SinkKind, StreamId},
     plan::{EdgePlan, OperatorPlan, Partition as Deal, Plan, Root, TaskId, TaskPlan},
 };
 
@@ -27,9 +27,11 @@ use crate::{
     state::{self, KeyIndex, KeyedStates, Secret},
     task::{
         chain::{Chain, Routes, Target},
+        chained::Chained,
         outbox::{Outbox, Output, Partition},
         sink::SinkTask,
     },
+    window::{self, WindowOperator},
 };
 
 /// Requests for checkpoints that may wait.
@@ -50,8 +52,9 @@ pub struct Attempt {
     pub spool: PathBuf,
 }
 
-/// How the instances of each operator are made, by the operator's position in the pipeline.
-pub type Plugins = Vec<Make>;
+/// How the instances of each operator are made, by the operator's position in the pipeline; none
+/// where the operator is built in.
+pub type Plugins = Vec<Option<Make>>;
 
 /// Brings a plan to life, up to the point where it runs. `folder` is where relative input paths
 /// start.
@@ -131,7 +134,7 @@ impl<'a> Builder<'a> {
                 .iter()
                 .zip(plugins)
                 .map(|(operator, make)| Node {
-                    plugin: make.digest(),
+                    plugin: make.as_ref().and_then(Make::digest),
                     ..node(&operator.name, NodeKind::Operator)
                 })
                 .collect(),
@@ -308,7 +311,7 @@ impl<'a> Builder<'a> {
                     routes[stream.0].push(target);
                 }
             }
-            operators.push(self.operator(task, operator, subtask));
+            operators.push(self.operator(task, operator, subtask)?);
         }
         let mut outputs = Vec::new();
         for edge in task.outputs.iter().map(|edge| self.plan.edge(*edge)) {
@@ -322,9 +325,13 @@ impl<'a> Builder<'a> {
         Ok(Chain::new(operators, routes, Outbox::new(outputs)))
     }
 
-    fn operator(&self, task: &TaskPlan, plan: &OperatorPlan, subtask: usize) -> Operator {
+    fn operator(
+        &self,
+        task: &TaskPlan,
+        plan: &OperatorPlan,
+        subtask: usize,
+    ) -> Result<Chained, JobError> {
         let spec = self.pipeline.operator(plan.operator);
-        let states = &spec.descriptor.states;
         let inputs = spec.inputs.iter().map(|input| {
             self.carried(task, input.stream)
                 .map_or_else(|| input.clone(), |columns| input.project(columns))
@@ -335,17 +342,43 @@ impl<'a> Builder<'a> {
             let columns = input.key_columns.iter();
             columns.map(|at| schema.field(*at).clone()).collect()
         });
+        let inputs = inputs.collect();
+        let metrics = self.operators[plan.operator.0].metrics.clone();
+        let plugin = match &spec.kind {
+            OperatorKind::Plugin(plugin) => plugin,
+            OperatorKind::Window(windowing) => {
+                let windowing = (**windowing).clone();
+                let parts = window::Parts {
+                    inputs,
+                    has_time: spec
+                        .outputs
+                        .iter()
+                        .all(|stream| self.pipeline.stream(*stream).has_time),
+                    subtask: small(subtask),
+                    metrics,
+                };
+                let operator = WindowOperator::new(spec, windowing, parts);
+                return Ok(Chained::Window(Box::new(operator)));
+            }
+        };
+        let make = self.plugins[plan.operator.0].clone();
+        let make = make.ok_or_else(|| {
+            let name = &spec.name;
+            JobError::Build(format!("the plugin of operator `{name}` was not loaded"))
+        })?;
+        let states = &plugin.descriptor.states;
         let parts = operator::Parts {
             key_fields: key_fields.unwrap_or_default(),
-            inputs: inputs.collect(),
+            inputs,
             job: self.pipeline.name.as_str().into(),
-            make: self.plugins[plan.operator.0].clone(),
+            make,
             states: (!states.is_empty()).then(|| KeyedStates::new(states)),
             features: plan.features.clone(),
             subtask: (subtask, task.parallelism),
-            metrics: self.operators[plan.operator.0].metrics.clone(),
+            metrics,
         };
-        Operator::new(spec, parts)
+        let operator = Operator::new(spec, plugin, parts);
+        Ok(Chained::Plugin(Box::new(operator)))
     }
 
     fn output(&self, edge: &EdgePlan, subtask: usize) -> Result<Output, JobError> {
@@ -390,6 +423,9 @@ impl<'a> Builder<'a> {
         let names: Vec<&str> = names.map(String::as_str).collect();
         let left = carried.map(|carried| schema.project(carried));
         let left = left.transpose().map_err(JobError::bug)?;
+        if names.is_empty() {
+            return Ok(KeyCodec::whole());
+        }
         KeyCodec::new(left.as_ref().unwrap_or(schema), &names)
             .map_err(|error| JobError::Build(readers::explain(&error)))
     }

@@ -11,10 +11,10 @@ use wasmill_core::{
         CheckpointId, Digest, Identity, KeyHash, NameError, Scope, Settings, StateSchema,
     },
     data_type,
-    descriptor::Descriptor,
+    descriptor::State,
     key::KeyGroupRange,
     pipeline::{
-        Checkpointing, Operator, Pipeline, SinkKind,
+        Checkpointing, Operator, OperatorKind, Pipeline, SinkKind,
         document::{Delivery, OrderWord},
     },
     plan::{Plan, Root, TaskPlan},
@@ -29,6 +29,7 @@ use crate::{
     },
     operator::Make,
     wasm::{InstanceOptions, Limits},
+    window,
 };
 
 /// The tenant of every job, until there are several.
@@ -55,9 +56,10 @@ pub fn participants(
     (checkpointing, is_fresh): (&Checkpointing, bool),
 ) -> Result<checkpoint::Plan, NameError> {
     let operators = pipeline.operators.iter().zip(plugins);
-    let with_state = operators.filter(|(operator, _)| has_state(&operator.descriptor));
+    let with_state = operators.filter(|(operator, _)| has_state(operator));
     let identified = with_state.map(|(operator, make)| {
-        let plugin = make.digest().and_then(|digest| Digest::parse(&digest));
+        let digest = make.as_ref().and_then(Make::digest);
+        let plugin = digest.and_then(|digest| Digest::parse(&digest));
         (operator.name.clone(), identity(pipeline, operator, plugin))
     });
     let gates = plan.tasks.iter().filter_map(|task| gate(pipeline, task));
@@ -98,17 +100,18 @@ pub fn participants(
 /// The plugins that migrate states of their operators.
 fn offers(pipeline: &Pipeline, plugins: &Plugins) -> Offers {
     let operators = pipeline.operators.iter().zip(plugins);
-    let offer = |(operator, make): (&Operator, &Make)| {
-        let mut states = operator.descriptor.states.iter();
+    let offer = |(operator, make): (&Operator, &Option<Make>)| {
+        let used = operator.plugin()?;
+        let mut states = used.descriptor.states.iter();
         let migrates = states.any(|state| !state.migrations.is_empty());
-        let Make::Plugin(plugin) = make else {
+        let Some(Make::Plugin(plugin)) = make else {
             return None;
         };
         let offer = Offer {
             plugin: plugin.clone(),
-            descriptor: Arc::clone(&operator.descriptor),
+            descriptor: Arc::clone(&used.descriptor),
             options: InstanceOptions {
-                limits: Limits::from(&operator.limits),
+                limits: Limits::from(&used.limits),
                 ..InstanceOptions::default()
             },
         };
@@ -169,8 +172,11 @@ fn gate(pipeline: &Pipeline, task: &TaskPlan) -> Option<(String, Identity)> {
 }
 
 /// Whether an operator keeps anything from one batch to the next.
-fn has_state(descriptor: &Descriptor) -> bool {
-    !descriptor.states.is_empty() || !descriptor.timers.is_empty()
+fn has_state(operator: &Operator) -> bool {
+    match operator.plugin().map(|plugin| &plugin.descriptor) {
+        Some(descriptor) => !descriptor.states.is_empty() || !descriptor.timers.is_empty(),
+        None => true,
+    }
 }
 
 /// What people call the subtasks of a task.
@@ -179,20 +185,43 @@ fn names(task: &TaskPlan) -> impl Iterator<Item = String> {
 }
 
 fn identity(pipeline: &Pipeline, operator: &Operator, plugin: Option<Digest>) -> Identity {
-    let states = operator.descriptor.states.iter().filter_map(|state| {
-        let schema = StateSchema {
-            id: Digest::parse(&state.schema_id)?,
-            kind: state.kind.name().into(),
-            key: state.key.as_ref().map(printed),
-            value: printed(&state.value),
-        };
-        Some((state.name.clone(), schema))
-    });
+    let states = match &operator.kind {
+        OperatorKind::Plugin(plugin) => {
+            let states = plugin.descriptor.states.iter();
+            states.filter_map(of_plugin).collect()
+        }
+        OperatorKind::Window(windowing) => {
+            BTreeMap::from([built_in(window::STATE, windowing.definition())])
+        }
+    };
     Identity {
         plugin,
         key: key_types(pipeline, operator),
-        states: states.collect(),
+        states,
     }
+}
+
+/// A state that a plugin declares.
+fn of_plugin(state: &State) -> Option<(String, StateSchema)> {
+    let schema = StateSchema {
+        id: Digest::parse(&state.schema_id)?,
+        kind: state.kind.name().into(),
+        key: state.key.as_ref().map(printed),
+        value: printed(&state.value),
+    };
+    Some((state.name.clone(), schema))
+}
+
+/// The one state of an operator that is built in: its kind is its name, and its type what the
+/// operator does, so that state of another definition is refused by name.
+fn built_in(name: &str, definition: String) -> (String, StateSchema) {
+    let schema = StateSchema {
+        id: Digest::of(format!("wasmill-state-1 {name} {definition}").as_bytes()),
+        kind: name.into(),
+        key: None,
+        value: definition,
+    };
+    (name.into(), schema)
 }
 
 /// The types of the key's columns.

@@ -42,16 +42,16 @@ pub(super) struct Keys<'a> {
 }
 
 /// The context document of `open`.
-pub(super) fn context(spec: &pipeline::Operator, subtask: (usize, usize)) -> String {
-    let inputs: Vec<_> = spec
+pub(super) fn context(name: &str, plugin: &pipeline::PluginUse, subtask: (usize, usize)) -> String {
+    let inputs: Vec<_> = plugin
         .descriptor
         .inputs
         .iter()
         .map(|input| json!({ "name": input.name, "stream": input.name }))
         .collect();
     json!({
-        "context": 1, "operator": spec.name, "subtask": subtask.0, "subtasks": subtask.1,
-        "config": spec.config, "inputs": inputs,
+        "context": 1, "operator": name, "subtask": subtask.0, "subtasks": subtask.1,
+        "config": plugin.config, "inputs": inputs,
     })
     .to_string()
 }

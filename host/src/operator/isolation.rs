@@ -90,10 +90,10 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    pub(super) fn new(spec: &pipeline::Operator) -> Self {
+    pub(super) fn new(plugin: &pipeline::PluginUse) -> Self {
         Self {
-            policy: spec.policy.on_error,
-            budget: spec.policy.budget,
+            policy: plugin.policy.on_error,
+            budget: plugin.policy.budget,
             failed: 0,
             seen: 0,
         }

@@ -165,6 +165,12 @@ impl KeyIndex {
         self.keys.to_bytes(id)
     }
 
+    /// Appends a key's bytes.
+    #[inline]
+    pub fn append_key(&self, id: u32, out: &mut Vec<u8>) {
+        self.keys.append(id, out);
+    }
+
     /// Adds a known key to a batch unless it is there, as one that a timer wakes, and gives its
     /// position in the batch.
     pub fn include(&mut self, id: u32, out: &mut BatchKeys) -> u32 {

@@ -39,6 +39,20 @@ impl KeyStore {
         }
     }
 
+    /// Appends a key's bytes; nothing if the id has none.
+    #[inline]
+    pub(super) fn append(&self, id: u32, out: &mut Vec<u8>) {
+        match self {
+            Self::Words(words) => {
+                let word = words.get(id).map_or(0, |word| *word);
+                out.extend_from_slice(&word.to_le_bytes());
+            }
+            Self::Bytes { keys, .. } => {
+                out.extend_from_slice(keys.get(id).map_or(&[][..], |key| key));
+            }
+        }
+    }
+
     pub(super) fn set_word(&mut self, id: u32, word: u64) {
         if let Self::Words(words) = self {
             *words.get_mut(id) = word;

@@ -9,9 +9,10 @@ use crate::{
     checkpoint::StateImage,
     exchange::{gate::Gone, turn::Lost},
     feature::FeatureFault,
-    operator::{Keyed, Operator, OperatorError},
+    operator::{Keyed, OperatorError},
     state::KeysImage,
-    task::{image::OperatorState, outbox::Outbox, slot, sorter::SorterError},
+    task::{chained::Chained, outbox::Outbox, slot, sorter::SorterError},
+    window::WindowError,
 };
 
 /// Why a task ended before its input did.
@@ -21,6 +22,9 @@ pub enum TaskError {
     /// An operator failed and its policy is to fail.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// Windows cannot be kept or computed.
+    #[error(transparent)]
+    Window(#[from] WindowError),
     /// A source cannot be read, or a row of it does not fit and the policy is to fail.
     #[error("source `{source_name}`: {message}")]
     Source {
@@ -65,7 +69,7 @@ pub type Routes = Vec<Vec<Target>>;
 
 /// The operators of one subtask.
 pub struct Chain {
-    operators: Vec<Operator>,
+    operators: Vec<Chained>,
     routes: Routes,
     /// Where rows leave.
     pub outbox: Outbox,
@@ -78,7 +82,7 @@ pub type Emitted = Vec<(usize, Batch)>;
 
 impl Chain {
     /// Operators in topological order.
-    pub fn new(operators: Vec<Operator>, routes: Routes, outbox: Outbox) -> Self {
+    pub fn new(operators: Vec<Chained>, routes: Routes, outbox: Outbox) -> Self {
         Self {
             operators,
             routes,
@@ -127,12 +131,19 @@ impl Chain {
         mut keyed: Option<&mut Keyed>,
     ) -> Result<(), TaskError> {
         for at in 0..self.operators.len() {
-            let mut emitted = Vec::new();
-            let keyed = keyed.as_deref_mut();
-            self.operators[at]
-                .advance(watermark, keyed, &mut emitted)
-                .await?;
-            self.follow(emitted).await?;
+            loop {
+                let mut emitted = Vec::new();
+                let keyed = keyed.as_deref_mut();
+                let has_more = self.operators[at]
+                    .advance(watermark, keyed, &mut emitted)
+                    .await?;
+                self.follow(emitted).await?;
+                if !has_more {
+                    break;
+                }
+                self.outbox.send().await?;
+                slot::breathe().await;
+            }
         }
         Ok(())
     }
@@ -168,13 +179,13 @@ impl Chain {
     }
 
     /// The chain's operators, to put back what a checkpoint holds for them.
-    pub fn operators_mut(&mut self) -> &mut [Operator] {
+    pub fn operators_mut(&mut self) -> &mut [Chained] {
         &mut self.operators
     }
 
     /// Whether any operator keeps something from one batch to the next.
     pub fn has_state(&self) -> bool {
-        self.operators.iter().any(Operator::has_state)
+        self.operators.iter().any(Chained::has_state)
     }
 
     /// The state of the chain's operators as of now; `keys` is that of the task's keys.
@@ -186,7 +197,7 @@ impl Chain {
                 uid: operator.name().to_string(),
                 watermark: operator.watermark(),
                 subtask: operator.subtask(),
-                image: Box::new(OperatorState(operator.image(keys))),
+                image: operator.image(keys),
             })
             .collect()
     }
@@ -200,7 +211,7 @@ impl Chain {
 
     /// The earliest processing time at which an operator wants a tick.
     pub fn next_tick(&self) -> Option<i64> {
-        self.operators.iter().filter_map(Operator::next_tick).min()
+        self.operators.iter().filter_map(Chained::next_tick).min()
     }
 
     async fn follow(&mut self, emitted: Emitted) -> Result<(), TaskError> {

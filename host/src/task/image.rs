@@ -5,6 +5,7 @@ use crate::{
     checkpoint::{Encoded, Image},
     feature::FeatureImage,
     operator::OperatorImage,
+    window::WindowImage,
 };
 
 /// What a gate keeps for the operators behind it.
@@ -17,6 +18,19 @@ pub(super) struct GateImage {
 
 /// The state of an operator.
 pub(super) struct OperatorState(pub(super) OperatorImage);
+
+/// The state of an operator that aggregates over windows.
+pub(super) struct WindowState(pub(super) WindowImage);
+
+impl Image for WindowState {
+    fn encode(self: Box<Self>) -> Result<Encoded, String> {
+        let segment = self.0.encode().map_err(|error| error.to_string())?;
+        Ok(Encoded {
+            segment,
+            parts: Vec::new(),
+        })
+    }
+}
 
 impl Image for GateImage {
     fn encode(self: Box<Self>) -> Result<Encoded, String> {

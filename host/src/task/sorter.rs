@@ -273,6 +273,16 @@ impl Origin {
         if let Some((split, offset)) = lineage.position(row) {
             return Self::Row { split, offset };
         }
+        if let Some((Ancestor::Windows(windows), at)) = lineage.origin(row) {
+            // A key has one window that ends there.
+            let at = at as usize;
+            return Self::Timer(Arc::new(TimerCause {
+                key: windows.keys.to_bytes(at).into(),
+                name: windows.operator.clone(),
+                time: windows.ends[at],
+                ordinal: windows.ordinals[at],
+            }));
+        }
         if let Some((Ancestor::Derived(derived), at)) = lineage.origin(row) {
             if let Cause::Timer(timer) = &derived.causes[at as usize] {
                 return Self::Timer(timer.clone());

@@ -16,7 +16,7 @@ use wasmill_core::{
     plan,
 };
 use wasmill_host::{
-    job::{self, Job, Summary},
+    job::{self, Job, Plugins, Summary},
     operator::Make,
     plugin_store::PluginStore,
     wasm::{Engine, EngineOptions},
@@ -45,7 +45,7 @@ pub(crate) fn root() -> PathBuf {
 /// A sound pipeline and how its operators are made.
 pub(crate) struct Bound {
     pub(crate) pipeline: Pipeline,
-    pub(crate) makes: Vec<Make>,
+    pub(crate) makes: Plugins,
 }
 
 /// Reads a document and finds its plugins.
@@ -71,10 +71,13 @@ pub(crate) fn bind(document: &Value, natives: Natives<'_>) -> Result<Bound> {
         anyhow::anyhow!("{}", lines.join("\n"))
     })?;
     let makes = pipeline.operators.iter().map(|operator| {
-        Ok(match native(&operator.plugin) {
+        let Some(used) = operator.plugin() else {
+            return Ok(None);
+        };
+        Ok(Some(match native(&used.plugin) {
             Some((_, native)) => native.make.clone(),
-            None => Make::Plugin(plugins.load(&operator.plugin)?.plugin),
-        })
+            None => Make::Plugin(plugins.load(&used.plugin)?.plugin),
+        }))
     });
     let makes = makes.collect::<Result<_>>()?;
     Ok(Bound { pipeline, makes })

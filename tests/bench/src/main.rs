@@ -19,6 +19,7 @@ mod probe;
 mod sandbox;
 mod scenario;
 mod throughput;
+mod windows;
 
 use anyhow::{Context, Result, bail};
 use scenario::SCENARIOS;

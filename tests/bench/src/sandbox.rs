@@ -46,7 +46,8 @@ pub(crate) fn tax(seconds: f64) -> Result<Measured> {
     let linked = native::operator::<Rule>(r#"{ "sum-max": 1e12 }"#)?;
     let spec = &bound.pipeline.operators[0];
     let batches: Vec<Batch> = (0..BATCHES).map(batch).collect::<Result<_>>()?;
-    let mut guest = Side::new(spec, bound.makes[0].clone(), &batches)?;
+    let make = bound.makes[0].clone();
+    let mut guest = Side::new(spec, make.context("the rule is a plugin")?, &batches)?;
     let mut native = Side::new(spec, linked.make, &batches)?;
     let (mut guest_ns, mut native_ns) = (Vec::new(), Vec::new());
     let mut records = 0;
@@ -76,12 +77,13 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn new(spec: &pipeline::Operator, make: Make, batches: &'a [Batch]) -> Result<Self> {
+        let plugin = spec.plugin().context("the rule is a plugin")?;
         let parts = operator::Parts {
             key_fields: Default::default(),
             inputs: spec.inputs.clone(),
             job: "sandbox-tax".into(),
             make,
-            states: Some(KeyedStates::new(&spec.descriptor.states)),
+            states: Some(KeyedStates::new(&plugin.descriptor.states)),
             features: Vec::new(),
             subtask: (0, 1),
             metrics: Arc::default(),
@@ -89,7 +91,7 @@ impl<'a> Side<'a> {
         let groups = KEY_GROUPS_DEFAULT;
         let index = KeyIndex::new(KeyGroupRange::all(groups), groups, true, Secret::random());
         let mut this = Self {
-            operator: Operator::new(spec, parts),
+            operator: Operator::new(spec, plugin, parts),
             keyed: Keyed {
                 index,
                 keys: BatchKeys::default(),
@@ -171,7 +173,7 @@ fn batch(number: u64) -> Result<Batch> {
 pub(crate) fn boundary(rows: u32, seconds: f64) -> Result<Measured> {
     let document = throughput::keyed_document(throughput::payments(KEYS));
     let bound = job::bind(&document, &[])?;
-    let Make::Plugin(plugin) = &bound.makes[0] else {
+    let Some(Make::Plugin(plugin)) = &bound.makes[0] else {
         anyhow::bail!("the operator is a plugin");
     };
     let mut instance = block_on(plugin.instantiate(&InstanceOptions::default()))?;
@@ -202,8 +204,9 @@ struct Crossing {
 
 impl Crossing {
     fn new(instance: Instance, spec: &pipeline::Operator, rows: u32) -> Result<Self> {
-        let width = spec.descriptor.states[0].value.data_type();
-        let layout = operator::layout(&spec.descriptor);
+        let descriptor = &spec.plugin().context("the rule is a plugin")?.descriptor;
+        let width = descriptor.states[0].value.data_type();
+        let layout = operator::layout(descriptor);
         ensure!(
             layout.states[0].value.width == Some(STATE_BYTES),
             "the state is {width}"

@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use crate::{big_file, flagship, latency, sandbox, throughput};
+use crate::{
+    big_file, flagship, latency, sandbox, throughput,
+    windows::{self, SESSION, SLIDING, TUMBLING},
+};
 
 /// One thing that is measured.
 pub(crate) struct Scenario {
@@ -75,6 +78,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         throughput::fanout(1_000, seconds)
     }),
     usual("features", throughput::features),
+    usual("tumbling", |seconds| windows::rate(TUMBLING, seconds)),
+    usual("sliding", |seconds| windows::rate(SLIDING, seconds)),
+    usual("session", |seconds| windows::rate(SESSION, seconds)),
     usual("flagship", flagship::rate),
     usual("flagship-p99", |seconds| flagship::latency(99.0, seconds)),
     Scenario {
@@ -112,6 +118,9 @@ mod tests {
             "json",
             "features",
             "rules-fanout-10",
+            "tumbling",
+            "sliding",
+            "session",
         ] {
             let measured = round(name);
             assert!(measured.records > 0, "{name}");

@@ -1,6 +1,9 @@
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.Locale;
 import java.util.concurrent.atomic.AtomicLong;
+import org.apache.flink.api.common.eventtime.WatermarkStrategy;
+import org.apache.flink.api.common.functions.AggregateFunction;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.functions.RichFilterFunction;
 import org.apache.flink.api.common.functions.RichMapFunction;
@@ -13,13 +16,19 @@ import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
+import org.apache.flink.streaming.api.functions.windowing.ProcessWindowFunction;
+import org.apache.flink.streaming.api.windowing.assigners.EventTimeSessionWindows;
+import org.apache.flink.streaming.api.windowing.assigners.SlidingEventTimeWindows;
+import org.apache.flink.streaming.api.windowing.assigners.TumblingEventTimeWindows;
+import org.apache.flink.streaming.api.windowing.assigners.WindowAssigner;
+import org.apache.flink.streaming.api.windowing.windows.TimeWindow;
 import org.apache.flink.util.Collector;
 
 /**
  * The benchmark jobs for Flink: the same records, the same work, object reuse on, state on the heap.
  *
- * <p>Usage: Peer MODE RECORDS KEYS PARALLELISM, where MODE is stateless, keyed or json. Prints one
- * line of JSON. The time runs from the first record that a source makes to the end of the last
+ * <p>Usage: Peer MODE RECORDS KEYS PARALLELISM, where MODE is stateless, keyed, json,
+ * tumbling, sliding or session. Prints one line of JSON. The time runs from the first record that a source makes to the end of the last
  * operator: starting and stopping Flink's mini cluster does not count.
  */
 public class Peer {
@@ -169,8 +178,72 @@ public class Peer {
           numbers.map(new Make(keys)).filter(new Large()).sinkTo(new DiscardingSink<>());
       case "keyed" -> keyed(numbers.map(new Make(keys)));
       case "json" -> keyed(numbers.map(new Write(keys)).map(new Read()));
+      case "tumbling" ->
+          windowed(
+              numbers.map(new Make(keys)), TumblingEventTimeWindows.of(Duration.ofSeconds(60)));
+      case "sliding" ->
+          windowed(
+              numbers.map(new Make(keys)),
+              SlidingEventTimeWindows.of(Duration.ofSeconds(60), Duration.ofSeconds(5)));
+      case "session" ->
+          windowed(
+              numbers.map(new Make(keys)), EventTimeSessionWindows.withGap(Duration.ofSeconds(5)));
       default -> throw new IllegalArgumentException("no mode " + mode);
     }
+  }
+
+  /** Counts and sums the transactions of a window. */
+  static class Total implements AggregateFunction<Transaction, Account, Account> {
+    @Override
+    public Account createAccumulator() {
+      return new Account();
+    }
+
+    @Override
+    public Account add(Transaction transaction, Account account) {
+      account.count++;
+      account.sum += transaction.amount;
+      return account;
+    }
+
+    @Override
+    public Account getResult(Account account) {
+      return account;
+    }
+
+    @Override
+    public Account merge(Account one, Account other) {
+      one.count += other.count;
+      one.sum += other.sum;
+      return one;
+    }
+  }
+
+  /** Hands a result on, and notes the end. */
+  static class Result extends ProcessWindowFunction<Account, Account, Long, TimeWindow> {
+    @Override
+    public void process(
+        Long key, Context context, Iterable<Account> results, Collector<Account> out) {
+      results.forEach(out::collect);
+    }
+
+    @Override
+    public void close() {
+      end();
+    }
+  }
+
+  static void windowed(
+      DataStream<Transaction> transactions, WindowAssigner<Object, TimeWindow> windows) {
+    WatermarkStrategy<Transaction> disorder =
+        WatermarkStrategy.<Transaction>forBoundedOutOfOrderness(Duration.ofSeconds(1))
+            .withTimestampAssigner((transaction, before) -> transaction.ts);
+    transactions
+        .assignTimestampsAndWatermarks(disorder)
+        .keyBy(transaction -> transaction.account)
+        .window(windows)
+        .aggregate(new Total(), new Result())
+        .sinkTo(new DiscardingSink<>());
   }
 
   static void keyed(DataStream<Transaction> transactions) {

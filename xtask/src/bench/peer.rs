@@ -34,6 +34,24 @@ const JOBS: &[Job] = &[
         keys: 10_000,
         timely: false,
     },
+    Job {
+        scenario: "tumbling",
+        mode: "tumbling",
+        keys: 10_000,
+        timely: false,
+    },
+    Job {
+        scenario: "sliding",
+        mode: "sliding",
+        keys: 10_000,
+        timely: false,
+    },
+    Job {
+        scenario: "session",
+        mode: "session",
+        keys: 10_000,
+        timely: false,
+    },
 ];
 
 /// Threads on both sides: the engine's own default is the number of cores.

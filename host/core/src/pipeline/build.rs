@@ -3,6 +3,8 @@
 mod bound;
 mod order;
 mod parts;
+mod shared;
+mod windowed;
 
 use std::collections::{HashMap, HashSet};
 
@@ -185,6 +187,7 @@ impl<'a> Builder<'a> {
                     name: format!("dead letters of {name}"),
                     schema: dead_letter::schema(),
                     has_time: false,
+                    is_changelog: false,
                     producer: Producer::DeadLetters(SinkId(index)),
                 });
                 self.dead_letters.insert(name.clone(), id);
@@ -218,6 +221,7 @@ impl<'a> Builder<'a> {
                 name: format!("{name}{suffix}"),
                 schema: source.schema.clone(),
                 has_time: source.event_time.is_some(),
+                is_changelog: false,
                 producer,
             };
             let late = stream(".late", Producer::SourceLate(id));
@@ -283,8 +287,8 @@ impl<'a> Builder<'a> {
         names.sort_unstable();
         let hint = match name.split_once('.') {
             Some((_, "late")) if self.by_name.contains_key(producer) => {
-                let hint = "only sources with `event-time` and operators with `order: event-time` \
-                            have late rows";
+                let hint = "only sources with `event-time`, windows, and operators with `order: \
+                            event-time` have late rows";
                 Some(hint.into())
             }
             _ => spelling::hint(name, names),
@@ -424,6 +428,23 @@ impl<'a> Builder<'a> {
         name: &str,
         document: &'a OperatorDocument,
     ) -> Option<Operator> {
-        bound::operator(self, index, name, document)
+        let kinds = [
+            ("plugin", document.plugin.is_some()),
+            ("window", document.window.is_some()),
+        ];
+        let is_marred = self.marred.contains(name);
+        if is_marred && kinds.iter().all(|(_, is_given)| !is_given) {
+            // The very field that says what it is may be what was cut out.
+            return None;
+        }
+        let path = Path::keys(&["operators", name]);
+        self.exactly_one(&path, "an operator", &kinds)?;
+        match &document.window {
+            Some(window) => {
+                let built = windowed::operator(self, (index, name), (document, window));
+                built.filter(|_| !is_marred)
+            }
+            None => bound::operator(self, index, name, document),
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::duration::DurationText;
 use crate::feature::FeatureSpec;
 use crate::secret::{SecretReference, TextOrSecret};
 use crate::tree::Path;
+use crate::window::{AggregateSpec, Corrections, TriggerDocument, WindowDocument};
 
 pub use format::{
     ColumnDocument, ColumnText, Csv, DecodeFormat, DuplicateFields, EncodeCsv, EncodeFormat,
@@ -185,7 +186,7 @@ pub enum OnError {
     DeadLetter(String),
 }
 
-/// An operator: a plugin, or only features, over a stream.
+/// An operator: one of `plugin` and `window`, over streams.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OperatorDocument {
@@ -199,7 +200,18 @@ pub struct OperatorDocument {
     #[serde(default)]
     pub features: IndexMap<String, FeatureSpec>,
     /// The plugin: the path of a `.wasm` file, relative to the document's folder.
-    pub plugin: String,
+    pub plugin: Option<String>,
+    /// Windows over which each key's rows are aggregated.
+    pub window: Option<WindowDocument>,
+    /// What is computed of a window's rows: from a column's name to an aggregate.
+    #[serde(default)]
+    pub aggregates: IndexMap<String, AggregateSpec>,
+    /// When a window's result is given out; when the watermark has passed it if not given.
+    pub trigger: Option<TriggerDocument>,
+    /// How long after its end a window still takes rows that come late; `0s` if not given.
+    pub allowed_lateness: Option<DurationText>,
+    /// How a result that changes is given out; as a changelog if not given.
+    pub corrections: Option<Corrections>,
     /// The plugin's configuration; the plugin says what it may contain.
     #[serde(default)]
     pub config: Option<serde_json::Value>,
@@ -361,4 +373,7 @@ pub enum EngineColumn {
     EventTime,
     /// The operator that emitted the row, `string?`.
     Operator,
+    /// The kind of change of a changelog's row, `string`: `insert`, `update-before`, `update-after`
+    /// or `delete`.
+    Op,
 }

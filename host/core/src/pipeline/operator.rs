@@ -1,4 +1,4 @@
-//! Operators: a plugin bound to the streams it reads.
+//! Operators: what is done with the rows of streams, by a plugin or by the engine itself.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use arrow_schema::Field;
 
 use super::document::{BatchDocument, LimitsDocument, OrderWord};
 use super::{Policy, StreamId};
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, TimeDomain};
 use crate::feature::Feature;
+use crate::window::Windowing;
 
 /// An operator that is known to be sound.
 #[derive(Debug, Clone)]
@@ -18,27 +19,85 @@ pub struct Operator {
     pub inputs: Vec<InputBinding>,
     /// The key columns, by name; empty if it has no key.
     pub key_by: Vec<String>,
-    /// The features that the engine computes for it: those of the pipeline and those that the
-    /// plugin brings.
-    pub features: Vec<Feature>,
+    /// The order of a key's rows.
+    pub order: OrderWord,
+    /// How many rows it gets at once.
+    pub batch: Batching,
+    /// A stream for each of its outputs.
+    pub outputs: Vec<StreamId>,
+    /// Rows left out because they were late; with `order: event-time`, and of windows.
+    pub late: Option<StreamId>,
+    /// What it does.
+    pub kind: OperatorKind,
+}
+
+/// What an operator does.
+#[derive(Debug, Clone)]
+pub enum OperatorKind {
+    /// Calls a plugin.
+    Plugin(Box<PluginUse>),
+    /// Aggregates each key's rows over windows, in the engine.
+    Window(Box<Windowing>),
+}
+
+/// A plugin, and how an operator uses it.
+#[derive(Debug, Clone)]
+pub struct PluginUse {
     /// The plugin as the document names it.
     pub plugin: String,
     /// What the plugin says about itself.
     pub descriptor: Arc<Descriptor>,
     /// Its configuration, with defaults.
     pub config: serde_json::Value,
-    /// The order of a key's rows.
-    pub order: OrderWord,
+    /// The features that the engine computes for it: those of the pipeline and those that the
+    /// plugin brings.
+    pub features: Vec<Feature>,
     /// What happens to rows that fail.
     pub policy: OperatorPolicy,
     /// What one instance may use.
     pub limits: Limits,
-    /// How many rows it is called with.
-    pub batch: Batching,
-    /// A stream for each output of the descriptor.
-    pub outputs: Vec<StreamId>,
-    /// Rows left out because they were late; with `order: event-time` only.
-    pub late: Option<StreamId>,
+}
+
+impl Operator {
+    /// The plugin that it calls; none if it is built in.
+    pub fn plugin(&self) -> Option<&PluginUse> {
+        match &self.kind {
+            OperatorKind::Plugin(plugin) => Some(plugin),
+            OperatorKind::Window(_) => None,
+        }
+    }
+
+    /// Whether it keeps something by key and stands behind an exchange by key. What is built in
+    /// always does: without `key-by` all rows have one key, and one subtask.
+    pub fn is_keyed(&self) -> bool {
+        match &self.kind {
+            OperatorKind::Plugin(_) => !self.key_by.is_empty(),
+            OperatorKind::Window(_) => true,
+        }
+    }
+
+    /// The features that the engine computes for it.
+    pub fn features(&self) -> &[Feature] {
+        self.plugin().map_or(&[], |plugin| &plugin.features)
+    }
+
+    /// What happens to a row that fails; in an operator that is built in none does.
+    pub fn on_error(&self) -> Policy {
+        self.plugin()
+            .map_or(Policy::Fail, |plugin| plugin.policy.on_error)
+    }
+
+    /// Whether it reads the event time of an input's rows, and the watermark as of each row.
+    pub fn reads_time(&self, input: &InputBinding) -> (bool, bool) {
+        match &self.kind {
+            OperatorKind::Plugin(plugin) => {
+                let descriptor = &plugin.descriptor;
+                let follows = descriptor.uses_time(TimeDomain::Event);
+                (descriptor.inputs[input.input].time || follows, follows)
+            }
+            OperatorKind::Window(_) => (true, true),
+        }
+    }
 }
 
 /// What happens to rows that fail.

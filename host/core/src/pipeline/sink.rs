@@ -90,6 +90,11 @@ impl Builder<'_> {
         ];
         self.equal_columns(&path.key("input"), &inputs);
         self.included(&path.key("include"), document, &inputs);
+        if document.discard.is_none()
+            && !document.include.values().any(|it| *it == EngineColumn::Op)
+        {
+            self.append_only(&path, &inputs);
+        }
         let which = self.exactly_one(&path, "a sink", &kinds)?;
         if document.format.is_some() && matches!(which, "sqlite" | "postgres" | "discard") {
             let message = format!("`{which}` writes no text");

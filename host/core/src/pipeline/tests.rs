@@ -1,3 +1,5 @@
+mod windows;
+
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -92,7 +94,10 @@ fn check(from: &str, to: &str, part: &str) {
 fn a_sound_document_becomes_a_graph() {
     let pipeline = sound(SOURCE);
     let rules = &pipeline.operators[0];
-    assert_eq!(rules.config, json!({ "max": 5 }));
+    assert_eq!(
+        rules.plugin().expect("a plugin").config,
+        json!({ "max": 5 })
+    );
     assert!(rules.inputs[0].columns[0].widened, "u32 is read as u64");
     assert_eq!(rules.inputs[0].key_columns, [0]);
     let names: Vec<&str> = pipeline.streams.iter().map(|s| s.name.as_str()).collect();

@@ -52,8 +52,9 @@ fn streams(pipeline: &Pipeline) -> Vec<StreamPlan> {
     streams.collect()
 }
 
-/// What operators have in common that share a task: streams with their key columns, and the order.
-type Group = (Vec<(StreamId, Vec<usize>)>, OrderWord);
+/// What operators have in common that share a task: streams with their key columns, the order, and
+/// whether they stand behind an exchange by key.
+type Group = (Vec<(StreamId, Vec<usize>)>, OrderWord, bool);
 
 /// A plan that grows, and the tasks that operators may join.
 struct Builder {
@@ -78,7 +79,7 @@ impl Builder {
         let operator = pipeline.operator(id);
         let task = self.place(pipeline, operator);
         let features = operator
-            .features
+            .features()
             .iter()
             .map(|feature| self.feature(task, operator, feature))
             .collect();
@@ -96,7 +97,7 @@ impl Builder {
         for stream in operator.outputs.iter().chain(&operator.late) {
             self.produces(*stream, task);
         }
-        self.dead_letters(operator.policy.on_error, task);
+        self.dead_letters(operator.on_error(), task);
     }
 
     /// The task that an operator belongs to: that of its producer, that of its group, or a new one.
@@ -108,11 +109,13 @@ impl Builder {
             .collect();
         sources.sort();
         sources.dedup();
-        let is_keyed = !operator.key_by.is_empty();
+        let is_keyed = operator.is_keyed();
+        // All rows of one key: one subtask has them all.
+        let is_whole = is_keyed && operator.key_by.is_empty();
         if !is_keyed && let Some(task) = self.common_task(&sources) {
             return task;
         }
-        let group = (sources.clone(), operator.order);
+        let group = (sources.clone(), operator.order, is_keyed);
         if let Some(task) = self.groups.get(&group) {
             return *task;
         }
@@ -122,7 +125,8 @@ impl Builder {
             order: operator.order,
         };
         let name = gate_name(pipeline, &sources, &gate);
-        let task = self.task(&name, self.plan.parallelism, Root::Gate(gate));
+        let parallelism = if is_whole { 1 } else { self.plan.parallelism };
+        let task = self.task(&name, parallelism, Root::Gate(gate));
         for (stream, columns) in sources {
             let partition = match is_keyed {
                 true => Partition::Hash(columns),
@@ -254,8 +258,10 @@ fn gate_name(pipeline: &Pipeline, sources: &[(StreamId, Vec<usize>)], gate: &Gat
         .map(|(stream, _)| pipeline.stream(*stream).name.as_str())
         .collect();
     let mut name = names.join("+");
-    if let Some(key) = &gate.key {
-        name = format!("{name} by {}", key.join("+"));
+    match &gate.key {
+        Some(key) if key.is_empty() => name += " as a whole",
+        Some(key) => name = format!("{name} by {}", key.join("+")),
+        None => {}
     }
     match gate.order {
         OrderWord::Arrival => name,

@@ -42,7 +42,12 @@ fn carried(pipeline: &Pipeline, plan: &Plan, id: EdgeId) -> Vec<usize> {
         let found = column.and_then(|name| of_stream.index_of(name).ok());
         found.into_iter().for_each(|at| is_read[at] = true);
     }
-    (0..count).filter(|at| is_read[*at]).collect()
+    let read: Vec<usize> = (0..count).filter(|at| is_read[*at]).collect();
+    match read.is_empty() {
+        // Rows without columns cannot be counted.
+        true => (0..count.min(1)).collect(),
+        false => read,
+    }
 }
 
 /// The columns of the stream that an operator's input reads.
@@ -73,6 +78,6 @@ fn shows_whole_rows(pipeline: &Pipeline, plan: &Plan, task: &TaskPlan, stream: S
         _ => false,
     };
     let lettered = |policy: Policy| matches!(policy, Policy::DeadLetter(_));
-    let mut policies = operators().map(|it| pipeline.operator(it.operator).policy.on_error);
+    let mut policies = operators().map(|it| pipeline.operator(it.operator).on_error());
     !has_bytes && policies.any(lettered)
 }

@@ -1,7 +1,6 @@
 //! Which engine columns a stream's batches must carry: those that someone downstream needs.
 
 use super::{EngineColumns, Plan};
-use crate::descriptor::TimeDomain;
 use crate::feature::Window;
 use crate::pipeline::document::{EngineColumn, OrderWord};
 use crate::pipeline::{Operator, Pipeline, StreamId};
@@ -27,9 +26,12 @@ pub(super) fn fill(pipeline: &Pipeline, plan: &mut Plan) {
     for operator in pipeline.operators.iter().rev() {
         let needs = operator_needs(operator, plan);
         for input in &operator.inputs {
-            let reads_time = operator.descriptor.inputs[input.input].time;
-            let times = needs.times || reads_time;
-            need(plan, input.stream, EngineColumns { times, ..needs });
+            let (times, clocks) = operator.reads_time(input);
+            let needs = EngineColumns {
+                times: needs.times || times,
+                clocks: needs.clocks || clocks,
+            };
+            need(plan, input.stream, needs);
         }
     }
 }
@@ -43,9 +45,8 @@ fn operator_needs(operator: &Operator, plan: &Plan) -> EngineColumns {
     }
     let rolls = |feature: &crate::feature::Feature| matches!(feature.window, Window::Over { .. });
     let by_time = operator.order == OrderWord::EventTime;
-    let timers = operator.descriptor.uses_time(TimeDomain::Event);
-    needs.times |= by_time || timers || operator.features.iter().any(rolls);
-    needs.clocks |= by_time || timers;
+    needs.times |= by_time || operator.features().iter().any(rolls);
+    needs.clocks |= by_time;
     needs
 }
 

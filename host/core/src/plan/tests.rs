@@ -49,15 +49,12 @@ fn check(pipeline: &Pipeline, plan: &Plan) {
             }
             streams.extend(operator.outputs.iter().chain(&operator.late));
             let of = pipeline.operator(operator.operator);
-            assert_eq!(operator.features.len(), of.features.len());
+            assert_eq!(operator.features.len(), of.features().len());
             let Root::Gate(gate) = &task.root else {
-                assert!(
-                    of.key_by.is_empty(),
-                    "a keyed operator stands behind a gate"
-                );
+                assert!(!of.is_keyed(), "a keyed operator stands behind a gate");
                 continue;
             };
-            if !of.key_by.is_empty() {
+            if of.is_keyed() {
                 assert_eq!(gate.key.as_ref(), Some(&of.key_by));
                 assert_eq!(gate.order, of.order);
             }

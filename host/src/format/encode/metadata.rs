@@ -8,9 +8,9 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use wasmill_core::{
-    batch::Batch,
+    batch::{Batch, op},
     data_type,
-    lineage::{Ancestor, Cause, Derived, Lineage},
+    lineage::{Ancestor, Cause, Lineage},
     pipeline::document::EngineColumn,
 };
 
@@ -28,7 +28,7 @@ impl Metadata {
         let mut fields: Vec<Field> = schema.fields().iter().map(|f| Field::clone(f)).collect();
         fields.extend(include.iter().map(|(name, column)| {
             let (data_type, nullable) = match column {
-                EngineColumn::RowId => (DataType::Utf8, false),
+                EngineColumn::RowId | EngineColumn::Op => (DataType::Utf8, false),
                 EngineColumn::Offset => (DataType::UInt64, true),
                 EngineColumn::EventTime => (data_type::timestamp(), true),
                 _ => (DataType::Utf8, true),
@@ -68,10 +68,10 @@ impl Metadata {
             _ => None,
         };
         let rows = 0..batch.len();
-        let texts = |text: fn(&Derived) -> &str| -> ArrayRef {
-            let text = |row| derived(row).map(text).filter(|text| !text.is_empty());
-            let texts = (0..batch.len()).map(text);
-            Arc::new(texts.collect::<StringArray>())
+        let operator = |row| match lineage.origin(row) {
+            Some((Ancestor::Derived(derived), _)) => Some(&*derived.operator),
+            Some((Ancestor::Windows(windows), _)) => Some(&*windows.operator),
+            _ => None,
         };
         match column {
             EngineColumn::EventTime => {
@@ -87,9 +87,20 @@ impl Metadata {
                 let offset = |row| lineage.position(row).map(|(_, offset)| offset);
                 Arc::new(rows.map(offset).collect::<UInt64Array>())
             }
-            EngineColumn::Operator => texts(|derived| &derived.operator),
-            EngineColumn::Plugin => texts(|derived| &derived.plugin),
+            EngineColumn::Operator => Arc::new(rows.map(operator).collect::<StringArray>()),
+            EngineColumn::Plugin => {
+                let plugin = |row| derived(row).map(|derived| &*derived.plugin);
+                let plugins = rows.map(|row| plugin(row).filter(|text| !text.is_empty()));
+                Arc::new(plugins.collect::<StringArray>())
+            }
             EngineColumn::RowId => self.row_ids(batch),
+            EngineColumn::Op => {
+                let kind = |row| batch.ops.as_ref().map_or(op::INSERT, |ops| ops[row]);
+                Arc::new(
+                    rows.map(|row| Some(op::name(kind(row))))
+                        .collect::<StringArray>(),
+                )
+            }
         }
     }
 
@@ -106,7 +117,7 @@ impl Metadata {
 
 /// Appends a row's id: the job, the source row's split and offset, then each operator that it
 /// passed with the number of the row among those of one cause; for a timer its key, name, time and
-/// number.
+/// number, for a window its key, bounds and number.
 ///
 /// The same input gives the same ids at any parallelism and batch size, so that a reader can drop
 /// repeats.
@@ -122,6 +133,16 @@ fn trail(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
         Some((Ancestor::Chunk(chunk), at)) => {
             let offset = chunk.offset(at);
             write!(out, "/{}:{offset}", chunk.split).expect(MEMORY);
+        }
+        Some((Ancestor::Windows(windows), at)) => {
+            let at = at as usize;
+            out.push(b'/');
+            for byte in windows.keys.to_bytes(at) {
+                write!(out, "{byte:02x}").expect(MEMORY);
+            }
+            let (start, end) = (windows.starts[at], windows.ends[at]);
+            let (operator, ordinal) = (&windows.operator, windows.ordinals[at]);
+            write!(out, "@{start}..{end}/{operator}.{ordinal}").expect(MEMORY);
         }
         Some((Ancestor::Derived(derived), at)) => match &derived.causes[at as usize] {
             Cause::Row { row, ordinal } => {

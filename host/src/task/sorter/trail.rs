@@ -1,14 +1,20 @@
 //! Where a held row came from, as bytes and back (`docs/formats/segment.md`).
 
+mod window;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+use window::WindowTrail;
+
 use wasmill_core::lineage::{Ancestor, Cause, Chunk, Derived, Lineage, TimerCause};
 
-/// What a trail begins with: a source's row, a row that was emitted for a row, or for a timer.
+/// What a trail begins with: a source's row, a row that was emitted for a row, for a timer, or for
+/// a window.
 const SOURCE: u8 = 1;
 const ROW: u8 = 2;
 const TIMER: u8 = 3;
+const WINDOW: u8 = 4;
 
 /// Trails are as deep as chains of operators are long; deeper ones are hostile.
 const DEPTH_MAX: usize = 256;
@@ -26,6 +32,7 @@ enum Trail {
         by: By,
         cause: From,
     },
+    Window(WindowTrail),
 }
 
 /// Who emitted a row: the operator and its plugin.
@@ -44,6 +51,10 @@ pub(super) fn write(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
         Some((Ancestor::Chunk(chunk), at)) => {
             let bytes = chunk.row(at);
             write_source(chunk, chunk.offset(at), bytes.as_deref(), out);
+        }
+        Some((Ancestor::Windows(windows), at)) => {
+            out.push(WINDOW);
+            window::write(windows, at as usize, out);
         }
         Some((Ancestor::Derived(derived), at)) => {
             let cause = &derived.causes[at as usize];
@@ -131,6 +142,7 @@ fn ancestor(trails: Vec<Trail>) -> Ancestor {
     let (mut chunk, mut bytes) = (Chunk::default(), Vec::new());
     let (mut parents, mut causes) = (Vec::new(), Vec::new());
     let mut derived_by: By = ("".into(), "".into());
+    let mut windows = Vec::new();
     for trail in trails {
         match trail {
             Trail::Source {
@@ -147,6 +159,7 @@ fn ancestor(trails: Vec<Trail>) -> Ancestor {
                     chunk.spans.push((start, bytes.len() as u32));
                 }
             }
+            Trail::Window(window) => windows.push(window),
             Trail::Derived { by, cause } => {
                 derived_by = by;
                 causes.push(match cause {
@@ -159,6 +172,9 @@ fn ancestor(trails: Vec<Trail>) -> Ancestor {
                 });
             }
         }
+    }
+    if !windows.is_empty() {
+        return window::ancestor(windows);
     }
     if causes.is_empty() {
         chunk.bytes = bytes.into();
@@ -192,6 +208,7 @@ impl Trail {
                 },
             ) => (split, split_name, bytes.is_some()) == (other, name, of_other.is_some()),
             (Self::Derived { by, .. }, Self::Derived { by: other, .. }) => by == other,
+            (Self::Window(window), Self::Window(other)) => window.operator == other.operator,
             _ => false,
         }
     }
@@ -220,6 +237,9 @@ impl Input<'_> {
                 offset,
                 bytes,
             });
+        }
+        if tag == WINDOW {
+            return self.window().map(Trail::Window);
         }
         let by = (self.text()?, self.text()?);
         let ordinal = u32::from_le_bytes(self.array()?);

@@ -1,13 +1,13 @@
 //! Binds an operator to its plugin and its streams.
 
-use super::Builder;
+use super::{Builder, windowed};
 use crate::descriptor::{Descriptor, TimeDomain};
 use crate::feature::{Feature, FeatureSpec};
 use crate::pipeline::bind;
 use crate::pipeline::document::{OperatorDocument, OrderWord};
 use crate::pipeline::{
     Batching, ColumnBinding, ColumnOrigin, InputBinding, Limits, Operator, OperatorId,
-    OperatorPolicy, Producer, Stream, StreamId,
+    OperatorKind, OperatorPolicy, PluginUse, Producer, Stream, StreamId,
 };
 use crate::tree::Path;
 
@@ -20,6 +20,7 @@ pub(super) fn operator(
 ) -> Option<Operator> {
     let path = Path::keys(&["operators", name]);
     let errors_before = builder.errors.len();
+    windowed::only_of_windows(builder, &path, document);
     let on_error = builder.policy(&path, document.on_error.as_ref());
     let is_marred = builder.marred.contains(name);
     let descriptor = builder.plugin(&path, document, is_marred);
@@ -58,19 +59,7 @@ pub(super) fn operator(
         name: name.into(),
         inputs,
         key_by: document.key_by.clone(),
-        features,
-        plugin: document.plugin.clone(),
-        config,
         order,
-        policy: OperatorPolicy {
-            on_error,
-            budget: document.error_budget.map(|budget| (budget.rows, budget.of)),
-        },
-        limits: document
-            .limits
-            .as_ref()
-            .map(Limits::from)
-            .unwrap_or_default(),
         batch: document
             .batch
             .as_ref()
@@ -78,7 +67,21 @@ pub(super) fn operator(
             .unwrap_or_default(),
         outputs,
         late,
-        descriptor,
+        kind: OperatorKind::Plugin(Box::new(PluginUse {
+            plugin: document.plugin.clone().unwrap_or_default(),
+            descriptor,
+            config,
+            features,
+            policy: OperatorPolicy {
+                on_error,
+                budget: document.error_budget.map(|budget| (budget.rows, budget.of)),
+            },
+            limits: document
+                .limits
+                .as_ref()
+                .map(Limits::from)
+                .unwrap_or_default(),
+        })),
     })
 }
 
@@ -167,7 +170,7 @@ impl Binding<'_, '_> {
                 keys,
             });
         }
-        self.equal_keys(&inputs);
+        self.builder.equal_keys(&self.path, &inputs);
         inputs
     }
 
@@ -197,31 +200,6 @@ impl Binding<'_, '_> {
         bound
     }
 
-    /// The keys of several streams meet only if they have the same types.
-    fn equal_keys(&mut self, inputs: &[InputBinding]) {
-        let types = |input: &InputBinding, builder: &Builder<'_>| {
-            let schema = builder.streams[input.stream.0].schema.clone();
-            let of = |column: &usize| {
-                let field = schema.field(*column);
-                (field.data_type().clone(), field.is_nullable())
-            };
-            input.key_columns.iter().map(of).collect::<Vec<_>>()
-        };
-        let Some((first, others)) = inputs.split_first() else {
-            return;
-        };
-        let wanted = types(first, self.builder);
-        if others
-            .iter()
-            .any(|other| types(other, self.builder) != wanted)
-        {
-            let message = "the key columns of the streams have different types";
-            let remedy = "declare them alike, null included";
-            self.builder
-                .wrong(&self.path.key("key-by"), message, Some(remedy));
-        }
-    }
-
     /// What the plugin needs of its surroundings.
     fn needs(&mut self, streams: &[(usize, StreamId)]) {
         if self.descriptor.keyed && self.document.key_by.is_empty() {
@@ -229,6 +207,11 @@ impl Binding<'_, '_> {
             self.builder
                 .wrong(&self.path, message, Some("add `key-by: [COLUMN]`"));
         }
+        let takes_changes =
+            |(input, _): &(usize, StreamId)| self.descriptor.inputs[*input].changelog;
+        let plain = streams.iter().filter(|stream| !takes_changes(stream));
+        let plain: Vec<StreamId> = plain.map(|(_, stream)| *stream).collect();
+        self.builder.no_changelog(&self.path, &plain, "the plugin");
         let remedy = "declare `event-time` at the source";
         let reads_time = streams.iter().any(|(input, stream)| {
             self.descriptor.inputs[*input].time && !self.builder.streams[stream.0].has_time
@@ -261,6 +244,7 @@ impl Binding<'_, '_> {
                 name: if index == 0 { name.into() } else { side },
                 schema: output.schema.clone(),
                 has_time,
+                is_changelog: false,
                 producer: Producer::Output(id, index),
             }));
         }
@@ -277,18 +261,7 @@ impl Binding<'_, '_> {
             );
             return (outputs, None);
         }
-        let first = &self.builder.streams[inputs[0].0];
-        let alike = |id: &StreamId| self.builder.streams[id.0].schema == first.schema;
-        if !inputs.iter().all(alike) {
-            return (outputs, None);
-        }
-        let late = Stream {
-            name: late_name,
-            schema: first.schema.clone(),
-            has_time: true,
-            producer: Producer::OperatorLate(id),
-        };
-        let late = self.builder.stream(late);
-        (outputs, Some(late))
+        let late = self.builder.late_stream((id, name), inputs);
+        (outputs, late)
     }
 }

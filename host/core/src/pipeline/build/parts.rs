@@ -24,7 +24,8 @@ impl Builder<'_> {
         is_marred: bool,
     ) -> Option<Arc<Descriptor>> {
         let path = path.key("plugin");
-        match (self.plugins)(&document.plugin) {
+        let plugin = document.plugin.as_deref().unwrap_or_default();
+        match (self.plugins)(plugin) {
             Ok(descriptor) => {
                 if !document.unstable && !is_marred && !descriptor.unstable.is_empty() {
                     let what = descriptor.unstable.join(", ");

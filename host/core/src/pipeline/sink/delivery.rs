@@ -88,7 +88,7 @@ impl Builder<'_> {
                     let here = Policy::DeadLetter(stream);
                     let failing = sources.iter().filter(|source| source.on_error == here);
                     left.extend(failing.map(|source| source.stream));
-                    let failing = operators.iter().filter(|it| it.policy.on_error == here);
+                    let failing = operators.iter().filter(|it| it.on_error() == here);
                     left.extend(failing.flat_map(of));
                 }
             }

@@ -1,0 +1,160 @@
+//! The operators of a chain, whatever their kind.
+
+use wasmill_core::batch::Batch;
+
+use super::{
+    chain::TaskError,
+    image::{OperatorState, WindowState},
+};
+use crate::{
+    checkpoint::Image,
+    operator::{Keyed, Operator, OperatorRestore},
+    state::{KeyIndex, KeysImage, RestoreError},
+    window::WindowOperator,
+};
+
+/// An operator of one subtask.
+pub enum Chained {
+    /// Calls a plugin.
+    Plugin(Box<Operator>),
+    /// Aggregates over windows.
+    Window(Box<WindowOperator>),
+}
+
+/// What operators emit: the stream's position in the pipeline, and the rows.
+type Emitted = Vec<(usize, Batch)>;
+
+impl Chained {
+    /// Its name in the document.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Plugin(operator) => operator.name(),
+            Self::Window(operator) => operator.name(),
+        }
+    }
+
+    /// How far its event time has come.
+    pub fn watermark(&self) -> i64 {
+        match self {
+            Self::Plugin(operator) => operator.watermark(),
+            Self::Window(operator) => operator.watermark(),
+        }
+    }
+
+    /// Which subtask it is.
+    pub fn subtask(&self) -> u16 {
+        match self {
+            Self::Plugin(operator) => operator.subtask(),
+            Self::Window(operator) => operator.subtask(),
+        }
+    }
+
+    /// Whether it keeps anything from one batch to the next.
+    pub fn has_state(&self) -> bool {
+        match self {
+            Self::Plugin(operator) => operator.has_state(),
+            Self::Window(_) => true,
+        }
+    }
+
+    /// Processes rows of a stream and appends what is emitted.
+    ///
+    /// # Errors
+    /// If a row fails and the policy is to fail, or what is kept grows too large.
+    pub async fn process(
+        &mut self,
+        stream: usize,
+        batch: &Batch,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Emitted,
+    ) -> Result<(), TaskError> {
+        match self {
+            Self::Plugin(operator) => Ok(operator.process(stream, batch, keyed, emitted).await?),
+            Self::Window(operator) => Ok(operator.process(stream, batch, keyed, emitted)?),
+        }
+    }
+
+    /// Moves the event-time clock. `true` means that there is more to come: then it is called
+    /// again with the same clock, before any row.
+    ///
+    /// # Errors
+    /// As for [`Chained::process`].
+    pub async fn advance(
+        &mut self,
+        watermark: i64,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Emitted,
+    ) -> Result<bool, TaskError> {
+        match self {
+            Self::Plugin(operator) => {
+                operator.advance(watermark, keyed, emitted).await?;
+                Ok(false)
+            }
+            Self::Window(operator) => Ok(operator.advance(watermark, keyed, emitted)?),
+        }
+    }
+
+    /// Does what is due in processing time, in microseconds.
+    ///
+    /// # Errors
+    /// As for [`Chained::process`].
+    pub async fn tick(
+        &mut self,
+        now: i64,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Emitted,
+    ) -> Result<(), TaskError> {
+        match self {
+            Self::Plugin(operator) => Ok(operator.tick(now, keyed, emitted).await?),
+            Self::Window(operator) => Ok(operator.tick(now, keyed, emitted)?),
+        }
+    }
+
+    /// Forgets some of the state that has expired: looks at `count` keys.
+    pub fn sweep(&mut self, count: u32, now: i64, index: &mut KeyIndex) {
+        match self {
+            Self::Plugin(operator) => operator.sweep(count, now, index),
+            // Windows are freed when they are over.
+            Self::Window(_) => {}
+        }
+    }
+
+    /// Counts bytes that are the task's as this operator's.
+    pub fn account_task(&mut self, bytes: usize) {
+        match self {
+            Self::Plugin(operator) => operator.account_task(bytes),
+            Self::Window(operator) => operator.account_task(bytes),
+        }
+    }
+
+    /// The earliest processing time at which it wants a tick.
+    pub fn next_tick(&self) -> Option<i64> {
+        match self {
+            Self::Plugin(operator) => operator.next_tick(),
+            Self::Window(operator) => operator.next_tick(),
+        }
+    }
+
+    /// The state as it is now; `keys` is that of the task's keys.
+    pub fn image(&mut self, keys: Option<&KeysImage>) -> Box<dyn Image> {
+        match self {
+            Self::Plugin(operator) => Box::new(OperatorState(operator.image(keys))),
+            Self::Window(operator) => Box::new(WindowState(operator.image(keys))),
+        }
+    }
+
+    /// Puts back what a checkpoint holds, before the first row.
+    ///
+    /// # Errors
+    /// If it is not what the format says.
+    pub fn restore(
+        &mut self,
+        from: OperatorRestore<'_>,
+        index: Option<&mut KeyIndex>,
+    ) -> Result<(), RestoreError> {
+        match self {
+            Self::Plugin(operator) => operator.restore(from, index),
+            Self::Window(operator) => operator.restore(from, index),
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! Operators that aggregate over windows, in one subtask.
+//!
+//! What happens to a row is decided by its own clock, never by when it is processed: a row whose
+//! clock has not come to the end of its pane's first window is added at once, any other one waits
+//! until the watermark has passed its clock ([`cell::Late`]) and is a correction then. The merged
+//! watermark reaches an instant only when all rows before it are here, so windows and corrections
+//! happen in one order, that of their instants, whatever the speed of the sources.
+
+mod accumulator;
+mod aligned;
+mod cell;
+mod float;
+mod global;
+mod image;
+mod panes;
+mod quantile;
+mod results;
+mod roster;
+mod session;
+mod shape;
+mod show;
+mod value;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow_array::UInt32Array;
+use arrow_schema::ArrowError;
+use wasmill_core::{
+    batch::Batch,
+    encoding::EncodingError,
+    pipeline::{self, ColumnOrigin, InputBinding},
+    watermark,
+    window::{Assigner, Windowing},
+};
+
+use self::{
+    accumulator::{Accumulator, Place},
+    cell::Cell,
+    results::Results,
+    roster::Roster,
+    shape::Shape,
+    value::Column,
+};
+use crate::{
+    clock,
+    metrics::NodeMetrics,
+    operator::Keyed,
+    state::{BatchKeys, KeyIndex, Paged, RICH},
+};
+
+pub use image::WindowImage;
+
+/// The name of the operator's one state.
+pub const STATE: &str = "window";
+
+/// Results of one batch, at most, unless one instant has more.
+const RESULTS_MAX: usize = 4_096;
+
+/// Why windows cannot be kept or computed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WindowError {
+    /// A sum beyond its type.
+    #[error("aggregate `{aggregate}` of `{operator}` overflows: use a decimal or a float column")]
+    Overflow {
+        /// The operator.
+        operator: Arc<str>,
+        /// The aggregate.
+        aggregate: String,
+    },
+    /// The rows have no event time: a mistake of ours.
+    #[error("`{operator}` got rows without event time")]
+    NoTime {
+        /// The operator.
+        operator: Arc<str>,
+    },
+    /// Results that do not fit into one array.
+    #[error("the results of `{operator}` do not fit into one batch")]
+    Results {
+        /// The operator.
+        operator: Arc<str>,
+        /// Why.
+        #[source]
+        source: EncodingError,
+    },
+    /// Columns that do not fit together: a mistake of ours.
+    #[error("the rows cannot be arranged")]
+    Rows(#[from] ArrowError),
+}
+
+/// What the operator needs besides its description.
+pub struct Parts {
+    /// How the columns that reach it become those that aggregates read.
+    pub inputs: Vec<InputBinding>,
+    /// Whether its results have an event time.
+    pub has_time: bool,
+    /// Which subtask it is.
+    pub subtask: u16,
+    /// Its counters.
+    pub metrics: Arc<NodeMetrics>,
+}
+
+/// Windows of the keys of one subtask.
+pub struct WindowOperator {
+    name: Arc<str>,
+    windowing: Windowing,
+    shape: Shape,
+    /// The number and binding of each input stream, by the stream's position in the pipeline.
+    bindings: HashMap<usize, (u32, InputBinding)>,
+    output: usize,
+    late: Option<usize>,
+    subtask: u16,
+    metrics: Arc<NodeMetrics>,
+    cells: Paged<Cell, RICH>,
+    roster: Roster,
+    watermark: i64,
+    /// The end of the window that comes out next, and the place in the roster of the next key.
+    next_end: i64,
+    next_key: usize,
+    /// When the next pane is forgotten, if that is behind its last window.
+    forget_at: i64,
+    /// Keys whose late rows wait for the watermark to pass a clock.
+    corrections: BTreeMap<i64, Vec<u32>>,
+    /// Keys with sessions that may end then.
+    ends: BTreeMap<i64, Vec<u32>>,
+    /// Keys with rows since the last early results, and when the next come.
+    dirty: Vec<u32>,
+    early_at: Option<i64>,
+    results: Results,
+    scratch: Vec<Accumulator>,
+    /// How many panes and sessions there are.
+    kept: usize,
+    state_bytes: u64,
+    task_bytes: usize,
+}
+
+/// Rows that operators emit: the stream's position in the pipeline, and the rows.
+type Emitted = Vec<(usize, Batch)>;
+
+/// A batch's rows as windows see them.
+struct Rows<'a> {
+    batch: &'a Batch,
+    columns: Vec<Column<'a>>,
+    times: &'a [i64],
+    clocks: &'a [i64],
+    /// Which of the operator's inputs they come from.
+    input: u32,
+    needs_places: bool,
+}
+
+impl WindowOperator {
+    /// Windows of no rows yet.
+    pub fn new(spec: &pipeline::Operator, windowing: Windowing, parts: Parts) -> Self {
+        let name: Arc<str> = spec.name.as_str().into();
+        let inputs = parts.inputs.into_iter();
+        Self {
+            shape: Shape::new(&windowing.aggregates),
+            bindings: (0..)
+                .zip(inputs)
+                .map(|(number, input)| (input.stream.0, (number, input)))
+                .collect(),
+            output: spec.outputs.first().map_or(0, |stream| stream.0),
+            late: spec.late.map(|stream| stream.0),
+            subtask: parts.subtask,
+            metrics: parts.metrics,
+            cells: Paged::new(),
+            roster: Roster::new(),
+            watermark: watermark::START,
+            next_end: watermark::END,
+            next_key: 0,
+            forget_at: watermark::END,
+            corrections: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            dirty: Vec::new(),
+            early_at: None,
+            results: Results::new(&name, &windowing, parts.has_time),
+            scratch: Vec::new(),
+            kept: 0,
+            state_bytes: 0,
+            task_bytes: 0,
+            name,
+            windowing,
+        }
+    }
+
+    /// The operator's name in the document.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How far its event time has come.
+    pub fn watermark(&self) -> i64 {
+        self.watermark
+    }
+
+    /// Which subtask it is.
+    pub fn subtask(&self) -> u16 {
+        self.subtask
+    }
+
+    /// Adds rows of a stream to their windows, and appends those that are too late.
+    ///
+    /// # Errors
+    /// If a sum overflows.
+    pub fn process(
+        &mut self,
+        stream: usize,
+        batch: &Batch,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Emitted,
+    ) -> Result<(), WindowError> {
+        let (Some(keyed), Some((input, binding))) = (keyed, self.bindings.get(&stream)) else {
+            return Ok(());
+        };
+        self.metrics.records_in.add(batch.len());
+        let columns = binding
+            .columns
+            .iter()
+            .filter_map(|bound| match bound.origin {
+                ColumnOrigin::Stream(at) => Some(Column::new(batch.rows.column(at))),
+                ColumnOrigin::Feature(_) | ColumnOrigin::Null => None,
+            });
+        let rows = Rows {
+            batch,
+            columns: columns.collect(),
+            times: batch.times.as_deref().unwrap_or_default(),
+            clocks: batch.clocks.as_deref().unwrap_or_default(),
+            input: *input,
+            needs_places: self.shape.needs_places(),
+        };
+        if rows.times.len() < batch.len() && self.windowing.follows_time() {
+            let operator = self.name.clone();
+            return Err(WindowError::NoTime { operator });
+        }
+        let keys = (&mut keyed.index, &keyed.keys);
+        let late = match self.windowing.assigner {
+            Assigner::Aligned(slices) => self.add_aligned(&rows, keys, slices)?,
+            Assigner::Session { gap_us, max_us } => {
+                self.add_to_sessions(&rows, keys, (gap_us, max_us))?
+            }
+            Assigner::Global => self.add_global(&rows, keys, emitted)?,
+        };
+        if !late.is_empty() {
+            self.metrics.late.add(late.len());
+            if let Some(stream) = self.late {
+                let rows = batch.take(&UInt32Array::from(late))?;
+                emitted.push((stream, rows));
+            }
+        }
+        if let Some(every) = self.windowing.trigger.early_us
+            && self.early_at.is_none()
+            && !self.dirty.is_empty()
+        {
+            self.early_at = Some(clock::wall_us().saturating_add(every));
+        }
+        self.account();
+        Ok(())
+    }
+
+    /// Moves the event-time clock: appends the results of windows that are over. `true` means that
+    /// there is more to come: then it is called again with the same clock, before any row.
+    ///
+    /// # Errors
+    /// As for [`WindowOperator::process`].
+    pub fn advance(
+        &mut self,
+        watermark: i64,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Emitted,
+    ) -> Result<bool, WindowError> {
+        let Some(keyed) = keyed else {
+            return Ok(false);
+        };
+        let index = &mut keyed.index;
+        while self.results.len() < RESULTS_MAX {
+            let correction = self.corrections.first_key_value().map(|(clock, _)| *clock);
+            let correction = correction.filter(|clock| *clock < watermark);
+            let end = self.next_instant().filter(|end| *end <= watermark);
+            match (end, correction) {
+                (Some(end), Some(clock)) if clock < end => self.correct(clock, index)?,
+                (None, Some(clock)) => self.correct(clock, index)?,
+                (Some(end), _) => self.end(end, index)?,
+                (None, None) => {
+                    self.watermark = self.watermark.max(watermark);
+                    self.forget(index);
+                    self.flush(emitted)?;
+                    self.account();
+                    return Ok(false);
+                }
+            }
+        }
+        self.flush(emitted)?;
+        Ok(true)
+    }
+
+    /// When the next windows are over.
+    fn next_instant(&self) -> Option<i64> {
+        let next = match self.windowing.assigner {
+            Assigner::Aligned(_) => self.next_end,
+            Assigner::Session { .. } => return self.ends.first_key_value().map(|(end, _)| *end),
+            Assigner::Global => match self.watermark == watermark::END {
+                true => return None,
+                false => watermark::END,
+            },
+        };
+        let is_there = next < watermark::END || self.is_global();
+        is_there.then_some(next)
+    }
+
+    fn is_global(&self) -> bool {
+        self.windowing.assigner == Assigner::Global
+    }
+
+    /// Windows that end at this instant.
+    fn end(&mut self, end: i64, index: &mut KeyIndex) -> Result<(), WindowError> {
+        match self.windowing.assigner {
+            Assigner::Aligned(slices) => self.end_aligned(end, slices, index),
+            Assigner::Session { .. } => self.end_sessions(end, index),
+            Assigner::Global => self.end_global(index),
+        }
+    }
+
+    /// Late rows whose clock the watermark has passed.
+    fn correct(&mut self, clock: i64, index: &mut KeyIndex) -> Result<(), WindowError> {
+        let mut ids = self.corrections.remove(&clock).unwrap_or_default();
+        Roster::sort(&mut ids, index);
+        for id in ids {
+            let late = self.cells.get_mut(id).take_late(clock);
+            for late in late {
+                match self.windowing.assigner {
+                    Assigner::Aligned(slices) => self.correct_aligned(id, late, slices, index)?,
+                    Assigner::Session { gap_us, max_us } => {
+                        self.correct_session(id, late, (gap_us, max_us), index)?;
+                    }
+                    Assigner::Global => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives out what there is so far, where it is time for that.
+    ///
+    /// # Errors
+    /// As for [`WindowOperator::process`].
+    pub fn tick(
+        &mut self,
+        now: i64,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Emitted,
+    ) -> Result<(), WindowError> {
+        if self.early_at.is_none_or(|at| now < at) {
+            return Ok(());
+        }
+        let Some(keyed) = keyed else { return Ok(()) };
+        self.early_at = None;
+        let mut ids = std::mem::take(&mut self.dirty);
+        Roster::sort(&mut ids, &keyed.index);
+        for id in ids {
+            self.cells.get_mut(id).is_dirty = false;
+            match self.windowing.assigner {
+                Assigner::Aligned(slices) => self.early_aligned(id, slices, &keyed.index)?,
+                Assigner::Session { .. } => self.early_sessions(id, &keyed.index)?,
+                Assigner::Global => self.early_global(id, &keyed.index)?,
+            }
+            if self.results.len() >= RESULTS_MAX {
+                self.flush(emitted)?;
+            }
+        }
+        self.flush(emitted)
+    }
+
+    /// The earliest processing time at which it wants a tick.
+    pub fn next_tick(&self) -> Option<i64> {
+        self.early_at
+    }
+
+    /// Counts bytes that are the task's as this operator's.
+    pub fn account_task(&mut self, bytes: usize) {
+        self.task_bytes = bytes;
+        self.account();
+    }
+
+    /// Forgets what no late row can change any more.
+    fn forget(&mut self, index: &mut KeyIndex) {
+        if self.watermark < self.forget_at {
+            return;
+        }
+        self.roster.settle(index);
+        self.forget_at = watermark::END;
+        let (cells, shape) = (&mut self.cells, &self.shape);
+        let (now, lateness) = (self.watermark, self.windowing.lateness_us);
+        let (assigner, mut gone, mut next) = (self.windowing.assigner, 0, watermark::END);
+        self.roster.retain(|id| {
+            let cell = cells.get_mut(id);
+            let (count, forget_at) = cell.forget((assigner, lateness), now, shape);
+            gone += count;
+            next = next.min(forget_at.unwrap_or(watermark::END));
+            if cell.is_empty() {
+                *cell = Cell::default();
+                index.release(id);
+                return false;
+            }
+            true
+        });
+        self.kept -= gone;
+        self.forget_at = next;
+    }
+
+    /// A key has rows now.
+    #[inline]
+    fn hold(cell: &mut Cell, (id, index): (u32, &mut KeyIndex), roster: Option<&mut Roster>) {
+        if !cell.is_held {
+            cell.is_held = true;
+            index.hold(id);
+            if let Some(roster) = roster {
+                roster.add(id);
+            }
+        }
+    }
+
+    fn overflow(name: &Arc<str>, shape: &Shape, slot: usize) -> WindowError {
+        WindowError::Overflow {
+            operator: name.clone(),
+            aggregate: shape.slots[slot].name.clone(),
+        }
+    }
+
+    /// Keeps the counter of state bytes up to date.
+    fn account(&mut self) {
+        let kept = self.kept * self.shape.width() * size_of::<Accumulator>();
+        let now = (self.cells.bytes() + kept + self.task_bytes) as u64;
+        self.metrics.state_bytes.replace(self.state_bytes, now);
+        self.state_bytes = now;
+    }
+}
+
+impl Rows<'_> {
+    /// The clock of a row: its split's watermark, or what the operator has come to, if that is
+    /// more, which only splits that were idle or unknown make it.
+    #[inline]
+    fn clock(&self, row: usize, watermark: i64) -> i64 {
+        self.clocks
+            .get(row)
+            .map_or(watermark, |clock| (*clock).max(watermark))
+    }
+
+    /// Where a row stands in the one order of all rows.
+    #[inline]
+    fn place(&self, row: usize) -> Place {
+        if !self.needs_places {
+            return (0, 0, 0, 0);
+        }
+        let time = self.times.get(row).copied().unwrap_or(0);
+        let (split, offset) = self
+            .batch
+            .lineage
+            .position(row)
+            .unwrap_or((u32::MAX, u64::MAX));
+        (time, split, offset, self.input)
+    }
+}
+
+/// The key of a row, by its id.
+#[inline]
+fn id_of(keys: &BatchKeys, row: usize) -> u32 {
+    keys.ids[keys.row_to_key[row] as usize]
+}

@@ -1,0 +1,212 @@
+//! Windows as of a barrier, and the way back (`docs/formats/segment.md`).
+
+mod bytes;
+
+use std::sync::Arc;
+
+use wasmill_core::window::Assigner;
+
+use self::bytes::Input;
+use super::aligned::Following;
+use super::cell::{Cell, Global, Late, Session, Shown};
+use super::shape::{Shape, rows};
+use super::{STATE, WindowOperator};
+use crate::{
+    operator::OperatorRestore,
+    segment::{Address, Encoded, Kind, SegmentError},
+    state::{self, KeyIndex, KeyRows, KeyedImage, KeysImage, PagedImage, RICH, RestoreError},
+};
+
+/// What an entry's first byte says that its value is.
+const PANE: u8 = 0;
+const SHOWN: u8 = 1;
+const LATE: u8 = 2;
+const SESSION: u8 = 3;
+const GLOBAL: u8 = 4;
+
+/// The windows of one subtask as of a barrier. It was taken on the slot and is encoded elsewhere,
+/// while they go on.
+pub struct WindowImage {
+    shape: Arc<Shape>,
+    keys: Option<KeysImage>,
+    cells: PagedImage<Cell, RICH>,
+}
+
+impl WindowOperator {
+    /// The windows as they are now. Nothing is copied before it changes; `keys` is that of the
+    /// task's keys, taken at the same barrier.
+    pub fn image(&mut self, keys: Option<&KeysImage>) -> WindowImage {
+        WindowImage {
+            shape: Arc::new(self.shape.clone()),
+            keys: keys.cloned(),
+            cells: self.cells.image(),
+        }
+    }
+
+    /// Puts back what a checkpoint holds, before the first row.
+    ///
+    /// # Errors
+    /// If a segment is not what the format says.
+    pub fn restore(
+        &mut self,
+        from: OperatorRestore<'_>,
+        index: Option<&mut KeyIndex>,
+    ) -> Result<(), RestoreError> {
+        self.watermark = from.clocks.watermark;
+        let Some(index) = index else { return Ok(()) };
+        for segment in from.segments {
+            let addresses = segment.addresses();
+            let is_own = |address: &Address| address.kind == Kind::Map && address.name == STATE;
+            let own: Vec<bool> = addresses.iter().map(is_own).collect();
+            if !own.contains(&true) {
+                continue;
+            }
+            state::restore(segment, index, |index, id, row| {
+                if !own[row.address] {
+                    return Ok(());
+                }
+                let entry = row.entry.unwrap_or_default();
+                let value = row.value.unwrap_or_default();
+                self.restore_entry(id, (entry, value), index)
+                    .ok_or_else(|| RestoreError::Row {
+                        kind: Kind::Map.name(),
+                        state: STATE.into(),
+                    })
+            })?;
+        }
+        self.account();
+        Ok(())
+    }
+
+    fn restore_entry(
+        &mut self,
+        id: u32,
+        (entry, value): (&[u8], &[u8]),
+        index: &mut KeyIndex,
+    ) -> Option<()> {
+        let (tag, at) = entry.split_first()?;
+        let cell = self.cells.get_mut(id);
+        let is_listed = !matches!(self.windowing.assigner, Assigner::Session { .. });
+        Self::hold(cell, (id, index), is_listed.then_some(&mut self.roster));
+        let mut input = Input::new(value);
+        let shape = &self.shape;
+        match *tag {
+            PANE => {
+                let start = bytes::place(at)?;
+                let read = input.accumulators(shape)?;
+                let pane = cell.panes.entry(start, shape);
+                // Panes of one key stand in one segment.
+                (rows(pane) == 0).then_some(())?;
+                pane.clone_from_slice(&read);
+                self.kept += 1;
+            }
+            SHOWN => {
+                let shown = input.shown(shape)?;
+                (bytes::place(at)? == shown.end).then_some(())?;
+                cell.put_shown(Some(shown));
+            }
+            LATE => {
+                let (clock, at) = at.split_at_checked(8)?;
+                let (clock, at) = (bytes::place(clock)?, bytes::place(at)?);
+                let accumulators = input.accumulators(shape)?;
+                let late = &mut cell.rest.get_or_insert_default().late;
+                late.push(Late {
+                    clock,
+                    at,
+                    accumulators,
+                });
+                self.corrections.entry(clock).or_default().push(id);
+            }
+            SESSION => {
+                let session = input.session(bytes::place(at)?, shape)?;
+                let lateness = if session.is_over {
+                    self.windowing.lateness_us
+                } else {
+                    0
+                };
+                let wake = session.end.saturating_add(lateness);
+                self.ends.entry(wake).or_default().push(id);
+                let place = cell
+                    .sessions
+                    .partition_point(|known| known.start < session.start);
+                cell.sessions.insert(place, session);
+                self.kept += 1;
+            }
+            GLOBAL => {
+                cell.global = Some(Box::new(input.global(shape)?));
+                self.kept += 1;
+            }
+            _ => return None,
+        }
+        if let Assigner::Aligned(slices) = &self.windowing.assigner {
+            let following = Following::new(self.watermark, slices);
+            self.next_end = self.next_end.min(following.of(cell, slices));
+        }
+        // What is over is looked for with the next watermark.
+        self.forget_at = self.forget_at.min(self.watermark);
+        input.is_empty().then_some(())
+    }
+}
+
+impl WindowImage {
+    /// Writes the windows down: not on a slot.
+    ///
+    /// # Errors
+    /// If what is kept of one window is too large.
+    pub fn encode(self) -> Result<Option<Encoded>, SegmentError> {
+        let keys = self.keys.as_ref();
+        keys.map(|keys| state::encode(keys, &[&self])).transpose()
+    }
+}
+
+impl KeyedImage for WindowImage {
+    fn addresses(&self) -> Vec<Address> {
+        vec![Address {
+            kind: Kind::Map,
+            name: STATE.into(),
+        }]
+    }
+
+    fn ids(&self, tell: &mut dyn FnMut(u32)) {
+        let ids = 0..self.cells.capacity() as u32;
+        let is_used = |id: &u32| self.cells.get(*id).is_some_and(|cell| !cell.is_empty());
+        ids.filter(is_used).for_each(tell);
+    }
+
+    fn write(&self, id: u32, rows: &mut KeyRows<'_>) -> Result<(), SegmentError> {
+        let Some(cell) = self.cells.get(id) else {
+            return Ok(());
+        };
+        let shape = &*self.shape;
+        let mut out = Vec::new();
+        let mut push = |entry: &[u8], out: &mut Vec<u8>| {
+            let pushed = rows.push(0, Some(entry), Some(out), None);
+            out.clear();
+            pushed
+        };
+        for (start, pane) in cell.panes.between(i64::MIN, i64::MAX, shape) {
+            bytes::accumulators(pane, shape, &mut out);
+            push(&bytes::entry(PANE, &[start]), &mut out)?;
+        }
+        let rest = cell.rest.as_deref();
+        for shown in rest.map_or(&[][..], |rest| &rest.shown) {
+            bytes::shown(shown, shape, &mut out);
+            push(&bytes::entry(SHOWN, &[shown.end]), &mut out)?;
+        }
+        let mut late: Vec<&Late> = rest.iter().flat_map(|rest| &rest.late).collect();
+        late.sort_unstable_by_key(|late| (late.clock, late.at));
+        for late in late {
+            bytes::accumulators(&late.accumulators, shape, &mut out);
+            push(&bytes::entry(LATE, &[late.clock, late.at]), &mut out)?;
+        }
+        for session in &cell.sessions {
+            bytes::session(session, shape, &mut out);
+            push(&bytes::entry(SESSION, &[session.start]), &mut out)?;
+        }
+        if let Some(global) = &cell.global {
+            bytes::global(global, shape, &mut out);
+            push(&bytes::entry(GLOBAL, &[]), &mut out)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! The keys that have windows, in the order of their bytes.
+
+use crate::state::KeyIndex;
+
+/// Ids of keys in the order of the keys' bytes, so that windows that end together come out in an
+/// order that depends on the input alone. Keys that come are sorted once a window, all together.
+#[derive(Debug)]
+pub(super) struct Roster {
+    keys: Sorted,
+    /// Those that came since.
+    fresh: Vec<u32>,
+}
+
+/// Keys with their ids.
+#[derive(Debug)]
+enum Sorted {
+    /// Keys of eight bytes, most significant first.
+    Words(Vec<(u64, u32)>),
+    Bytes(Vec<(Box<[u8]>, u32)>),
+}
+
+impl Roster {
+    pub(super) fn new() -> Self {
+        Self {
+            keys: Sorted::Words(Vec::new()),
+            fresh: Vec::new(),
+        }
+    }
+
+    /// A key has windows now.
+    #[inline]
+    pub(super) fn add(&mut self, id: u32) {
+        self.fresh.push(id);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match &self.keys {
+            Sorted::Words(keys) => keys.len(),
+            Sorted::Bytes(keys) => keys.len(),
+        }
+    }
+
+    /// The id at a place.
+    #[inline]
+    pub(super) fn id(&self, at: usize) -> u32 {
+        match &self.keys {
+            Sorted::Words(keys) => keys[at].1,
+            Sorted::Bytes(keys) => keys[at].1,
+        }
+    }
+
+    /// Puts those that came into their places.
+    pub(super) fn settle(&mut self, index: &KeyIndex) {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh.is_empty() {
+            return;
+        }
+        if !index.is_word() && matches!(self.keys, Sorted::Words(_)) {
+            self.keys = Sorted::Bytes(Vec::new());
+        }
+        match &mut self.keys {
+            Sorted::Words(keys) => {
+                let word = |id: u32| {
+                    let key = index.key(id);
+                    u64::from_be_bytes(key.try_into().unwrap_or_default())
+                };
+                merge(keys, fresh.into_iter().map(|id| (word(id), id)).collect());
+            }
+            Sorted::Bytes(keys) => {
+                let more = fresh.into_iter();
+                merge(keys, more.map(|id| (index.key(id).into(), id)).collect());
+            }
+        }
+    }
+
+    /// Keeps the ids for which that is said.
+    pub(super) fn retain(&mut self, mut is_kept: impl FnMut(u32) -> bool) {
+        match &mut self.keys {
+            Sorted::Words(keys) => keys.retain(|(_, id)| is_kept(*id)),
+            Sorted::Bytes(keys) => keys.retain(|(_, id)| is_kept(*id)),
+        }
+    }
+
+    /// Sorts some ids by their keys and drops repeats.
+    pub(super) fn sort(ids: &mut Vec<u32>, index: &KeyIndex) {
+        if ids.len() > 1 {
+            ids.sort_by_cached_key(|id| index.key(*id));
+            ids.dedup();
+        }
+    }
+}
+
+/// Merges keys into sorted ones.
+fn merge<K: Ord>(keys: &mut Vec<(K, u32)>, mut more: Vec<(K, u32)>) {
+    more.sort_unstable();
+    if keys.is_empty() {
+        *keys = more;
+        return;
+    }
+    let known = std::mem::take(keys);
+    keys.reserve(known.len() + more.len());
+    let mut more = more.into_iter().peekable();
+    for key in known {
+        while let Some(first) = more.next_if(|other| *other < key) {
+            keys.push(first);
+        }
+        keys.push(key);
+    }
+    keys.extend(more);
+}

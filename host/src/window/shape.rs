@@ -1,0 +1,135 @@
+//! Which accumulators an operator keeps, and how rows get into them.
+
+use arrow_schema::DataType;
+use wasmill_core::window::{Aggregate, Function};
+
+use super::accumulator::{Accumulator, Kind, Overflow, Place};
+use super::value::Column;
+
+/// The accumulators of a pane: the first counts its rows, and further aggregates that count rows
+/// share it.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub(super) slots: Vec<Slot>,
+    /// The slot of each aggregate.
+    pub(super) of: Vec<usize>,
+}
+
+/// One accumulator.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) kind: Kind,
+    /// The column that it reads, by its position among those that the operator reads.
+    column: Option<usize>,
+    /// That column's type.
+    pub(super) data_type: Option<DataType>,
+    /// What the values of a decimal column are divided by.
+    pub(super) divisor: f64,
+    /// The aggregate's name.
+    pub(super) name: String,
+}
+
+/// A sum that has left 128 bits, by its slot.
+pub(super) type Overflown = usize;
+
+impl Shape {
+    pub(super) fn new(aggregates: &[Aggregate]) -> Self {
+        let rows = Slot {
+            kind: Kind {
+                function: Function::Count,
+                is_float: false,
+            },
+            column: None,
+            data_type: None,
+            divisor: 1.0,
+            name: String::new(),
+        };
+        let mut this = Self {
+            slots: vec![rows],
+            of: Vec::new(),
+        };
+        for aggregate in aggregates {
+            if aggregate.column.is_none() {
+                this.of.push(0);
+                continue;
+            }
+            let data_type = aggregate.input.as_ref().map(|input| input.data_type());
+            this.of.push(this.slots.len());
+            this.slots.push(Slot {
+                kind: Kind {
+                    function: aggregate.function,
+                    is_float: data_type.is_some_and(DataType::is_floating),
+                },
+                column: aggregate.column,
+                divisor: match data_type {
+                    Some(DataType::Decimal128(_, scale)) => 10_f64.powi(i32::from(*scale)),
+                    _ => 1.0,
+                },
+                data_type: data_type.cloned(),
+                name: aggregate.name.clone(),
+            });
+        }
+        this
+    }
+
+    /// How many accumulators a pane has.
+    pub(super) fn width(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The accumulators of no rows.
+    pub(super) fn empty(&self) -> impl Iterator<Item = Accumulator> {
+        self.slots.iter().map(|slot| slot.kind.empty())
+    }
+
+    /// Whether the place of each row matters.
+    pub(super) fn needs_places(&self) -> bool {
+        self.slots.iter().any(|slot| slot.kind.needs_place())
+    }
+
+    /// Adds a row.
+    #[inline]
+    pub(super) fn add(
+        &self,
+        accumulators: &mut [Accumulator],
+        columns: &[Column<'_>],
+        row: usize,
+        place: impl Fn() -> Place,
+    ) -> Result<(), Overflown> {
+        for (at, (slot, accumulator)) in self.slots.iter().zip(accumulators).enumerate() {
+            let Some(column) = slot.column.map(|column| &columns[column]) else {
+                if let Accumulator::Count(count) = accumulator {
+                    *count += 1;
+                }
+                continue;
+            };
+            if column.is_valid(row) {
+                let added = accumulator.add(slot.kind, column, row, &place);
+                added.map_err(|Overflow| at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what others hold.
+    pub(super) fn merge(
+        &self,
+        into: &mut [Accumulator],
+        from: &[Accumulator],
+    ) -> Result<(), Overflown> {
+        let both = into.iter_mut().zip(from).zip(&self.slots);
+        for (at, ((into, from), slot)) in both.enumerate() {
+            into.merge(slot.kind, from).map_err(|Overflow| at)?;
+        }
+        Ok(())
+    }
+}
+
+/// The number of rows that accumulators were made of.
+#[inline]
+pub(super) fn rows(accumulators: &[Accumulator]) -> u64 {
+    match accumulators.first() {
+        Some(Accumulator::Count(count)) => *count,
+        _ => 0,
+    }
+}

@@ -1,0 +1,132 @@
+//! Windows under `kill -9`: at whatever parallelism the job goes on, it has brought out in the end
+//! what plain Rust counts, each result once.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::{CUMULATIVE, Job, LATENESS, SESSION, SLIDING, TUMBLING, check, command, run};
+use crate::oracle::Windows;
+use crate::rows::{Random, rows};
+
+/// Enough to outlast some of the kills on a fast machine.
+const RECORDS: usize = 60_000;
+/// Starts that are ended by force.
+const KILLS: usize = 6;
+
+/// Lets the job run for a while, however far that takes it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a kill comes at any time; nothing is expected to have happened"
+)]
+fn some_time(milliseconds: u64) {
+    thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// Kills the job after random times, each attempt at another parallelism; gives how many were still
+/// running.
+fn kill(folder: &Path, random: &mut Random) -> usize {
+    let mut killed = 0;
+    for _ in 0..KILLS {
+        let mut command = command(folder, random.below(4) + 1);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = command.spawn().expect("wasmill starts");
+        some_time(100 + random.below(300));
+        let was_running = running.try_wait().expect("a child can be asked").is_none();
+        running.kill().expect("a child can be killed");
+        running.wait().expect("a killed child ends");
+        killed += usize::from(was_running);
+    }
+    killed
+}
+
+fn survives(
+    (seed, records): (u64, usize),
+    (window, windows): (&str, Windows),
+    (lateness, more): (i64, &str),
+) {
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    let rows = rows(seed, records, 2);
+    let job = Job {
+        window,
+        more,
+        top: "checkpoint: { interval: 20ms, storage: checkpoints }\n",
+        sources: 2,
+        rows_max: 64,
+        is_piped: false,
+    };
+    job.write(folder.path(), &rows);
+    let killed = kill(folder.path(), &mut Random(seed));
+    println!("{window} {more}, seed {seed}: {killed} kills");
+    assert!(killed > 0, "the job is slower than the first kill");
+    run(folder.path(), 2);
+    let expected = windows.expected(&rows, lateness);
+    check(folder.path(), &expected, window);
+}
+
+#[test]
+fn tumbling_windows_survive_kills() {
+    survives((11, RECORDS), TUMBLING, (0, ""));
+}
+
+#[test]
+fn sliding_windows_with_corrections_survive_kills() {
+    survives((12, RECORDS), SLIDING, LATENESS);
+}
+
+#[test]
+fn cumulative_windows_survive_kills() {
+    survives((13, RECORDS), CUMULATIVE, LATENESS);
+}
+
+#[test]
+fn sessions_with_corrections_survive_kills() {
+    survives((14, RECORDS / 3), SESSION, LATENESS);
+}
+
+/// A job with a generator that a signal stops.
+const NUMBERS: &str = "\
+name: numbers
+checkpoint: { interval: 1h, storage: checkpoints }
+sources:
+  n:
+    generator:
+      rate: 20000
+      columns: { n: { mod: 7 }, at: { time: { step: 1ms } } }
+    event-time: { column: at }
+operators:
+  windows:
+    input: n
+    key-by: [n]
+    window: { tumbling: 1h }
+    aggregates: { total: { sum: n } }
+sinks:
+  out: { input: windows, file: { path: out.jsonl } }
+  late: { input: windows.late, discard: {} }
+";
+
+#[test]
+fn windows_of_another_definition_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    let document = folder.path().join("pipeline.yaml");
+    fs::write(&document, NUMBERS).expect("the folder is writable");
+    let mut first = command(folder.path(), 2);
+    let mut running = first.stderr(Stdio::null()).spawn().expect("wasmill starts");
+    let log = folder.path().join("checkpoints/default/numbers");
+    while !fs::exists(&log).expect("a look") {
+        thread::yield_now();
+    }
+    some_time(300);
+    let asked = Command::new("kill").arg(running.id().to_string()).status();
+    assert!(asked.expect("kill starts").success());
+    running.wait().expect("it ends");
+    let changed = NUMBERS.replace("{ sum: n }", "{ max: n }");
+    fs::write(&document, changed).expect("the folder is writable");
+    let refused = command(folder.path(), 1).output().expect("wasmill starts");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{said}");
+    let was = "state `windows.window` was `window tumbling 1h lateness 0us; total: sum n u64`";
+    assert!(said.contains(was), "{said}");
+}
