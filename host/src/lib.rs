@@ -10,6 +10,7 @@ pub mod feature;
 pub mod format;
 pub mod inspection;
 pub mod job;
+pub mod join;
 pub mod metrics;
 pub mod operator;
 pub mod plugin_store;

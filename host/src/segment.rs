@@ -12,6 +12,7 @@ mod write;
 
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use wasmill_core::checkpoint::{self, Digest, ObjectRef, SegmentKind};
+use wasmill_core::encoding::EncodingError;
 use wasmill_core::key::KeyGroupRange;
 
 pub use read::{Reader, Rows};
@@ -70,6 +71,14 @@ pub enum SegmentError {
     TooLarge {
         /// Its size.
         bytes: usize,
+    },
+    /// A value without an encoding.
+    #[error("a row of operator `{operator}` cannot be written: {source}")]
+    Value {
+        /// The operator.
+        operator: String,
+        /// Why not.
+        source: EncodingError,
     },
     /// More states and timers than a segment can name.
     #[error("{count} states are more than a segment can name")]

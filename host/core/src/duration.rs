@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The name of the text form in JSON Schemas.
 pub const FORMAT: &str = "wasmill-duration";
 
+/// The name of the text form with a sign in JSON Schemas.
+pub const SIGNED_FORMAT: &str = "wasmill-signed-duration";
+
 /// Units from the longest to the shortest, in microseconds.
 const UNITS: [(&str, u64); 6] = [
     ("d", 86_400_000_000),
@@ -63,6 +66,66 @@ impl schemars::JsonSchema for DurationText {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": "string", "format": FORMAT })
     }
+}
+
+/// A duration that may lie before as well as after something: `-5m`, `1h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SignedDurationText {
+    /// Microseconds.
+    pub us: i64,
+}
+
+impl TryFrom<String> for SignedDurationText {
+    type Error = DurationError;
+
+    fn try_from(text: String) -> Result<Self, DurationError> {
+        parse_signed(&text).map(|us| Self { us })
+    }
+}
+
+impl From<SignedDurationText> for String {
+    fn from(duration: SignedDurationText) -> Self {
+        print_signed(duration.us)
+    }
+}
+
+impl schemars::JsonSchema for SignedDurationText {
+    fn schema_name() -> Cow<'static, str> {
+        "SignedDuration".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": SIGNED_FORMAT })
+    }
+}
+
+/// Reads a duration that may have a sign, in microseconds.
+///
+/// ```
+/// use wasmill_core::duration;
+///
+/// assert_eq!(duration::parse_signed("-5m"), Ok(-300_000_000));
+/// assert_eq!(duration::print_signed(-300_000_000), "-5m");
+/// ```
+pub fn parse_signed(text: &str) -> Result<i64, DurationError> {
+    let trimmed = text.trim();
+    let (sign, length) = match trimmed.strip_prefix('-') {
+        Some(length) => (-1, length),
+        None => (1, trimmed.strip_prefix('+').unwrap_or(trimmed)),
+    };
+    let length = parse(length).map_err(|_| DurationError(text.into()))?;
+    Ok(sign * DurationText(length).as_us())
+}
+
+/// The text that [`parse_signed`] reads.
+pub fn print_signed(us: i64) -> String {
+    let sign = if us < 0 { "-" } else { "" };
+    format!("{sign}{}", print(Duration::from_micros(us.unsigned_abs())))
 }
 
 /// Reads a duration; at most about 292,000 years, so that it fits 64-bit microseconds.

@@ -152,6 +152,7 @@ fn operator(pipeline: &Pipeline, id: OperatorId) -> String {
     let does = match &operator.kind {
         OperatorKind::Plugin(plugin) => plugin.plugin.clone(),
         OperatorKind::Window(windowing) => windowing.to_string(),
+        OperatorKind::Join(join) => join.to_string(),
     };
     format!("operator {}: {does}", operator.name)
 }

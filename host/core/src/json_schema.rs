@@ -82,6 +82,7 @@ enum Additional {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Duration,
+    SignedDuration,
     ByteSize,
     DataType,
     Name,

@@ -16,6 +16,7 @@ pub mod duration;
 pub mod encoding;
 pub mod feature;
 pub mod graph;
+pub mod join;
 pub mod json_schema;
 pub mod key;
 pub mod lineage;

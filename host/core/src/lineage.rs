@@ -1,5 +1,8 @@
 //! Where each row of a batch came from: the way back to the source's own bytes.
 
+mod gather;
+pub mod trail;
+
 use std::sync::Arc;
 
 use arrow_buffer::ScalarBuffer;
@@ -72,6 +75,19 @@ pub enum Cause {
     },
     /// A timer.
     Timer(Arc<TimerCause>),
+    /// Two rows that a join brought together, or one that met none.
+    Join(JoinCause),
+}
+
+/// The rows of the parent that a join brought together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JoinCause {
+    /// Of the left side.
+    pub left: Option<u32>,
+    /// Of the right side.
+    pub right: Option<u32>,
+    /// Counts the windows that hold both from 0.
+    pub ordinal: u32,
 }
 
 /// Results of windows: each row's key and window, and its number among the window's rows.
@@ -118,6 +134,7 @@ pub enum Ancestor {
 /// A batch straight from a source costs one pointer; a selection of it four bytes a row.
 #[derive(Debug, Clone, Default)]
 pub struct Lineage {
+    /// Each with where its rows end in the concatenation.
     ancestors: Vec<(Ancestor, u32)>,
     /// Position of each row; `None` is the identity.
     index: Option<ScalarBuffer<u32>>,
@@ -186,12 +203,11 @@ impl Lineage {
     pub fn concat<'a>(parts: impl IntoIterator<Item = &'a Lineage>) -> Self {
         let (mut ancestors, mut index, mut base) = (Vec::new(), Vec::new(), 0);
         for part in parts {
-            ancestors.extend(part.ancestors.iter().cloned());
             match &part.index {
                 None => index.extend(base..base + small(part.len)),
                 Some(rows) => index.extend(rows.iter().map(|row| base + row)),
             }
-            base += part.ancestors.iter().map(|(_, len)| len).sum::<u32>();
+            base = part.append_ancestors(base, &mut ancestors);
         }
         let len = index.len();
         Self {
@@ -203,23 +219,31 @@ impl Lineage {
 
     /// The ancestor of a row, and the row's position in it.
     pub fn origin(&self, row: usize) -> Option<(&Ancestor, u32)> {
-        let mut position = self.index.as_ref().map_or(small(row), |index| index[row]);
-        for (ancestor, len) in &self.ancestors {
-            if position < *len {
-                return Some((ancestor, position));
-            }
-            position -= len;
-        }
-        None
+        let position = self.index.as_ref().map_or(small(row), |index| index[row]);
+        let at = self.ancestors.partition_point(|(_, end)| *end <= position);
+        let (ancestor, _) = self.ancestors.get(at)?;
+        let start = at.checked_sub(1).map_or(0, |before| self.ancestors[before].1);
+        Some((ancestor, position - start))
     }
 
-    /// The source row that a row goes back to, through any number of operators; none for rows of
-    /// timers and of windows.
+    /// Puts the ancestors behind others, whose rows end at `base`; tells where they end then.
+    fn append_ancestors(&self, base: u32, ancestors: &mut Vec<(Ancestor, u32)>) -> u32 {
+        let own = self.ancestors.iter();
+        ancestors.extend(own.map(|(ancestor, end)| (ancestor.clone(), base + end)));
+        base + self.ancestors.last().map_or(0, |(_, end)| *end)
+    }
+
+    /// The source row that a row goes back to, through any number of operators: of two that were
+    /// joined the left one; none for rows of timers and of windows.
     pub fn source(&self, row: usize) -> Option<(&Arc<Chunk>, u32)> {
         match self.origin(row)? {
             (Ancestor::Chunk(chunk), position) => Some((chunk, position)),
             (Ancestor::Derived(derived), position) => match &derived.causes[position as usize] {
                 Cause::Row { row, .. } => derived.parent.source(*row as usize),
+                Cause::Join(join) => {
+                    let row = join.left.or(join.right)?;
+                    derived.parent.source(row as usize)
+                }
                 Cause::Timer(_) => None,
             },
             (Ancestor::Windows(_), _) => None,

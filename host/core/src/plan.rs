@@ -131,6 +131,8 @@ pub struct OperatorPlan {
     pub outputs: Vec<StreamId>,
     /// The stream of its late rows.
     pub late: Option<StreamId>,
+    /// That of the late rows of the right side of a join; `late` is that of the left one.
+    pub late_right: Option<StreamId>,
 }
 
 /// Bounded queues from each subtask of one task to each of another.
@@ -181,6 +183,19 @@ pub fn plan(pipeline: &Pipeline, parallelism: usize) -> Plan {
     columns::fill(pipeline, &mut plan);
     carried::fill(pipeline, &mut plan);
     plan
+}
+
+impl OperatorPlan {
+    /// The stream of late rows of one of its streams.
+    pub fn late_of(&self, stream: StreamId) -> impl Iterator<Item = StreamId> {
+        let is_right = |at: usize| self.late_right.is_some() && at == 1;
+        let inputs = self.inputs.iter().enumerate();
+        let of_stream = inputs.filter(move |(_, input)| **input == stream);
+        of_stream.filter_map(move |(at, _)| match is_right(at) {
+            true => self.late_right,
+            false => self.late,
+        })
+    }
 }
 
 impl Plan {

@@ -23,6 +23,8 @@ pub struct Intake {
     free: VecDeque<Received>,
     /// Which channels still bring rows.
     open: Vec<bool>,
+    /// Channels whose end is told by itself.
+    watched: Vec<usize>,
 }
 
 impl Intake {
@@ -36,7 +38,13 @@ impl Intake {
             held: VecDeque::new(),
             free: VecDeque::new(),
             open: vec![true; channels],
+            watched: Vec::new(),
         }
+    }
+
+    /// Has [`Taken::Watched`] come when all of these channels have ended.
+    pub fn watch(&mut self, channels: Vec<usize>) {
+        self.watched = channels;
     }
 
     /// The next message; none once every sender is gone and everything has been taken.
@@ -101,7 +109,12 @@ impl Intake {
     /// A channel brings no more rows. Tells when it was the last.
     fn close(&mut self, channel: usize) -> Option<Taken> {
         let was_open = std::mem::replace(&mut self.open[channel], false);
-        (was_open && !self.open.contains(&true)).then_some(Taken::End)
+        if was_open && !self.open.contains(&true) {
+            return Some(Taken::End);
+        }
+        let is_watched = was_open && self.watched.contains(&channel);
+        let have_ended = self.watched.iter().all(|channel| !self.open[*channel]);
+        (is_watched && have_ended).then_some(Taken::Watched)
     }
 
     /// The barrier has come on all channels.
@@ -152,6 +165,8 @@ pub enum Taken {
     Received(Received),
     /// A barrier, on every channel: all before it has been taken, nothing behind it.
     Barrier(Barrier),
+    /// The channels that are watched bring no rows any more, others do.
+    Watched,
     /// No channel brings rows any more.
     End,
 }

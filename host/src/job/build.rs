@@ -12,6 +12,7 @@ use std::{
 
 use wasmill_core::{
     checkpoint::SubtaskIndex,
+    join::Side,
     key::{KeyCodec, Partitioner},
     pipeline::{self, OperatorKind, Pipeline, Producer, SinkId, SinkKind, StreamId},
     plan::{EdgePlan, OperatorPlan, Partition as Deal, Plan, Root, TaskId, TaskPlan},
@@ -22,6 +23,7 @@ use crate::{
     checkpoint::{self, Checkpoints, Handle, Report, Reporter, Restored, RestoredOperator},
     clock, connector,
     exchange::gate::{Gate, Sender, gate},
+    join::{self, JoinOperator},
     metrics::{Node, NodeKind},
     operator::{self, Make, Operator, OperatorRestore},
     state::{self, KeyIndex, KeyedStates, Secret},
@@ -359,6 +361,20 @@ impl<'a> Builder<'a> {
                 };
                 let operator = WindowOperator::new(spec, windowing, parts);
                 return Ok(Chained::Window(Box::new(operator)));
+            }
+            OperatorKind::Join(join) => {
+                let has_time = |side: Side| {
+                    let input = spec.inputs.get(side.index());
+                    input.is_some_and(|input| self.plan.stream(input.stream).has_time)
+                };
+                let parts = join::Parts {
+                    inputs,
+                    has_times: Side::BOTH.map(has_time),
+                    subtask: small(subtask),
+                    metrics,
+                };
+                let operator = JoinOperator::new(spec, join, parts);
+                return Ok(Chained::Join(Box::new(operator)));
             }
         };
         let make = self.plugins[plan.operator.0].clone();

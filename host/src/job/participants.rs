@@ -6,12 +6,14 @@ use std::{
     sync::Arc,
 };
 
+use arrow_schema::Field;
 use wasmill_core::{
     checkpoint::{
         CheckpointId, Digest, Identity, KeyHash, NameError, Scope, Settings, StateSchema,
     },
     data_type,
-    descriptor::State,
+    descriptor::{self, State, schema_id},
+    join::{JoinSpec, Side, entry_type},
     key::KeyGroupRange,
     pipeline::{
         Checkpointing, Operator, OperatorKind, Pipeline, SinkKind,
@@ -27,6 +29,7 @@ use crate::{
         ConnectorError, Follower,
         sink::{self, Fence, Opening, Output},
     },
+    join,
     operator::Make,
     wasm::{InstanceOptions, Limits},
     window,
@@ -193,6 +196,7 @@ fn identity(pipeline: &Pipeline, operator: &Operator, plugin: Option<Digest>) ->
         OperatorKind::Window(windowing) => {
             BTreeMap::from([built_in(window::STATE, windowing.definition())])
         }
+        OperatorKind::Join(join) => joined(operator, join),
     };
     Identity {
         plugin,
@@ -224,6 +228,24 @@ fn built_in(name: &str, definition: String) -> (String, StateSchema) {
     (name.into(), schema)
 }
 
+/// What a join keeps: lists of rows, which stand for its definition, too.
+fn joined(operator: &Operator, join: &JoinSpec) -> BTreeMap<String, StateSchema> {
+    let list = |(name, side): (&str, Side)| {
+        let input = &operator.inputs[side.index()];
+        let value = Field::new("item", entry_type(&join::kept_fields(input)), false);
+        let schema = StateSchema {
+            id: Digest::parse(&schema_id(descriptor::Kind::List, None, &value))?,
+            kind: descriptor::Kind::List.name().into(),
+            key: None,
+            value: printed(&value),
+        };
+        Some((name.to_owned(), schema))
+    };
+    let lists = join::LISTS.into_iter().zip([Side::Left, Side::Right, Side::Left]);
+    let definition = built_in(join::STATE, join.to_string());
+    lists.filter_map(list).chain([definition]).collect()
+}
+
 /// The types of the key's columns.
 fn key_types(pipeline: &Pipeline, operator: &Operator) -> Option<String> {
     let input = operator
@@ -238,6 +260,6 @@ fn key_types(pipeline: &Pipeline, operator: &Operator) -> Option<String> {
     Some(types.collect::<Vec<_>>().join(", "))
 }
 
-fn printed(field: &arrow_schema::Field) -> String {
+fn printed(field: &Field) -> String {
     data_type::print(field.data_type(), field.is_nullable())
 }

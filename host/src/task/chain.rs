@@ -9,6 +9,7 @@ use crate::{
     checkpoint::StateImage,
     exchange::{gate::Gone, turn::Lost},
     feature::FeatureFault,
+    join::JoinError,
     operator::{Keyed, OperatorError},
     state::KeysImage,
     task::{chained::Chained, outbox::Outbox, slot, sorter::SorterError},
@@ -25,6 +26,9 @@ pub enum TaskError {
     /// Windows cannot be kept or computed.
     #[error(transparent)]
     Window(#[from] WindowError),
+    /// Rows cannot be joined.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// A source cannot be read, or a row of it does not fit and the policy is to fail.
     #[error("source `{source_name}`: {message}")]
     Source {
@@ -146,6 +150,35 @@ impl Chain {
             }
         }
         Ok(())
+    }
+
+    /// The stream that some operator reads to its end before others count, and its operator.
+    pub fn awaited(&self) -> Option<(usize, usize)> {
+        let operators = self.operators.iter().enumerate();
+        let mut awaited = operators.filter_map(|(at, operator)| Some((at, operator.awaited()?)));
+        awaited.next()
+    }
+
+    /// The stream that an operator awaited has been read to its end.
+    ///
+    /// # Errors
+    /// As for [`Chain::push`].
+    pub async fn loaded(
+        &mut self,
+        operator: usize,
+        mut keyed: Option<&mut Keyed>,
+    ) -> Result<(), TaskError> {
+        loop {
+            let mut emitted = Vec::new();
+            let keyed = keyed.as_deref_mut();
+            let has_more = self.operators[operator].loaded(keyed, &mut emitted)?;
+            self.follow(emitted).await?;
+            self.outbox.send().await?;
+            if !has_more {
+                return Ok(());
+            }
+            slot::breathe().await;
+        }
     }
 
     /// Fires what is due in processing time, in microseconds.

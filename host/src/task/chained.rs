@@ -4,10 +4,11 @@ use wasmill_core::batch::Batch;
 
 use super::{
     chain::TaskError,
-    image::{OperatorState, WindowState},
+    image::{JoinState, OperatorState, WindowState},
 };
 use crate::{
     checkpoint::Image,
+    join::JoinOperator,
     operator::{Keyed, Operator, OperatorRestore},
     state::{KeyIndex, KeysImage, RestoreError},
     window::WindowOperator,
@@ -19,6 +20,8 @@ pub enum Chained {
     Plugin(Box<Operator>),
     /// Aggregates over windows.
     Window(Box<WindowOperator>),
+    /// Joins two streams.
+    Join(Box<JoinOperator>),
 }
 
 /// What operators emit: the stream's position in the pipeline, and the rows.
@@ -30,6 +33,7 @@ impl Chained {
         match self {
             Self::Plugin(operator) => operator.name(),
             Self::Window(operator) => operator.name(),
+            Self::Join(operator) => operator.name(),
         }
     }
 
@@ -38,6 +42,7 @@ impl Chained {
         match self {
             Self::Plugin(operator) => operator.watermark(),
             Self::Window(operator) => operator.watermark(),
+            Self::Join(operator) => operator.watermark(),
         }
     }
 
@@ -46,6 +51,7 @@ impl Chained {
         match self {
             Self::Plugin(operator) => operator.subtask(),
             Self::Window(operator) => operator.subtask(),
+            Self::Join(operator) => operator.subtask(),
         }
     }
 
@@ -53,7 +59,7 @@ impl Chained {
     pub fn has_state(&self) -> bool {
         match self {
             Self::Plugin(operator) => operator.has_state(),
-            Self::Window(_) => true,
+            Self::Window(_) | Self::Join(_) => true,
         }
     }
 
@@ -71,6 +77,7 @@ impl Chained {
         match self {
             Self::Plugin(operator) => Ok(operator.process(stream, batch, keyed, emitted).await?),
             Self::Window(operator) => Ok(operator.process(stream, batch, keyed, emitted)?),
+            Self::Join(operator) => Ok(operator.process(stream, batch, keyed, emitted)?),
         }
     }
 
@@ -91,6 +98,7 @@ impl Chained {
                 Ok(false)
             }
             Self::Window(operator) => Ok(operator.advance(watermark, keyed, emitted)?),
+            Self::Join(operator) => Ok(operator.advance(watermark, keyed, emitted)?),
         }
     }
 
@@ -107,6 +115,7 @@ impl Chained {
         match self {
             Self::Plugin(operator) => Ok(operator.tick(now, keyed, emitted).await?),
             Self::Window(operator) => Ok(operator.tick(now, keyed, emitted)?),
+            Self::Join(_) => Ok(()),
         }
     }
 
@@ -114,8 +123,8 @@ impl Chained {
     pub fn sweep(&mut self, count: u32, now: i64, index: &mut KeyIndex) {
         match self {
             Self::Plugin(operator) => operator.sweep(count, now, index),
-            // Windows are freed when they are over.
-            Self::Window(_) => {}
+            // Windows and joined rows are freed when they are over.
+            Self::Window(_) | Self::Join(_) => {}
         }
     }
 
@@ -124,6 +133,7 @@ impl Chained {
         match self {
             Self::Plugin(operator) => operator.account_task(bytes),
             Self::Window(operator) => operator.account_task(bytes),
+            Self::Join(operator) => operator.account_task(bytes),
         }
     }
 
@@ -132,6 +142,7 @@ impl Chained {
         match self {
             Self::Plugin(operator) => operator.next_tick(),
             Self::Window(operator) => operator.next_tick(),
+            Self::Join(_) => None,
         }
     }
 
@@ -140,6 +151,7 @@ impl Chained {
         match self {
             Self::Plugin(operator) => Box::new(OperatorState(operator.image(keys))),
             Self::Window(operator) => Box::new(WindowState(operator.image(keys))),
+            Self::Join(operator) => Box::new(JoinState(operator.image(keys))),
         }
     }
 
@@ -155,6 +167,31 @@ impl Chained {
         match self {
             Self::Plugin(operator) => operator.restore(from, index),
             Self::Window(operator) => operator.restore(from, index),
+            Self::Join(operator) => operator.restore(from, index),
+        }
+    }
+
+    /// The stream that has to be read to its end before others count.
+    pub fn awaited(&self) -> Option<usize> {
+        match self {
+            Self::Join(operator) => operator.awaited(),
+            Self::Plugin(_) | Self::Window(_) => None,
+        }
+    }
+
+    /// The stream that was awaited has been read to its end. `true` means that there is more to
+    /// come: then it is called again, before any row.
+    ///
+    /// # Errors
+    /// As for [`Chained::process`].
+    pub fn loaded(
+        &mut self,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Emitted,
+    ) -> Result<bool, TaskError> {
+        match self {
+            Self::Join(operator) => Ok(operator.loaded(keyed, emitted)?),
+            Self::Plugin(_) | Self::Window(_) => Ok(false),
         }
     }
 }

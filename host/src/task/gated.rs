@@ -66,6 +66,8 @@ pub struct GatedTask {
     pub keyed: Option<Keyed>,
     /// What is computed of each key's rows, over all streams.
     pub features: Option<FeatureSet>,
+    /// Whether what is behind the gate merges the inputs by itself.
+    pub merges_itself: bool,
     /// What is done with the rows.
     pub chain: Chain,
     /// Lanes that are open from the start.
@@ -151,6 +153,11 @@ impl GatedTask {
                     self.end(&mut pending).await?;
                     continue;
                 }
+                Taken::Watched => {
+                    self.flush(&mut pending).await?;
+                    self.load().await?;
+                    continue;
+                }
                 Taken::Barrier(barrier) => {
                     self.flush(&mut pending).await?;
                     self.snapshot(barrier).await?;
@@ -225,8 +232,17 @@ impl GatedTask {
     /// All input has come: what was held back is due, and every event timer.
     async fn end(&mut self, pending: &mut Pending) -> Result<(), TaskError> {
         self.flush(pending).await?;
+        self.load().await?;
         self.advance(watermark::END).await?;
         Ok(self.chain.outbox.broadcast(&Message::End).await?)
+    }
+
+    /// A stream that was waited for has been read to its end.
+    async fn load(&mut self) -> Result<(), TaskError> {
+        if let Some((operator, _)) = self.chain.awaited() {
+            self.chain.loaded(operator, self.keyed.as_mut()).await?;
+        }
+        Ok(())
     }
 
     /// The next message. What is pending is processed before the task would wait longer than it may
@@ -379,6 +395,9 @@ impl GatedTask {
 
     /// Runs the rows whose time has come, of all inputs in one order.
     async fn release(&mut self, watermark: i64) -> Result<(), TaskError> {
+        if self.merges_itself {
+            return self.release_apart(watermark).await;
+        }
         loop {
             let sorters = self.inputs.iter().filter_map(|input| input.sorter.as_ref());
             let mut firsts: Vec<_> = sorters
@@ -403,6 +422,19 @@ impl GatedTask {
             .filter_map(|input| input.sorter.as_mut())
         {
             sorter.release(watermark, None, self.rows_max)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the rows whose time has come, of one input after the other: each is in order by itself.
+    async fn release_apart(&mut self, watermark: i64) -> Result<(), TaskError> {
+        for input in 0..self.inputs.len() {
+            while let Some(sorter) = &mut self.inputs[input].sorter {
+                let Some(due) = sorter.release(watermark, None, self.rows_max)? else {
+                    break;
+                };
+                self.run_chain(input, due).await?;
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::sorter::SorterImage;
 use crate::{
     checkpoint::{Encoded, Image},
     feature::FeatureImage,
+    join::JoinImage,
     operator::OperatorImage,
     window::WindowImage,
 };
@@ -21,6 +22,19 @@ pub(super) struct OperatorState(pub(super) OperatorImage);
 
 /// The state of an operator that aggregates over windows.
 pub(super) struct WindowState(pub(super) WindowImage);
+
+/// The state of a join.
+pub(super) struct JoinState(pub(super) JoinImage);
+
+impl Image for JoinState {
+    fn encode(self: Box<Self>) -> Result<Encoded, String> {
+        let segment = self.0.encode().map_err(|error| error.to_string())?;
+        Ok(Encoded {
+            segment,
+            parts: Vec::new(),
+        })
+    }
+}
 
 impl Image for WindowState {
     fn encode(self: Box<Self>) -> Result<Encoded, String> {

@@ -128,7 +128,7 @@ fn serve(
                 sink.flush()?;
                 accounts.snapshot(barrier, TaskImage::default());
             }
-            Taken::End => {}
+            Taken::End | Taken::Watched => {}
         }
     }
 }
@@ -228,7 +228,7 @@ impl Following {
                 };
                 self.accounts.snapshot(barrier, image);
             }
-            Taken::End => {}
+            Taken::End | Taken::Watched => {}
         }
         Ok(())
     }

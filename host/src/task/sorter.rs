@@ -3,7 +3,6 @@
 //! how splits were interleaved.
 
 mod image;
-mod trail;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -80,6 +79,8 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
     Row { split: u32, offset: u64 },
+    /// Where the rows of both sides came from that were joined.
+    Joined(Box<[Option<(u32, u64)>; 2]>),
     Timer(Arc<TimerCause>),
 }
 
@@ -270,30 +271,44 @@ impl Run {
 
 impl Origin {
     fn of(lineage: &Lineage, row: usize) -> Self {
-        if let Some((split, offset)) = lineage.position(row) {
-            return Self::Row { split, offset };
-        }
-        if let Some((Ancestor::Windows(windows), at)) = lineage.origin(row) {
-            // A key has one window that ends there.
-            let at = at as usize;
-            return Self::Timer(Arc::new(TimerCause {
-                key: windows.keys.to_bytes(at).into(),
-                name: windows.operator.clone(),
-                time: windows.ends[at],
-                ordinal: windows.ordinals[at],
-            }));
-        }
-        if let Some((Ancestor::Derived(derived), at)) = lineage.origin(row) {
-            if let Cause::Timer(timer) = &derived.causes[at as usize] {
-                return Self::Timer(timer.clone());
-            }
-            if let Cause::Row { row, .. } = &derived.causes[at as usize] {
-                return Self::of(&derived.parent, *row as usize);
-            }
-        }
-        Self::Row {
+        let nowhere = Self::Row {
             split: u32::MAX,
             offset: u64::MAX,
+        };
+        match lineage.origin(row) {
+            None => nowhere,
+            Some((Ancestor::Chunk(chunk), at)) => Self::Row {
+                split: chunk.split,
+                offset: chunk.offset(at),
+            },
+            Some((Ancestor::Windows(windows), at)) => {
+                // A key has one window that ends there.
+                let at = at as usize;
+                Self::Timer(Arc::new(TimerCause {
+                    key: windows.keys.to_bytes(at).into(),
+                    name: windows.operator.clone(),
+                    time: windows.ends[at],
+                    ordinal: windows.ordinals[at],
+                }))
+            }
+            Some((Ancestor::Derived(derived), at)) => match &derived.causes[at as usize] {
+                Cause::Timer(timer) => Self::Timer(timer.clone()),
+                Cause::Row { row, .. } => Self::of(&derived.parent, *row as usize),
+                Cause::Join(join) => {
+                    let position = |row: u32| derived.parent.position(row as usize);
+                    let sides = [join.left, join.right];
+                    Self::Joined(Box::new(sides.map(|row| row.and_then(position))))
+                }
+            },
+        }
+    }
+
+    /// Rows of sources stand before those of joins, and these before those of timers.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Row { .. } => 0,
+            Self::Joined(_) => 1,
+            Self::Timer(_) => 2,
         }
     }
 }
@@ -308,13 +323,13 @@ impl Ord for Origin {
                     offset: at,
                 },
             ) => (split, offset).cmp(&(other, at)),
-            (Self::Row { .. }, Self::Timer(_)) => Ordering::Less,
-            (Self::Timer(_), Self::Row { .. }) => Ordering::Greater,
+            (Self::Joined(sides), Self::Joined(others)) => sides.cmp(others),
             (Self::Timer(a), Self::Timer(b)) => {
                 let place = |timer: &TimerCause| (timer.time, timer.ordinal);
                 let names = (&a.key, &a.name).cmp(&(&b.key, &b.name));
                 names.then_with(|| place(a).cmp(&place(b)))
             }
+            _ => self.rank().cmp(&other.rank()),
         }
     }
 }

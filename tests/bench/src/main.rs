@@ -13,6 +13,7 @@ mod big_file;
 mod data;
 mod flagship;
 mod job;
+mod join;
 mod latency;
 mod native;
 mod probe;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    big_file, flagship, latency, sandbox, throughput,
+    big_file, flagship, join, latency, sandbox, throughput,
     windows::{self, SESSION, SLIDING, TUMBLING},
 };
 
@@ -78,6 +78,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         throughput::fanout(1_000, seconds)
     }),
     usual("features", throughput::features),
+    usual("interval-join", join::interval),
     usual("tumbling", |seconds| windows::rate(TUMBLING, seconds)),
     usual("sliding", |seconds| windows::rate(SLIDING, seconds)),
     usual("session", |seconds| windows::rate(SESSION, seconds)),
@@ -117,6 +118,7 @@ mod tests {
             "keyed-10k",
             "json",
             "features",
+            "interval-join",
             "rules-fanout-10",
             "tumbling",
             "sliding",

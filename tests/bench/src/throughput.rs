@@ -20,7 +20,7 @@ const LINE: &str = r#"{{"account":{hash-mod 10000},"amount":{mod 1000}.25,"ts":{
 const DECODE_BYTES: u64 = 1_000_000_000;
 
 /// A margin that the slowest machine's start cannot eat.
-const EXTRA_SECONDS: f64 = 0.2;
+pub(crate) const EXTRA_SECONDS: f64 = 0.2;
 
 /// The peers' records, computed without end, a split for each subtask.
 pub(crate) fn payments(keys: u64) -> Value {

@@ -15,6 +15,7 @@ import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMap
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
+import org.apache.flink.streaming.api.functions.co.ProcessJoinFunction;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 import org.apache.flink.streaming.api.functions.windowing.ProcessWindowFunction;
 import org.apache.flink.streaming.api.windowing.assigners.EventTimeSessionWindows;
@@ -27,8 +28,9 @@ import org.apache.flink.util.Collector;
 /**
  * The benchmark jobs for Flink: the same records, the same work, object reuse on, state on the heap.
  *
- * <p>Usage: Peer MODE RECORDS KEYS PARALLELISM, where MODE is stateless, keyed, json,
- * tumbling, sliding or session. Prints one line of JSON. The time runs from the first record that a source makes to the end of the last
+ * <p>Usage: Peer MODE RECORDS KEYS PARALLELISM, where MODE is stateless, keyed, json, tumbling,
+ * sliding, session or interval-join (of whose records each stream has half). Prints one
+ * line of JSON. The time runs from the first record that a source makes to the end of the last
  * operator: starting and stopping Flink's mini cluster does not count.
  */
 public class Peer {
@@ -82,6 +84,43 @@ public class Peer {
       transaction.amount = i % 1000;
       transaction.ts = i;
       return transaction;
+    }
+  }
+
+  /**
+   * Makes transactions whose times go on together in all subtasks: a source hands each subtask a
+   * stretch of the numbers, and stretches one after the other would be a stream in disorder.
+   */
+  static class MakeTimed extends RichMapFunction<Long, Transaction> {
+    final Make make;
+    final long stretch;
+    final long subtasks;
+
+    MakeTimed(long records, long keys, int parallelism) {
+      make = new Make(keys);
+      stretch = Math.max(1, (records + parallelism - 1) / parallelism);
+      subtasks = parallelism;
+    }
+
+    @Override
+    public Transaction map(Long i) {
+      return make.map(i % stretch * subtasks + i / stretch);
+    }
+  }
+
+  /** Takes both amounts and tells of nobody. */
+  static class Pair extends ProcessJoinFunction<Transaction, Transaction, String> {
+    @Override
+    public void processElement(
+        Transaction left, Transaction right, Context context, Collector<String> out) {
+      if (left.amount + right.amount > 1e12) {
+        out.collect("alert " + left.account);
+      }
+    }
+
+    @Override
+    public void close() {
+      end();
     }
   }
 
@@ -178,6 +217,7 @@ public class Peer {
           numbers.map(new Make(keys)).filter(new Large()).sinkTo(new DiscardingSink<>());
       case "keyed" -> keyed(numbers.map(new Make(keys)));
       case "json" -> keyed(numbers.map(new Write(keys)).map(new Read()));
+      case "interval-join" -> intervalJoin(environment, records / 2, keys);
       case "tumbling" ->
           windowed(
               numbers.map(new Make(keys)), TumblingEventTimeWindows.of(Duration.ofSeconds(60)));
@@ -190,6 +230,26 @@ public class Peer {
               numbers.map(new Make(keys)), EventTimeSessionWindows.withGap(Duration.ofSeconds(5)));
       default -> throw new IllegalArgumentException("no mode " + mode);
     }
+  }
+
+  /** Pairs of one account whose right record comes at most five seconds after the left one. */
+  static void intervalJoin(StreamExecutionEnvironment environment, long records, long keys) {
+    timed(environment, records, keys)
+        .keyBy(t -> t.account)
+        .intervalJoin(timed(environment, records, keys).keyBy(t -> t.account))
+        .between(Duration.ZERO, Duration.ofSeconds(5))
+        .process(new Pair())
+        .sinkTo(new DiscardingSink<>());
+  }
+
+  static DataStream<Transaction> timed(
+      StreamExecutionEnvironment environment, long records, long keys) {
+    return environment
+        .fromSequence(0, records - 1)
+        .map(new MakeTimed(records, keys, environment.getParallelism()))
+        .assignTimestampsAndWatermarks(
+            WatermarkStrategy.<Transaction>forMonotonousTimestamps()
+                .withTimestampAssigner((t, at) -> t.ts));
   }
 
   /** Counts and sums the transactions of a window. */

@@ -35,6 +35,12 @@ const JOBS: &[Job] = &[
         timely: false,
     },
     Job {
+        scenario: "interval-join",
+        mode: "interval-join",
+        keys: 10_000,
+        timely: false,
+    },
+    Job {
         scenario: "tumbling",
         mode: "tumbling",
         keys: 10_000,

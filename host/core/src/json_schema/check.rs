@@ -363,6 +363,10 @@ fn text_form(rule: &Rule, text: &str) -> Option<(String, Option<String>)> {
     }
     match rule.format? {
         Format::Duration => duration::parse(text).err().map(|e| (e.to_string(), None)),
+        Format::SignedDuration => {
+            let error = duration::parse_signed(text).err();
+            error.map(|e| (e.to_string(), None))
+        }
         Format::ByteSize => byte_size::parse(text).err().map(|e| (e.to_string(), None)),
         Format::DataType => data_type::parse(text).err().map(|error| {
             // Inside `{ }` YAML ends a plain text at the comma.

@@ -294,6 +294,7 @@ fn count(value: &Json, path: &str) -> Result<u64, SchemaError> {
 fn known_format(value: &Json) -> Option<Format> {
     match value.as_str()? {
         duration::FORMAT => Some(Format::Duration),
+        duration::SIGNED_FORMAT => Some(Format::SignedDuration),
         byte_size::FORMAT => Some(Format::ByteSize),
         format::DATA_TYPE => Some(Format::DataType),
         format::NAME => Some(Format::Name),

@@ -1,6 +1,7 @@
 //! From a document to a graph: names are resolved, every mistake is collected.
 
 mod bound;
+mod joined;
 mod order;
 mod parts;
 mod shared;
@@ -384,7 +385,7 @@ impl<'a> Builder<'a> {
                     (Path::keys(&["sinks", name]), message)
                 }
                 Producer::OperatorLate(id) => {
-                    self.unread_late(&operators[id.0], &used);
+                    self.unread_late(&operators[id.0], StreamId(index), &used);
                     continue;
                 }
                 Producer::SourceLate(_) => continue,
@@ -404,21 +405,26 @@ impl<'a> Builder<'a> {
 
     /// Late rows that an operator leaves out and nobody reads, neither here nor at their sources,
     /// are lost: only a number in the summary tells of them.
-    fn unread_late(&mut self, operator: &Operator, used: &HashSet<StreamId>) {
+    fn unread_late(&mut self, operator: &Operator, late: StreamId, used: &HashSet<StreamId>) {
         let is_read = |input: &InputBinding| match self.streams[input.stream.0].producer {
             Producer::Source(source) => self.streams.iter().enumerate().any(|(index, stream)| {
                 stream.producer == Producer::SourceLate(source) && used.contains(&StreamId(index))
             }),
             _ => false,
         };
-        let late = operator.late.is_some_and(|late| used.contains(&late));
-        if late || operator.inputs.iter().all(is_read) {
+        // Of a join each side has late rows of its own.
+        let is_right = operator.late_right == Some(late);
+        let sides = match operator.late_right {
+            Some(_) => &operator.inputs[usize::from(is_right)..][..1],
+            None => &operator.inputs[..],
+        };
+        if used.contains(&late) || sides.iter().all(is_read) {
             return;
         }
-        let name = &operator.name;
-        let message = format!("rows that come late are left out, and nobody reads `{name}.late`");
-        let remedy = format!("give a sink `input: {name}.late`, if only `discard: {{}}`");
-        let path = Path::keys(&["operators", name]);
+        let late = self.streams[late.0].name.clone();
+        let message = format!("rows that come late are left out, and nobody reads `{late}`");
+        let remedy = format!("give a sink `input: {late}`, if only `discard: {{}}`");
+        let path = Path::keys(&["operators", &operator.name]);
         self.warn(&path, &message, Some(&remedy));
     }
 
@@ -431,6 +437,7 @@ impl<'a> Builder<'a> {
         let kinds = [
             ("plugin", document.plugin.is_some()),
             ("window", document.window.is_some()),
+            ("join", document.join.is_some()),
         ];
         let is_marred = self.marred.contains(name);
         if is_marred && kinds.iter().all(|(_, is_given)| !is_given) {
@@ -439,12 +446,11 @@ impl<'a> Builder<'a> {
         }
         let path = Path::keys(&["operators", name]);
         self.exactly_one(&path, "an operator", &kinds)?;
-        match &document.window {
-            Some(window) => {
-                let built = windowed::operator(self, (index, name), (document, window));
-                built.filter(|_| !is_marred)
-            }
-            None => bound::operator(self, index, name, document),
-        }
+        let built = match (&document.window, &document.join) {
+            (Some(window), _) => windowed::operator(self, (index, name), (document, window)),
+            (None, Some(join)) => joined::operator(self, (index, name), (document, join)),
+            (None, None) => return bound::operator(self, index, name, document),
+        };
+        built.filter(|_| !is_marred)
     }
 }

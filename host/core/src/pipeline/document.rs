@@ -6,6 +6,7 @@ mod generator;
 mod postgres;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::byte_size::ByteSize;
 use crate::duration::DurationText;
 use crate::feature::FeatureSpec;
+use crate::join::JoinDocument;
 use crate::secret::{SecretReference, TextOrSecret};
 use crate::tree::Path;
 use crate::window::{AggregateSpec, Corrections, TriggerDocument, WindowDocument};
@@ -186,16 +188,16 @@ pub enum OnError {
     DeadLetter(String),
 }
 
-/// An operator: one of `plugin` and `window`, over streams.
+/// An operator: one of `plugin`, `window` and `join`, over streams.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OperatorDocument {
     /// The stream it reads, a list of streams (their union), or a mapping from the plugin's input
-    /// names to streams.
+    /// names, or the sides of a join, to streams.
     pub input: InputDocument,
     /// Columns that rows are grouped by.
     #[serde(default)]
-    pub key_by: Vec<String>,
+    pub key_by: KeyBy,
     /// Rolling aggregates of each key, computed by the engine, as columns that the plugin reads.
     #[serde(default)]
     pub features: IndexMap<String, FeatureSpec>,
@@ -212,6 +214,11 @@ pub struct OperatorDocument {
     pub allowed_lateness: Option<DurationText>,
     /// How a result that changes is given out; as a changelog if not given.
     pub corrections: Option<Corrections>,
+    /// Which rows of two streams meet.
+    pub join: Option<JoinDocument>,
+    /// The columns of a join: from a column's name to `left.COLUMN`, `right.COLUMN` or
+    /// `key.COLUMN`; those of both sides if not given.
+    pub select: Option<IndexMap<String, String>>,
     /// The plugin's configuration; the plugin says what it may contain.
     #[serde(default)]
     pub config: Option<serde_json::Value>,
@@ -240,6 +247,44 @@ pub enum InputDocument {
     Union(Vec<String>),
     /// A stream for each input of the plugin.
     Named(BTreeMap<String, String>),
+}
+
+/// Columns that rows are grouped by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum KeyBy {
+    /// By the same names in all streams.
+    Columns(Vec<String>),
+    /// Those of each side of a join, where the names differ.
+    Sides(KeySides),
+}
+
+/// The key columns of the sides of a join; as many of one as of the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeySides {
+    /// Of the left side.
+    pub left: Vec<String>,
+    /// Of the right side.
+    pub right: Vec<String>,
+}
+
+impl Default for KeyBy {
+    fn default() -> Self {
+        Self::Columns(Vec::new())
+    }
+}
+
+/// The names; of a join those of the left side.
+impl Deref for KeyBy {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        match self {
+            Self::Columns(names) => names,
+            Self::Sides(sides) => &sides.left,
+        }
+    }
 }
 
 /// The order of a key's rows.

@@ -8,6 +8,7 @@ use super::document::{BatchDocument, LimitsDocument, OrderWord};
 use super::{Policy, StreamId};
 use crate::descriptor::{Descriptor, TimeDomain};
 use crate::feature::Feature;
+use crate::join::JoinSpec;
 use crate::window::Windowing;
 
 /// An operator that is known to be sound.
@@ -25,8 +26,11 @@ pub struct Operator {
     pub batch: Batching,
     /// A stream for each of its outputs.
     pub outputs: Vec<StreamId>,
-    /// Rows left out because they were late; with `order: event-time`, and of windows.
+    /// Rows left out because they were late; with `order: event-time`, of windows, and of the left
+    /// side of joins.
     pub late: Option<StreamId>,
+    /// Those of the right side of a join.
+    pub late_right: Option<StreamId>,
     /// What it does.
     pub kind: OperatorKind,
 }
@@ -38,6 +42,8 @@ pub enum OperatorKind {
     Plugin(Box<PluginUse>),
     /// Aggregates each key's rows over windows, in the engine.
     Window(Box<Windowing>),
+    /// Brings rows of two streams together, in the engine.
+    Join(Box<JoinSpec>),
 }
 
 /// A plugin, and how an operator uses it.
@@ -63,7 +69,7 @@ impl Operator {
     pub fn plugin(&self) -> Option<&PluginUse> {
         match &self.kind {
             OperatorKind::Plugin(plugin) => Some(plugin),
-            OperatorKind::Window(_) => None,
+            OperatorKind::Window(_) | OperatorKind::Join(_) => None,
         }
     }
 
@@ -72,8 +78,13 @@ impl Operator {
     pub fn is_keyed(&self) -> bool {
         match &self.kind {
             OperatorKind::Plugin(_) => !self.key_by.is_empty(),
-            OperatorKind::Window(_) => true,
+            OperatorKind::Window(_) | OperatorKind::Join(_) => true,
         }
+    }
+
+    /// Its late rows: of all inputs, or of the sides of a join.
+    pub fn late_streams(&self) -> impl Iterator<Item = StreamId> {
+        self.late.into_iter().chain(self.late_right)
     }
 
     /// The features that the engine computes for it.
@@ -96,6 +107,10 @@ impl Operator {
                 (descriptor.inputs[input.input].time || follows, follows)
             }
             OperatorKind::Window(_) => (true, true),
+            OperatorKind::Join(join) => {
+                let follows = join.kind.is_timed();
+                (follows, follows)
+            }
         }
     }
 }

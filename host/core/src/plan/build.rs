@@ -9,7 +9,7 @@ use super::{
 use crate::feature::Feature;
 use crate::pipeline::document::OrderWord;
 use crate::pipeline::{
-    Operator, OperatorId, Pipeline, Policy, Producer, Sink, SinkId, SinkKind, SourceId, StreamId,
+    Operator, OperatorId, OperatorKind, Pipeline, Policy, Producer, Sink, SinkId, SinkKind, SourceId, StreamId,
 };
 
 /// Plans a pipeline. Operators come in an order in which each stands behind those it reads, since
@@ -93,9 +93,10 @@ impl Builder {
             features,
             outputs: operator.outputs.clone(),
             late: operator.late,
+            late_right: operator.late_right,
         });
-        for stream in operator.outputs.iter().chain(&operator.late) {
-            self.produces(*stream, task);
+        for stream in operator.outputs.iter().copied().chain(operator.late_streams()) {
+            self.produces(stream, task);
         }
         self.dead_letters(operator.on_error(), task);
     }
@@ -116,7 +117,9 @@ impl Builder {
             return task;
         }
         let group = (sources.clone(), operator.order, is_keyed);
-        if let Some(task) = self.groups.get(&group) {
+        // A join merges its sides by itself, which nobody else behind its gate could bear.
+        let is_join = matches!(operator.kind, OperatorKind::Join(_));
+        if let Some(task) = self.groups.get(&group).filter(|_| !is_join) {
             return *task;
         }
         let gate = Gate {
@@ -124,7 +127,10 @@ impl Builder {
             key: is_keyed.then(|| operator.key_by.clone()),
             order: operator.order,
         };
-        let name = gate_name(pipeline, &sources, &gate);
+        let name = match is_join {
+            true => format!("{}: {}", operator.name, gate_name(pipeline, &sources, &gate)),
+            false => gate_name(pipeline, &sources, &gate),
+        };
         let parallelism = if is_whole { 1 } else { self.plan.parallelism };
         let task = self.task(&name, parallelism, Root::Gate(gate));
         for (stream, columns) in sources {
@@ -134,7 +140,9 @@ impl Builder {
             };
             self.connect(stream, task, &partition);
         }
-        self.groups.insert(group, task);
+        if !is_join {
+            self.groups.insert(group, task);
+        }
         task
     }
 

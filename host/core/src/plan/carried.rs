@@ -67,7 +67,7 @@ fn shows_whole_rows(pipeline: &Pipeline, plan: &Plan, task: &TaskPlan, stream: S
         let operators = task.operators.iter();
         operators.filter(|operator| operator.inputs.contains(&stream))
     };
-    let mut late = operators().filter_map(|operator| operator.late);
+    let mut late = operators().flat_map(|operator| operator.late_of(stream));
     if late.any(|late| plan.stream(late).is_read) {
         return true;
     }

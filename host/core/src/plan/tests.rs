@@ -47,7 +47,8 @@ fn check(pipeline: &Pipeline, plan: &Plan) {
             for stream in &operator.inputs {
                 assert!(streams.contains(stream), "what is consumed is there");
             }
-            streams.extend(operator.outputs.iter().chain(&operator.late));
+            streams.extend(&operator.outputs);
+            streams.extend(operator.late.iter().chain(&operator.late_right));
             let of = pipeline.operator(operator.operator);
             assert_eq!(operator.features.len(), of.features().len());
             let Root::Gate(gate) = &task.root else {

@@ -117,7 +117,7 @@ impl Metadata {
 
 /// Appends a row's id: the job, the source row's split and offset, then each operator that it
 /// passed with the number of the row among those of one cause; for a timer its key, name, time and
-/// number, for a window its key, bounds and number.
+/// number, for a window its key, bounds and number; for a join what came together.
 ///
 /// The same input gives the same ids at any parallelism and batch size, so that a reader can drop
 /// repeats.
@@ -148,6 +148,17 @@ fn trail(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
             Cause::Row { row, ordinal } => {
                 trail(&derived.parent, *row as usize, out);
                 write!(out, "/{}.{ordinal}", derived.operator).expect(MEMORY);
+            }
+            Cause::Join(join) => {
+                out.push(b'/');
+                for (at, row) in [join.left, join.right].into_iter().enumerate() {
+                    out.push(if at == 0 { b'(' } else { b'+' });
+                    match row {
+                        Some(row) => trail(&derived.parent, row as usize, out),
+                        None => out.push(b'-'),
+                    }
+                }
+                write!(out, ")/{}.{}", derived.operator, join.ordinal).expect(MEMORY);
             }
             Cause::Timer(timer) => {
                 out.push(b'/');

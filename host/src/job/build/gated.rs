@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use wasmill_core::{
     key::{KeyCodec, KeyGroupRange},
-    pipeline::{StreamId, document::OrderWord},
+    pipeline::{OperatorKind, StreamId, document::OrderWord},
     plan::{OperatorPlan, Partition as Deal, Root, TaskPlan},
     watermark,
 };
@@ -86,8 +86,17 @@ impl Builder<'_> {
             .operators
             .iter()
             .map(|operator| self.pipeline.operator(operator.operator).batch.linger_us);
+        let mut intake = Intake::new(gate);
+        if let Some((_, stream)) = chain.awaited() {
+            intake.watch(self.channels_of(task, StreamId(stream)));
+        }
+        let is_join = |operator: &OperatorPlan| {
+            let kind = &self.pipeline.operator(operator.operator).kind;
+            matches!(kind, OperatorKind::Join(_))
+        };
         Ok(GatedTask {
-            intake: Intake::new(gate),
+            intake,
+            merges_itself: task.operators.first().is_some_and(is_join),
             inputs,
             features,
             keyed,
@@ -130,8 +139,7 @@ impl Builder<'_> {
         let readers = |stream: StreamId| chain.targets(stream.0).to_vec();
         let operators = task.operators.iter();
         let late = operators
-            .filter(|operator| operator.inputs.contains(&stream))
-            .filter_map(|operator| operator.late);
+            .flat_map(|operator| operator.late_of(stream));
         Ok(GateInput {
             targets: readers(stream),
             late: late.flat_map(readers).collect(),
@@ -139,6 +147,28 @@ impl Builder<'_> {
             sorter: (order == OrderWord::EventTime).then(|| Sorter::new(at, WAITING_BYTES_MAX)),
             feature_columns: None,
         })
+    }
+
+    /// The channels of a task's gate that bring a stream.
+    fn channels_of(&self, task: &TaskPlan, stream: StreamId) -> Vec<usize> {
+        let Root::Gate(root) = &task.root else {
+            return Vec::new();
+        };
+        let edges = root.edges.iter().map(|edge| self.plan.edge(*edge));
+        let mut upstream: Vec<_> = edges.clone().map(|edge| edge.from).collect();
+        upstream.sort_unstable();
+        upstream.dedup();
+        let mut first = 0;
+        let mut channels = Vec::new();
+        for from in upstream {
+            let count = self.plan.task(from).parallelism;
+            let mut edges = edges.clone().filter(|edge| edge.from == from);
+            if edges.any(|edge| edge.stream == stream) {
+                channels.extend(first..first + count);
+            }
+            first += count;
+        }
+        channels
     }
 
     /// What a gate kept for the operators behind it.

@@ -14,9 +14,10 @@ use serde_json::Value as Json;
 use wasmill_core::batch::Batch;
 use wasmill_core::checkpoint::{Digest, Part};
 use wasmill_core::key::{self, KeyCodec, KeyGroupRange};
+use wasmill_core::lineage::trail;
 use wasmill_core::watermark;
 
-use super::{Run, Sorter, SorterError, trail};
+use super::{Run, Sorter, SorterError};
 
 /// Under this name a part tells about a sorter.
 const HELD: &str = "held-rows";

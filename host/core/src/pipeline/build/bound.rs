@@ -58,7 +58,7 @@ pub(super) fn operator(
     Some(Operator {
         name: name.into(),
         inputs,
-        key_by: document.key_by.clone(),
+        key_by: document.key_by.to_vec(),
         order,
         batch: document
             .batch
@@ -67,6 +67,7 @@ pub(super) fn operator(
             .unwrap_or_default(),
         outputs,
         late,
+        late_right: None,
         kind: OperatorKind::Plugin(Box::new(PluginUse {
             plugin: document.plugin.clone().unwrap_or_default(),
             descriptor,

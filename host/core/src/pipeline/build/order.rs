@@ -1,8 +1,9 @@
 //! The order in which operators can be bound: each after those whose streams it reads.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::Builder;
+use crate::pipeline::StreamId;
 use crate::pipeline::document::InputDocument;
 use crate::tree::Path;
 
@@ -51,6 +52,26 @@ pub(super) fn streams(input: &InputDocument) -> Vec<&str> {
         InputDocument::One(name) => vec![name],
         InputDocument::Union(names) => names.iter().map(String::as_str).collect(),
         InputDocument::Named(map) => map.values().map(String::as_str).collect(),
+    }
+}
+
+impl<'a> Builder<'a> {
+    /// The names of the sources that a stream goes back to.
+    pub(super) fn sources_of(&self, stream: StreamId) -> BTreeSet<&'a str> {
+        let name = self.streams[stream.0].name.clone();
+        let (mut left, mut sources) = (vec![producer(&name).to_owned()], BTreeSet::new());
+        let mut seen = HashSet::new();
+        while let Some(name) = left.pop() {
+            if let Some((name, _)) = self.document.sources.get_key_value(&name) {
+                sources.insert(name.as_str());
+            } else if let Some(operator) = self.document.operators.get(&name)
+                && seen.insert(name)
+            {
+                let inputs = streams(&operator.input);
+                left.extend(inputs.into_iter().map(|input| producer(input).to_owned()));
+            }
+        }
+        sources
     }
 }
 

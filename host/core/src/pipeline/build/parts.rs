@@ -173,9 +173,19 @@ impl Builder<'_> {
         key_by: &[String],
         schema: &Schema,
     ) -> Vec<usize> {
+        self.key_columns_at(&path.key("key-by"), key_by, schema)
+    }
+
+    /// The columns of a list of names, which stands at `path`.
+    pub(super) fn key_columns_at(
+        &mut self,
+        path: &Path,
+        key_by: &[String],
+        schema: &Schema,
+    ) -> Vec<usize> {
         let mut columns = Vec::new();
         for (index, name) in key_by.iter().enumerate() {
-            let path = path.key("key-by").index(index);
+            let path = path.index(index);
             match schema.index_of(name) {
                 Ok(column) if columns.contains(&column) => {
                     self.wrong(&path, &format!("`{name}` stands twice"), None);

@@ -66,7 +66,7 @@ pub(super) fn operator(
     Some(Operator {
         name: name.into(),
         inputs,
-        key_by: document.key_by.clone(),
+        key_by: document.key_by.to_vec(),
         order: document.order.unwrap_or(OrderWord::Arrival),
         batch: document
             .batch
@@ -75,6 +75,7 @@ pub(super) fn operator(
             .unwrap_or_default(),
         outputs,
         late,
+        late_right: None,
         kind: OperatorKind::Window(Box::new(windowing)),
     })
 }

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use window::WindowTrail;
 
-use wasmill_core::lineage::{Ancestor, Cause, Chunk, Derived, Lineage, TimerCause};
+use super::{Ancestor, Cause, Chunk, Derived, JoinCause, Lineage, TimerCause};
 
-/// What a trail begins with: a source's row, a row that was emitted for a row, for a timer, or for
-/// a window.
+/// What a trail begins with: a source's row, a row that was emitted for a row, for a timer, for a
+/// window, or for rows that were joined.
 const SOURCE: u8 = 1;
 const ROW: u8 = 2;
 const TIMER: u8 = 3;
 const WINDOW: u8 = 4;
+const JOIN: u8 = 5;
 
 /// Trails are as deep as chains of operators are long; deeper ones are hostile.
 const DEPTH_MAX: usize = 256;
@@ -42,10 +43,14 @@ type By = (Arc<str>, Arc<str>);
 enum From {
     Row { parent: Box<Trail>, ordinal: u32 },
     Timer(Arc<TimerCause>),
+    Join {
+        sides: [Option<Box<Trail>>; 2],
+        ordinal: u32,
+    },
 }
 
 /// Appends a row's trail.
-pub(super) fn write(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
+pub fn write(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
     match lineage.origin(row) {
         None => write_source(&Chunk::default(), u64::MAX, None, out),
         Some((Ancestor::Chunk(chunk), at)) => {
@@ -58,10 +63,10 @@ pub(super) fn write(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
         }
         Some((Ancestor::Derived(derived), at)) => {
             let cause = &derived.causes[at as usize];
-            out.push(if matches!(cause, Cause::Row { .. }) {
-                ROW
-            } else {
-                TIMER
+            out.push(match cause {
+                Cause::Row { .. } => ROW,
+                Cause::Timer(_) => TIMER,
+                Cause::Join(_) => JOIN,
             });
             put(out, derived.operator.as_bytes());
             put(out, derived.plugin.as_bytes());
@@ -69,6 +74,13 @@ pub(super) fn write(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
                 Cause::Row { row, ordinal } => {
                     out.extend_from_slice(&ordinal.to_le_bytes());
                     write(&derived.parent, *row as usize, out);
+                }
+                Cause::Join(join) => {
+                    out.extend_from_slice(&join.ordinal.to_le_bytes());
+                    out.push(u8::from(join.left.is_some()) | u8::from(join.right.is_some()) << 1);
+                    for row in join.left.into_iter().chain(join.right) {
+                        write(&derived.parent, row as usize, out);
+                    }
                 }
                 Cause::Timer(timer) => {
                     out.extend_from_slice(&timer.ordinal.to_le_bytes());
@@ -97,7 +109,7 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// The lineage of rows with these trails; none if one is not what the format says.
-pub(super) fn read<'a>(trails: impl Iterator<Item = &'a [u8]>) -> Option<Lineage> {
+pub fn read<'a>(trails: impl Iterator<Item = &'a [u8]>) -> Option<Lineage> {
     let trails = trails.map(|bytes| {
         let mut input = Input(bytes);
         let trail = input.trail(0)?;
@@ -162,13 +174,24 @@ fn ancestor(trails: Vec<Trail>) -> Ancestor {
             Trail::Window(window) => windows.push(window),
             Trail::Derived { by, cause } => {
                 derived_by = by;
+                let mut parent = |parent: Box<Trail>| {
+                    parents.push(*parent);
+                    parents.len() as u32 - 1
+                };
                 causes.push(match cause {
                     From::Timer(timer) => Cause::Timer(timer),
-                    From::Row { parent, ordinal } => {
-                        parents.push(*parent);
-                        let row = parents.len() as u32 - 1;
-                        Cause::Row { row, ordinal }
-                    }
+                    From::Row { parent: of, ordinal } => Cause::Row {
+                        row: parent(of),
+                        ordinal,
+                    },
+                    From::Join {
+                        sides: [left, right],
+                        ordinal,
+                    } => Cause::Join(JoinCause {
+                        left: left.map(&mut parent),
+                        right: right.map(&mut parent),
+                        ordinal,
+                    }),
                 });
             }
         }
@@ -248,6 +271,18 @@ impl Input<'_> {
                 parent: Box::new(self.trail(depth + 1)?),
                 ordinal,
             },
+            JOIN => {
+                let [sides] = self.array()?;
+                let mut side = |is_there: bool| match is_there {
+                    true => self.trail(depth + 1).map(|trail| Some(Box::new(trail))),
+                    false => Some(None),
+                };
+                if sides > 3 {
+                    return None;
+                }
+                let sides = [side(sides & 1 != 0)?, side(sides & 2 != 0)?];
+                From::Join { sides, ordinal }
+            }
             TIMER => From::Timer(Arc::new(TimerCause {
                 time: i64::from_le_bytes(self.array()?),
                 key: self.bytes()?.into(),

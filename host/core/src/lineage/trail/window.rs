@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmill_core::key::Keys;
-use wasmill_core::lineage::{Ancestor, WindowRows};
-
 use super::{Input, put};
+use crate::key::Keys;
+use crate::lineage::{Ancestor, WindowRows};
 
 /// Which key and window a result belongs to, and its number among the window's rows.
 #[derive(Debug)]

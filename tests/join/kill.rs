@@ -1,0 +1,89 @@
+//! Joins under `kill -9`: whenever the job is ended, at whatever parallelism it goes on, what it
+//! has brought out in the end is what comes of all rows, each once.
+
+use std::fs;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use crate::oracle::Kind;
+use crate::rows::{Random, Row, SECOND, rows};
+use crate::{Job, check, command, keeps, run};
+
+/// Starts that are ended by force.
+const KILLS: usize = 8;
+/// Rows of each side: enough to outlast some of the kills.
+const ROWS: u64 = 60_000;
+
+/// Lets the job run for a while, however far that takes it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a kill comes at any time; nothing is expected to have happened"
+)]
+fn some_time(milliseconds: u64) {
+    thread::sleep(Duration::from_millis(milliseconds));
+}
+
+fn survives(seed: u64, (join, kind, join_type): (&str, Kind, &str)) {
+    // Few rows of a key, so that loops over all rows are quick.
+    let sides = sides(seed);
+    let sides = [&sides[0][..], &sides[1][..]];
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    let job = Job {
+        join: &format!("{{ {join}, type: {join_type} }}"),
+        kind,
+        top: "checkpoint: { interval: 20ms, storage: checkpoints }\n",
+        rows_max: 512,
+    };
+    job.write(folder.path(), sides);
+    let (mut random, mut killed, mut before) = (Random(seed), 0, String::new());
+    for _ in 0..KILLS {
+        let mut command = command(folder.path(), random.below(4) + 1);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = command.spawn().expect("wasmill starts");
+        some_time(80 + random.below(300));
+        killed += usize::from(running.try_wait().expect("a child can be asked").is_none());
+        running.kill().expect("a child can be killed");
+        running.wait().expect("a killed child ends");
+        let text = fs::read_to_string(folder.path().join("out.jsonl")).unwrap_or_default();
+        let seen = text[..text.rfind('\n').map_or(0, |end| end + 1)].to_owned();
+        assert!(seen.starts_with(&before), "what was decided stays as it is");
+        before = seen;
+    }
+    println!("{join} {join_type}, seed {seed}: {killed} kills");
+    assert!(killed > 0, "the job is slower than the first kill");
+    run(folder.path(), 3);
+    check(folder.path(), (kind, keeps(join_type)), sides, join);
+    let said = run(folder.path(), 1);
+    assert!(said.contains("nothing left to do"), "{said}");
+}
+
+fn sides(seed: u64) -> [Vec<Row>; 2] {
+    [
+        rows(seed, 0, (ROWS, 3_000, 2)),
+        rows(seed + 1_000, 1_000_000, (ROWS, 3_000, 2)),
+    ]
+}
+
+#[test]
+fn intervals_survive_kills() {
+    let kind = Kind::Interval(-300 * SECOND, 900 * SECOND);
+    survives(11, ("interval: { lower: -300s, upper: 900s }", kind, "full"));
+}
+
+#[test]
+fn windows_survive_kills() {
+    let kind = Kind::Window(600 * SECOND, 200 * SECOND);
+    let join = "window: { sliding: { size: 600s, every: 200s } }";
+    survives(12, (join, kind, "full"));
+}
+
+#[test]
+fn versions_survive_kills() {
+    survives(13, ("as-of: {}", Kind::AsOf(None), "left"));
+}
+
+#[test]
+fn tables_survive_kills() {
+    survives(14, ("lookup: {}", Kind::Lookup, "left"));
+}
