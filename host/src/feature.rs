@@ -23,6 +23,7 @@ mod fold;
 mod image;
 mod output;
 mod reader;
+mod resident;
 mod ring;
 mod tile;
 
@@ -35,7 +36,7 @@ use crate::state::{BatchKeys, KeyIndex, Paged, RICH};
 use compute::KeyFeatures;
 pub use describe::describe;
 pub use image::FeatureImage;
-use image::Parts;
+use image::{Parts, Place};
 use output::Output;
 use reader::{Reader, Slot};
 
@@ -112,6 +113,8 @@ pub struct FeatureSet {
     outputs: Vec<Output>,
     sweep_from: u32,
     bytes: usize,
+    /// Where its own rows belong that come back into memory, with their names.
+    places: Vec<(Place, String)>,
 }
 
 /// What is kept for which feature, worked out once.
@@ -164,6 +167,7 @@ impl FeatureSet {
             outputs,
             sweep_from: 0,
             bytes: 0,
+            places: Vec::new(),
         })
     }
 
@@ -180,6 +184,7 @@ impl FeatureSet {
         index: &mut KeyIndex,
     ) -> Result<Vec<ArrayRef>, FeatureFault> {
         self.check_time(batch.times)?;
+        index.touch_all(batch.keys.ids.iter().copied());
         let timed = Reader::all(&self.plan.timed, batch.rows);
         let arrived = Reader::all(&self.plan.arrived, batch.rows);
         let own: Vec<Option<Reader<'_>>> = self

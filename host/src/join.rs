@@ -102,7 +102,10 @@ impl JoinOperator {
     /// A join of no rows yet.
     pub fn new(spec: &pipeline::Operator, join: &JoinSpec, parts: Parts) -> Self {
         let side = |side: Side| {
-            let input = parts.inputs.iter().find(|input| input.input == side.index());
+            let input = parts
+                .inputs
+                .iter()
+                .find(|input| input.input == side.index());
             let input = input.expect("a join has two sides");
             JoinSide {
                 stream: input.stream.0,

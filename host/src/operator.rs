@@ -9,6 +9,7 @@ mod effects;
 mod image;
 mod isolation;
 mod reader;
+mod resident;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -88,6 +89,8 @@ pub struct Operator {
     rows_max: usize,
     output_rows_max: u64,
     metrics: Arc<NodeMetrics>,
+    /// Counters that nobody reads: what another subtask counts already.
+    unseen: Arc<NodeMetrics>,
     state_bytes: u64,
     /// The task's own share of `state_bytes`.
     task_bytes: usize,
@@ -187,6 +190,7 @@ impl Operator {
             rows_max: spec.batch.rows_max as usize,
             output_rows_max: plugin.limits.output_rows_max,
             metrics: parts.metrics,
+            unseen: Arc::default(),
             state_bytes: 0,
             task_bytes: 0,
             watermark: i64::MIN,
@@ -225,6 +229,35 @@ impl Operator {
         keyed: Option<&mut Keyed>,
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), OperatorError> {
+        let is_broadcast = self.is_broadcast(stream);
+        // What every subtask does alike counts once, and comes out once.
+        let is_echo = is_broadcast && self.subtask.0 > 0;
+        let before = emitted.len();
+        if is_echo {
+            std::mem::swap(&mut self.metrics, &mut self.unseen);
+        }
+        let done = self.process_rows(stream, batch, keyed, emitted).await;
+        if is_echo {
+            std::mem::swap(&mut self.metrics, &mut self.unseen);
+            emitted.truncate(before);
+        }
+        self.account();
+        done
+    }
+
+    /// Whether a stream's rows go to every subtask.
+    fn is_broadcast(&self, stream: usize) -> bool {
+        let binding = self.bindings.get(&stream);
+        binding.is_some_and(|binding| self.descriptor.inputs[binding.input].broadcast)
+    }
+
+    async fn process_rows(
+        &mut self,
+        stream: usize,
+        batch: &Batch,
+        keyed: Option<&mut Keyed>,
+        emitted: &mut Vec<(usize, Batch)>,
+    ) -> Result<(), OperatorError> {
         self.metrics.records_in.add(batch.len());
         let mut keyed = keyed;
         let mut features = Vec::new();
@@ -242,7 +275,6 @@ impl Operator {
             self.isolate(&mut run, start..end, keyed.as_deref_mut())
                 .await?;
         }
-        self.account();
         Ok(())
     }
 
@@ -328,6 +360,11 @@ impl Operator {
 }
 
 impl Guest {
+    /// Whether there is an instance that has been called before.
+    fn is_running(&self) -> bool {
+        self.instance.as_ref().is_some_and(Instance::is_usable)
+    }
+
     /// The instance in use, or a new one.
     async fn instance(&mut self) -> Result<&mut Instance, CallError> {
         if !self.instance.as_ref().is_some_and(Instance::is_usable) {
@@ -357,7 +394,8 @@ pub fn layout(descriptor: &Descriptor) -> Layout {
     let states = descriptor.states.iter().map(|state| StateLayout {
         kind: match state.kind {
             Kind::List => StateKind::List,
-            Kind::Map | Kind::Broadcast => StateKind::Map,
+            Kind::Map => StateKind::Map,
+            Kind::Broadcast => StateKind::Broadcast,
             Kind::Operator => StateKind::Operator,
             Kind::Value | Kind::Reducing | Kind::Aggregating => StateKind::Value,
         },

@@ -114,7 +114,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("secret");
         let reference = SecretReference::File(path.to_string_lossy().into_owned());
-        let mut check = |bytes: &[u8], expected: Result<&str, &str>| {
+        let check = |bytes: &[u8], expected: Result<&str, &str>| {
             fs::write(&path, bytes).expect("it is ours");
             match (find(&reference), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found.expose(), expected),

@@ -6,6 +6,7 @@
 //! name, whatever the bytes are, and it looks only at the key groups that are asked for.
 
 mod frame;
+mod merge;
 mod read;
 mod rows;
 mod write;
@@ -15,17 +16,23 @@ use wasmill_core::checkpoint::{self, Digest, ObjectRef, SegmentKind};
 use wasmill_core::encoding::EncodingError;
 use wasmill_core::key::KeyGroupRange;
 
+pub use merge::{Merge, Stretch};
 pub use read::{Reader, Rows};
 pub use rows::for_each_row;
-pub use write::Writer;
+pub use write::{Put, Writer};
 
-/// The version of the format that is written, and the newest that is read.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the format that is written, and the newest that is read: all before it are read
+/// too.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Under this name the schema's metadata holds the version.
 const VERSION_KEY: &str = "wasmill.segment";
 /// Under this name it holds the kinds of the states that the dictionary names, one word each.
 const KINDS_KEY: &str = "wasmill.kinds";
+/// Under this name it says whether the segment is a base or a delta.
+const EXTENT_KEY: &str = "wasmill.extent";
+/// How many words the dictionary of kinds had in version 1, where there were no deltas.
+const KINDS_V1: usize = 5;
 
 /// Why bytes are no segment, or state cannot be one.
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +70,29 @@ pub enum SegmentError {
         /// What it says it is.
         version: String,
     },
-    /// Changes to an earlier segment.
-    #[error("the segment holds changes to an earlier one, which this program does not read")]
-    Delta,
+    /// A base that the manifest calls a delta, or the other way round.
+    #[error("the segment says that it is a {found}, and the checkpoint names it as a {named}")]
+    Extent {
+        /// What it says.
+        found: &'static str,
+        /// What the manifest says.
+        named: &'static str,
+    },
+    /// Two bases for one key.
+    #[error("two segments hold all state of key group {key_group}, and one key stands in both")]
+    Twice {
+        /// The group.
+        key_group: u16,
+    },
+    /// Changes, and no base before them.
+    #[error("the changes of key group {key_group} come without the base that they change")]
+    NoBase {
+        /// The group.
+        key_group: u16,
+    },
+    /// Nobody stores it.
+    #[error("{0}")]
+    NotTaken(String),
     /// One key's bytes, or one value, are more than a batch of a segment can hold.
     #[error("a row of {bytes} bytes is too large for a segment")]
     TooLarge {
@@ -113,16 +140,19 @@ pub enum Kind {
     Timer,
     /// What a declared feature remembers.
     Feature,
+    /// Nothing is left of the key.
+    Gone,
 }
 
 impl Kind {
     /// All of them, by their numbers.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Value,
         Self::List,
         Self::Map,
         Self::Timer,
         Self::Feature,
+        Self::Gone,
     ];
 
     /// The word that stands in files.
@@ -133,6 +163,7 @@ impl Kind {
             Self::Map => "map",
             Self::Timer => "timer",
             Self::Feature => "feature",
+            Self::Gone => "gone",
         }
     }
 }
@@ -162,6 +193,8 @@ pub struct Encoded {
     pub bytes: Vec<u8>,
     /// The digest of its bytes.
     pub digest: Digest,
+    /// Whether it changes what earlier ones say.
+    pub kind: SegmentKind,
     /// The key groups that it covers.
     pub range: KeyGroupRange,
     /// Where each of them begins, and the last one ends.
@@ -179,15 +212,23 @@ impl Encoded {
                 bytes: self.bytes.len() as u64,
                 digest: self.digest,
             },
-            kind: SegmentKind::Base,
+            kind: self.kind,
             range: self.range,
             offsets: self.offsets.clone(),
         }
     }
 }
 
+/// The word for a segment's kind, in files and errors.
+fn extent(kind: SegmentKind) -> &'static str {
+    match kind {
+        SegmentKind::Base => "base",
+        SegmentKind::Delta => "delta",
+    }
+}
+
 /// The columns, in order. Readers know them by their places.
-fn schema(addresses: &[Address]) -> Schema {
+fn schema(kind: SegmentKind, addresses: &[Address]) -> Schema {
     let word = |bits| DataType::Dictionary(Box::new(bits), Box::new(DataType::Utf8));
     let fields = vec![
         Field::new("key_group", DataType::UInt16, false),
@@ -202,6 +243,7 @@ fn schema(addresses: &[Address]) -> Schema {
     let metadata = [
         (VERSION_KEY.to_owned(), FORMAT_VERSION.to_string()),
         (KINDS_KEY.to_owned(), kinds.join(" ")),
+        (EXTENT_KEY.to_owned(), extent(kind).to_owned()),
     ];
     Schema::new(fields).with_metadata(metadata.into())
 }

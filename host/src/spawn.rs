@@ -46,6 +46,28 @@ pub fn aside<T: Send>(name: &str, body: impl FnOnce() -> T + Send) -> T {
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// Does something with each item, all at the same time, and waits for all: for what takes long and
+/// has nobody else to wait for it, before a job runs.
+pub fn side_by_side<T: Send, R: Send>(
+    items: &mut [T],
+    body: impl Fn(&mut T) -> R + Sync,
+) -> Vec<R> {
+    if let [only] = items {
+        return vec![body(only)];
+    }
+    std::thread::scope(|scope| {
+        let body = &body;
+        let running: Vec<_> = items
+            .iter_mut()
+            .map(|item| scope.spawn(move || body(item)))
+            .collect();
+        let results = running.into_iter().map(|running| running.join());
+        let results =
+            results.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        results.collect()
+    })
+}
+
 /// Starts a task on the runtime of whoever calls: what waits for files and stores.
 #[expect(
     clippy::disallowed_methods,

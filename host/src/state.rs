@@ -5,10 +5,12 @@
 //! [`MapColumn`]. [`KeyedStates`] bundles the columns of one operator and moves them in and out
 //! of the buffers that cross the boundary. Nothing here allocates per record once a key is known.
 //!
-//! At a barrier a column gives its pages to an image, which another thread writes down; spilling
-//! will need pages that are absent. Both hang on ids and pages, which only this module knows.
+//! At a barrier a column gives its pages to an image, which another thread writes down. Which keys
+//! have changed since the checkpoint before is known by their ids ([`KeyIndex::touch`]).
 
 pub mod bench;
+mod broadcast;
+mod changes;
 mod fixed;
 mod image;
 mod index;
@@ -20,8 +22,11 @@ mod map_entries;
 mod page;
 mod paged;
 mod restore;
+mod rocksdb;
+mod spill;
 mod variable;
 
+pub use changes::Cut;
 pub use fixed::FixedColumn;
 pub use image::{KeyRows, KeyedImage, KeysImage, StatesImage, TimersImage, encode};
 pub use index::{BatchKeys, KeyIndex, Secret};
@@ -30,7 +35,8 @@ pub use list::{ListColumn, Lists};
 pub use map::MapColumn;
 pub use map_entries::MapEntries;
 pub use paged::{PLAIN, Paged, PagedImage, RICH};
-pub use restore::{RestoreError, Restored, restore};
+pub use restore::{Places, RestoreError, Restored, places, restore};
+pub use spill::{DiskImage, Kept, Resident, Residents, Scratch, Spill, SpillError, scratch};
 pub use variable::VarColumn;
 
 use wasmill_core::descriptor::Ttl;

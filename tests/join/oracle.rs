@@ -6,7 +6,7 @@ use crate::rows::Row;
 
 /// Which rows meet.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub(crate) enum Kind {
     Interval(i64, i64),
     /// Size and every.
     Window(i64, i64),
@@ -15,10 +15,10 @@ pub enum Kind {
 }
 
 /// A row that comes out: the ids of both sides, and its time.
-pub type Outcome = (Option<u64>, Option<u64>, i64);
+pub(crate) type Outcome = (Option<u64>, Option<u64>, i64);
 
 /// What comes out, ordered by itself, not in the order in which it comes.
-pub fn expected(kind: Kind, keeps: [bool; 2], [left, right]: [&[Row]; 2]) -> Vec<Outcome> {
+pub(crate) fn expected(kind: Kind, keeps: [bool; 2], [left, right]: [&[Row]; 2]) -> Vec<Outcome> {
     // A lookup takes late rows like all others.
     let counts = |row: &&Row| matches!(kind, Kind::Lookup) || !row.is_late;
     let mut keys: BTreeMap<u64, [Vec<&Row>; 2]> = BTreeMap::new();
@@ -70,11 +70,7 @@ fn of_key(kind: Kind, keeps: [bool; 2], [left, right]: [&[&Row]; 2]) -> Vec<Outc
     }
 }
 
-fn as_of(
-    (left, right): (&[&Row], &[&Row]),
-    keeps: bool,
-    max_age: Option<i64>,
-) -> Vec<Outcome> {
+fn as_of((left, right): (&[&Row], &[&Row]), keeps: bool, max_age: Option<i64>) -> Vec<Outcome> {
     let mut out = Vec::new();
     for l in left {
         let versions = right

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 
 /// A second, in microseconds.
-pub const SECOND: i64 = 1_000_000;
+pub(crate) const SECOND: i64 = 1_000_000;
 /// How much older than the newest row of its file a row may be without being late.
-pub const OUT_OF_ORDERNESS: i64 = 20 * SECOND;
+pub(crate) const OUT_OF_ORDERNESS: i64 = 20 * SECOND;
 
 /// Numbers that a seed decides (Steele, Lea and Flood, "Fast splittable pseudorandom number
 /// generators", 2014).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,18 +23,18 @@ impl Random {
 
 /// A row of either side.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    pub id: u64,
-    pub key: u64,
-    pub time: i64,
+pub(crate) struct Row {
+    pub(crate) id: u64,
+    pub(crate) key: u64,
+    pub(crate) time: i64,
     /// Which file it stands in.
-    pub file: usize,
+    pub(crate) file: usize,
     /// Whether it comes behind its file's watermark.
-    pub is_late: bool,
+    pub(crate) is_late: bool,
 }
 
 /// Rows of one side in the order of their files; `first` is the id of the first.
-pub fn rows(seed: u64, first: u64, (count, keys, files): (u64, u64, usize)) -> Vec<Row> {
+pub(crate) fn rows(seed: u64, first: u64, (count, keys, files): (u64, u64, usize)) -> Vec<Row> {
     let mut random = Random(seed);
     let mut newest = vec![i64::MIN; files];
     let mut rows = Vec::new();
@@ -60,7 +60,7 @@ pub fn rows(seed: u64, first: u64, (count, keys, files): (u64, u64, usize)) -> V
 }
 
 /// The rows of one file as CSV.
-pub fn csv(rows: &[Row], file: usize) -> String {
+pub(crate) fn csv(rows: &[Row], file: usize) -> String {
     let mut text = "id,key,at\n".to_owned();
     for row in rows.iter().filter(|row| row.file == file) {
         writeln!(text, "{},{},{}", row.id, row.key, row.time).expect("memory");

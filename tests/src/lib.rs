@@ -1,5 +1,6 @@
-//! What tests from outside share: where things lie, and a database.
+//! What tests from outside share: where things lie, a database, and an oracle.
 
+pub mod every_state;
 pub mod postgres;
 
 use std::path::PathBuf;

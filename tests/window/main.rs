@@ -8,6 +8,7 @@
 mod kill;
 mod oracle;
 mod rows;
+mod unbounded;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

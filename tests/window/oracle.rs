@@ -202,37 +202,21 @@ impl Told {
     }
 
     /// Gives the number of rows that are in no session.
-    fn sessions(&mut self, rows: &[&Row], (gap, max): (i64, i64), lateness: i64) -> usize {
+    fn sessions<'a>(&mut self, rows: &[&'a Row], (gap, max): (i64, i64), lateness: i64) -> usize {
         let end_of = |time: i64| (time + gap).min((time.div_euclid(max) + 1) * max);
-        let is_late = |row: &&&Row| end_of(row.at) + lateness <= row.clock;
-        let late = rows.iter().filter(is_late).count();
-        let (mut held, waiting): (Vec<&Row>, Vec<&Row>) = rows
+        let is_late = |row: &&'a Row| end_of(row.at) + lateness <= row.clock;
+        let late = rows.iter().copied().filter(is_late).count();
+        let (mut held, waiting): (Vec<&'a Row>, Vec<&'a Row>) = rows
             .iter()
+            .copied()
             .filter(|row| !is_late(row))
             .partition(|row| row.at >= row.clock);
-        let mut groups: BTreeMap<(i64, i64), Vec<&Row>> = BTreeMap::new();
+        let mut groups: BTreeMap<(i64, i64), Vec<&'a Row>> = BTreeMap::new();
         for row in waiting {
             groups.entry((row.clock, row.at)).or_default().push(row);
         }
-        let sessions = |held: &[&Row]| {
-            let mut sorted = held.to_vec();
-            sorted.sort_by_key(|row| (row.at, row.source, row.offset));
-            let mut sessions: BTreeMap<(i64, i64), Vec<&Row>> = BTreeMap::new();
-            let mut last: Option<(i64, i64)> = None;
-            for row in sorted {
-                let own = end_of(row.at);
-                let joined = last.filter(|last| row.at < last.1);
-                let rows = joined.and_then(|last| sessions.remove(&last));
-                let mut rows = rows.unwrap_or_default();
-                rows.push(row);
-                let start = joined.map_or(row.at, |last| last.0);
-                let end = joined.map_or(own, |last| last.1.max(own));
-                last = Some((start, end));
-                sessions.insert((start, end), rows);
-            }
-            sessions
-        };
-        let mut shown: BTreeMap<(i64, i64), Vec<&Row>> = BTreeMap::new();
+        let sessions = |held: &[&'a Row]| sessions(held, end_of);
+        let mut shown: BTreeMap<(i64, i64), Vec<&'a Row>> = BTreeMap::new();
         for ((clock, at), rows) in groups {
             self.ended(&sessions(&held), clock, &mut shown);
             // A session that no late row may change any more is not there for it.
@@ -284,4 +268,27 @@ impl Told {
             }
         }
     }
+}
+
+/// The rows that follow each other, by start and end.
+fn sessions<'a>(
+    held: &[&'a Row],
+    end_of: impl Fn(i64) -> i64,
+) -> BTreeMap<(i64, i64), Vec<&'a Row>> {
+    let mut sorted = held.to_vec();
+    sorted.sort_by_key(|row| (row.at, row.source, row.offset));
+    let mut sessions: BTreeMap<(i64, i64), Vec<&Row>> = BTreeMap::new();
+    let mut last: Option<(i64, i64)> = None;
+    for row in sorted {
+        let own = end_of(row.at);
+        let joined = last.filter(|last| row.at < last.1);
+        let rows = joined.and_then(|last| sessions.remove(&last));
+        let mut rows = rows.unwrap_or_default();
+        rows.push(row);
+        let start = joined.map_or(row.at, |last| last.0);
+        let end = joined.map_or(own, |last| last.1.max(own));
+        last = Some((start, end));
+        sessions.insert((start, end), rows);
+    }
+    sessions
 }

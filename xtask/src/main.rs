@@ -19,6 +19,7 @@ mod postgres;
 mod setup;
 mod shell;
 mod sim;
+mod soak;
 mod test;
 mod workspace;
 
@@ -73,6 +74,11 @@ const TASKS: &[Task] = &[
         name: "postgres",
         about: "a PostgreSQL for tests: up | down",
         run: postgres::run,
+    },
+    Task {
+        name: "soak",
+        about: "long runs with bounded memory: spill | ttl [--minutes N]",
+        run: soak::run,
     },
     Task {
         name: "fresh",

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The variable that names the server to the tests.
 const URL: &str = "POSTGRES_URL";
@@ -89,7 +89,8 @@ impl Server {
         } else {
             Command::new(program)
         };
-        command.current_dir(&self.folder);
+        // What it says would stand before the URL that a shell may read.
+        command.current_dir(&self.folder).stdout(Stdio::null());
         command
     }
 

@@ -65,6 +65,8 @@ pub struct Input {
     pub time: bool,
     /// Whether updates and deletes are understood.
     pub changelog: bool,
+    /// Whether its rows go to every subtask, where they write the states of kind broadcast.
+    pub broadcast: bool,
     /// The columns that are read.
     pub schema: SchemaRef,
 }

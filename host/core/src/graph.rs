@@ -65,6 +65,7 @@ impl Drawing {
                 }
                 Partition::Gather => "to one".into(),
                 Partition::Rebalance => "evenly".into(),
+                Partition::Broadcast => "to all".into(),
             };
             Arrow {
                 from: edge.from.0,

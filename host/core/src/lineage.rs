@@ -222,7 +222,9 @@ impl Lineage {
         let position = self.index.as_ref().map_or(small(row), |index| index[row]);
         let at = self.ancestors.partition_point(|(_, end)| *end <= position);
         let (ancestor, _) = self.ancestors.get(at)?;
-        let start = at.checked_sub(1).map_or(0, |before| self.ancestors[before].1);
+        let start = at
+            .checked_sub(1)
+            .map_or(0, |before| self.ancestors[before].1);
         Some((ancestor, position - start))
     }
 

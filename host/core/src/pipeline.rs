@@ -71,6 +71,8 @@ pub struct Pipeline {
     pub parallelism: Option<usize>,
     /// How checkpoints are taken, if they are.
     pub checkpoint: Option<Checkpointing>,
+    /// Where state on disk is kept, if not all of it is in memory.
+    pub spilling: Option<Spilling>,
     /// Where rows come from.
     pub sources: Vec<Source>,
     /// What is done with them; each after those whose streams it reads.
@@ -102,6 +104,26 @@ impl From<&document::Checkpoint> for Checkpointing {
             timeout_us: written.timeout.map_or(600_000_000, |it| it.as_us()),
             storage: written.storage.clone(),
         }
+    }
+}
+
+/// How state leaves memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spilling {
+    /// Bytes of memory that state takes, over all operators.
+    pub cache_bytes: u64,
+    /// The folder for the rest, if the document names one.
+    pub directory: Option<String>,
+}
+
+impl Spilling {
+    /// None if all state is in memory.
+    fn of(written: &document::StateDocument) -> Option<Self> {
+        let is_memory = written.backend == document::Backend::Memory;
+        (!is_memory).then(|| Self {
+            cache_bytes: written.cache.map_or(512 << 20, |cache| cache.0),
+            directory: written.directory.clone(),
+        })
     }
 }
 

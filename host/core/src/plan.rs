@@ -102,8 +102,8 @@ pub enum Root {
 pub struct Gate {
     /// The edges that end here; no two with the same stream from the same task.
     pub edges: Vec<EdgeId>,
-    /// The names of the key columns, an empty list where all rows have one key; none where rows come
-    /// as they are.
+    /// The names of the key columns, an empty list where all rows have one key; none where rows
+    /// come as they are.
     pub key: Option<Vec<String>>,
     /// The order in which a key's rows leave the gate.
     pub order: OrderWord,
@@ -161,6 +161,8 @@ pub enum Partition {
     Gather,
     /// Any, so that all have as much to do.
     Rebalance,
+    /// All of them.
+    Broadcast,
 }
 
 /// Turns a sound graph into tasks and edges; `parallelism` is cut to 1 to 128, the number of key

@@ -95,7 +95,7 @@ impl JsonSchema for SecretReference {
             "format": format::SECRET,
             "oneOf": [
                 one("env", "The variable of the environment that holds it."),
-                one("file", "The file that holds it, relative to the folder in which wasmill runs."),
+                one("file", "The file that holds it, relative to where wasmill runs."),
             ],
         })
     }
@@ -109,7 +109,6 @@ mod tests {
 
     #[derive(Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only its schema is asked")]
     struct Fields {
         password: Option<SecretReference>,
         url: Option<TextOrSecret>,
@@ -137,10 +136,12 @@ mod tests {
         ] {
             assert_eq!(mistakes(sound), "", "{sound}");
         }
-        let parsed: SecretReference = serde_json::from_str(r#"{"env":"A"}"#).expect("a reference");
-        assert_eq!(parsed.place(), "the variable `A`");
-        let parsed: TextOrSecret = serde_json::from_str(r#"{"file":"a"}"#).expect("a reference");
-        assert_eq!(parsed.reference(), Some(&SecretReference::File("a".into())));
+        let fields = r#"{ "password": { "env": "A" }, "url": { "file": "a" } }"#;
+        let fields: Fields = serde_json::from_str(fields).expect("two references");
+        let password = fields.password.expect("it is given");
+        assert_eq!(password.place(), "the variable `A`");
+        let url = fields.url.expect("it is given");
+        assert_eq!(url.reference(), Some(&SecretReference::File("a".into())));
     }
 
     #[test]

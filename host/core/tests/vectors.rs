@@ -116,7 +116,9 @@ fn state(changes: &StateChanges<'_>) -> Json {
             "state": state, "cleared": cleared, "keys": keys,
             "entries": all(entries, keys.len()), "values": all(values, keys.len()),
         }),
-        StateChanges::Operator { .. } => panic!("no vector has an operator state"),
+        StateChanges::Operator { .. } | StateChanges::Broadcast { .. } => {
+            panic!("no vector has a state without keys")
+        }
     }
 }
 
@@ -158,6 +160,7 @@ fn answers_mean_what_the_vectors_say() {
             rows: word(&case["batch"]["rows"]),
             keys,
             timers: &timers,
+            is_broadcast: false,
             output_rows_max: 100,
         };
         let (directory, bytes) = buffers(&case["answer"]);

@@ -14,7 +14,8 @@ use std::{
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
     Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, LookedUp, Manifest, Migrated, Now, Position, Recovered, Recovery, RecoveryError,
+    KeyHash, LookedUp, Manifest, Migrated, Now, Position, Reason, Recovered, Recovery,
+    RecoveryError,
     Request, RestoreFrom, Scope, Settings, Start, compatibility,
 };
 
@@ -120,6 +121,8 @@ pub struct Checkpoints {
     reports: Receiver<Report>,
     /// What sinks have handed in and not applied, by sink and checkpoint.
     shares: HashMap<(String, CheckpointId), Share>,
+    /// The newest decided checkpoint whose objects the next one may name.
+    base: Option<Arc<Manifest>>,
     ended_sources: usize,
     has_begun: bool,
     failed_sink: Option<String>,
@@ -181,6 +184,7 @@ impl Checkpoints {
             facts: bounded(FACTS_MAX),
             reports,
             shares: HashMap::new(),
+            base: None,
             ended_sources: 0,
             has_begun: false,
             failed_sink: None,
@@ -295,8 +299,11 @@ impl Checkpoints {
         end
     }
 
-    async fn decided(&mut self, manifest: &Manifest, job: &Handle) {
+    async fn decided(&mut self, manifest: &Arc<Manifest>, job: &Handle) {
         let checkpoint = manifest.checkpoint;
+        if manifest.reason != Reason::Savepoint {
+            self.base = Some(manifest.clone());
+        }
         tracing::debug!(%checkpoint, "a checkpoint is decided");
         for orders in job.sinks.values() {
             // A sink that is gone has failed, and its own error says why.
@@ -406,8 +413,11 @@ impl Checkpoints {
                 }
                 let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
                 let names = upload::Names::new(&self.scope, self.attempt, checkpoint, subtask);
+                let is_base = |of: &Arc<Manifest>| Some(of.checkpoint) == barrier.base;
+                let base = self.base.clone().filter(is_base);
                 spawn::task(async move {
-                    let uploaded = upload::upload(&storage, &names, image).await;
+                    let base = base.as_deref();
+                    let uploaded = upload::upload(&storage, &names, base, image).await;
                     let fact = match uploaded {
                         Ok(snapshot) => Fact::Acknowledged {
                             checkpoint,
@@ -459,13 +469,7 @@ async fn recover(
     let recovered = recovery.finish(&from)?;
     let mut migrated = Vec::new();
     if let Some(manifest) = &recovered.manifest {
-        let planned = wasmill_core::checkpoint::Planned {
-            key_hash: plan.key_hash,
-            sources: plan.sources.clone(),
-            operators: plan.operators.clone(),
-            migrations: migrate::offered(&plan.offers),
-            sinks: plan.followers.clone(),
-        };
+        let planned = migrate::planned(plan);
         let compatible = compatibility(manifest, &planned, false)?;
         for operator in compatible.changed_code {
             tracing::info!(operator, "goes on with other code than made its state");

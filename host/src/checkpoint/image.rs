@@ -2,24 +2,26 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use wasmill_core::checkpoint::SourceState;
+use wasmill_core::checkpoint::{Segment, SourceState};
 
-use crate::{connector::Share, segment};
+use crate::{connector::Share, segment::Put};
 
 /// State as of a barrier. It does not change any more, whatever its owner goes on to do.
 pub trait Image: Send {
-    /// Writes it down; called on a thread that may take its time.
+    /// Writes it down; called on a thread that may take its time. What is by key goes to `put`,
+    /// segment by segment. `earlier` is what the checkpoint that it may build on has of the same
+    /// owner, in all subtasks; nothing if it stands alone.
     ///
     /// # Errors
     /// In words, if the state cannot be written: the checkpoint is then declined.
-    fn encode(self: Box<Self>) -> Result<Encoded, String>;
+    fn encode(self: Box<Self>, earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String>;
 }
 
-/// State of one owner in one subtask, written down.
+/// State of one owner in one subtask, beside the segments that were written for it.
 #[derive(Debug, Default)]
 pub struct Encoded {
-    /// What is by key.
-    pub segment: Option<segment::Encoded>,
+    /// The earlier segments that still count, before those that were written.
+    pub kept: Vec<Segment>,
     /// What is not: small things, and large ones.
     pub parts: Vec<(Value, Vec<Bytes>)>,
 }

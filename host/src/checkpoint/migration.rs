@@ -74,7 +74,7 @@ pub enum MigrationError {
         key: String,
         /// What happened.
         #[source]
-        source: ValueError,
+        source: Box<ValueError>,
     },
     /// The plugin does not start.
     #[error("checkpoint {checkpoint} cannot be migrated: operator `{operator}` does not start")]
@@ -85,7 +85,7 @@ pub enum MigrationError {
         operator: String,
         /// Why.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// What is stored cannot be read, or what came out cannot be written.
     #[error("checkpoint {checkpoint} cannot be migrated: operator `{operator}`")]
@@ -96,7 +96,7 @@ pub enum MigrationError {
         operator: String,
         /// Why.
         #[source]
-        source: SegmentError,
+        source: Box<SegmentError>,
     },
 }
 
@@ -270,7 +270,7 @@ impl Migration<'_> {
             guest::Failed::Start(source) => MigrationError::Start {
                 checkpoint: self.checkpoint,
                 operator: self.operator.to_owned(),
-                source,
+                source: Box::new(source),
             },
             guest::Failed::At(position, source) => {
                 self.wrong(at, place(position), ValueError::Call(source))
@@ -302,7 +302,7 @@ impl Migration<'_> {
             checkpoint: self.checkpoint,
             state: format!("{}.{}", self.operator, self.jobs[at].state.name),
             key,
-            source,
+            source: Box::new(source),
         }
     }
 

@@ -96,7 +96,7 @@ impl Found {
     /// The columns by which an operator is keyed.
     fn key_of(&self, uid: &str) -> Option<Vec<String>> {
         let operator = self.document.as_ref()?.operators.get(uid)?;
-        (!operator.key_by.is_empty()).then(|| operator.key_by.clone())
+        (!operator.key_by.is_empty()).then(|| operator.key_by.to_vec())
     }
 
     /// The gates that keep something for an operator: those of its key, where the key is known.

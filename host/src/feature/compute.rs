@@ -156,6 +156,22 @@ impl KeyFeatures {
                 .all(|(tiles, feature)| tiles.is_stale(feature, clock))
     }
 
+    /// The clock from which on no row to come can see anything of this key; none if one always can.
+    pub(super) fn until(&self, plan: &Plan) -> Option<i64> {
+        if plan.kept_rows > 0 || plan.ewmas > 0 {
+            return None;
+        }
+        let newest = self.timed.last_time(stride(&plan.timed));
+        let rows = newest.map_or(i64::MIN, |newest| newest.saturating_add(plan.kept_us));
+        let tiled = plan
+            .features
+            .iter()
+            .filter(|feature| feature.granularity_us.is_some());
+        let tiles = self.tiles.iter().zip(tiled);
+        let tiles = tiles.map(|(tiles, feature)| tiles.until(feature));
+        Some(tiles.fold(rows, i64::max))
+    }
+
     /// By how many bytes the key's memory has grown since this was asked the last time.
     pub(super) fn growth(&mut self) -> isize {
         let bytes = self.bytes();

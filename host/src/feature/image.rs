@@ -9,15 +9,17 @@
 use arrow_schema::{DataType, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use wasmill_core::checkpoint::Segment;
 use wasmill_core::data_type;
 use wasmill_core::encoding;
 use wasmill_core::feature::{Feature, Window};
+use wasmill_core::key::KeyGroupRange;
 
 use super::bytes::{Input, put};
 use super::compute::KeyFeatures;
 use super::reader::Slot;
 use super::{FeatureSet, Plan, Source};
-use crate::segment::{Address, Encoded, Kind, Reader, Row, SegmentError};
+use crate::segment::{Address, Kind, Put, Reader, Row, SegmentError};
 use crate::state::{
     self, KeyIndex, KeyRows, KeyedImage, KeysImage, PagedImage, RICH, RestoreError,
 };
@@ -185,48 +187,42 @@ impl Definition {
 impl FeatureSet {
     /// What is remembered now. Nothing is copied before it changes; `keys` is [`KeyIndex::image`]
     /// of the task's keys, taken at the same barrier.
-    pub fn image(&mut self, keys: &KeysImage) -> FeatureImage {
+    pub fn image(&mut self, keys: KeysImage) -> FeatureImage {
         FeatureImage {
             plan: self.plan.clone(),
-            keys: keys.clone(),
+            keys,
             cells: self.keys.image(),
         }
     }
 
-    /// Takes up what a checkpoint remembers for the keys of the index's groups, before the first
-    /// row. Features that it does not know begin empty; what nobody asks for any more is left out.
-    /// Where two segments remember the same part of the same key, the first one counts.
+    /// Takes up what a checkpoint remembers for the keys of some of the index's groups, before the
+    /// first row. Features that it does not know begin empty; what nobody asks for any more is left out.
     ///
     /// # Errors
     /// If a segment is not what the format says.
     pub fn restore(
         &mut self,
-        segments: &[Reader],
+        (segments, range): (&[Reader], KeyGroupRange),
         index: &mut KeyIndex,
     ) -> Result<(), RestoreError> {
-        for segment in segments {
-            let addresses = segment.addresses();
-            let places: Vec<Option<Place>> =
-                addresses.iter().map(|of| self.plan.place(of)).collect();
-            if places.iter().all(Option::is_none) {
-                continue;
-            }
-            state::restore(segment, index, |index, id, row| {
-                let Some(place) = &places[row.address] else {
-                    return Ok(());
-                };
+        let named = |of: &Address| Some((self.plan.place(of)?, of.name.clone()));
+        let places = state::places(segments, named);
+        state::restore(
+            (segments, range),
+            index,
+            &places,
+            |index, id, ((place, name), row)| {
                 let not_whole = || RestoreError::Row {
                     kind: Kind::Feature.name(),
-                    state: addresses[row.address].name.clone(),
+                    state: name.clone(),
                 };
                 self.restore_row(place, (id, row), index)
                     .ok_or_else(not_whole)
-            })?;
-        }
-        Ok(())
+            },
+        )
     }
 
-    fn restore_row(
+    pub(super) fn restore_row(
         &mut self,
         place: &Place,
         (id, row): (u32, &Row<'_>),
@@ -255,7 +251,7 @@ impl FeatureSet {
 /// Where the rows of an address belong: for rings each stored column's form, and its slot if there
 /// is one.
 #[derive(Debug)]
-enum Place {
+pub(super) enum Place {
     Timed(Vec<(Form, Option<usize>)>),
     Arrived(Vec<(Form, Option<usize>)>),
     Tiles(usize, usize, Option<Form>),
@@ -263,7 +259,7 @@ enum Place {
 }
 
 impl Plan {
-    fn place(&self, of: &Address) -> Option<Place> {
+    pub(super) fn place(&self, of: &Address) -> Option<Place> {
         if of.kind != Kind::Feature {
             return None;
         }
@@ -304,23 +300,19 @@ impl Plan {
 }
 
 impl FeatureImage {
-    /// Writes it down as a segment: not on a slot.
+    /// Writes it down, as changes of `earlier` if it can, and gives those that still count: not on
+    /// a slot.
     ///
     /// # Errors
-    /// If what is remembered of one key is too large.
-    pub fn encode(self) -> Result<Encoded, SegmentError> {
-        state::encode(&self.keys, &[&self])
+    /// If what is remembered of one key is too large, or a segment is not taken.
+    pub fn encode(self, earlier: &[Segment], put: Put<'_>) -> Result<Vec<Segment>, SegmentError> {
+        state::encode(&self.keys, &[&self], earlier, put)
     }
 }
 
 impl KeyedImage for FeatureImage {
     fn addresses(&self) -> Vec<Address> {
-        let parts = self.plan.parts.0.iter();
-        let address = |(part, _): &(Part, Memory)| Address {
-            kind: Kind::Feature,
-            name: serde_json::to_value(part).map_or_else(|_| String::new(), |json| text(&json)),
-        };
-        parts.map(address).collect()
+        self.plan.addresses()
     }
 
     fn ids(&self, tell: &mut dyn FnMut(u32)) {
@@ -330,17 +322,39 @@ impl KeyedImage for FeatureImage {
     }
 
     fn write(&self, id: u32, rows: &mut KeyRows<'_>) -> Result<(), SegmentError> {
-        let Some(cell) = self.cells.get(id).filter(|cell| cell.is_used()) else {
-            return Ok(());
+        match self.cells.get(id).filter(|cell| cell.is_used()) {
+            Some(cell) => self.plan.write(cell, rows),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Plan {
+    /// What the rows of [`Plan::write`] are about.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        let parts = self.parts.0.iter();
+        let address = |(part, _): &(Part, Memory)| Address {
+            kind: Kind::Feature,
+            name: serde_json::to_value(part).map_or_else(|_| String::new(), |json| text(&json)),
         };
+        parts.map(address).collect()
+    }
+
+    /// Writes all that is remembered of a key.
+    pub(super) fn write(
+        &self,
+        cell: &KeyFeatures,
+        rows: &mut KeyRows<'_>,
+    ) -> Result<(), SegmentError> {
         let mut out = Vec::new();
-        for (address, (_, memory)) in self.plan.parts.0.iter().enumerate() {
+        let until = cell.until(self);
+        for (address, (_, memory)) in self.parts.0.iter().enumerate() {
             out.clear();
             match *memory {
-                Memory::Timed => cell.timed.write(&self.plan.timed, &mut out),
-                Memory::Arrived => cell.arrived.write(&self.plan.arrived, &mut out),
+                Memory::Timed => cell.timed.write(&self.timed, &mut out),
+                Memory::Arrived => cell.arrived.write(&self.arrived, &mut out),
                 Memory::Tiles(tiles, _) => {
-                    cell.tiles[tiles].write(self.plan.slot_of(tiles), &mut out);
+                    cell.tiles[tiles].write(self.slot_of(tiles), &mut out);
                 }
                 Memory::Mean(mean) => {
                     let mean = &cell.ewmas[mean];
@@ -349,6 +363,7 @@ impl KeyedImage for FeatureImage {
                     put(&mut out, mean.time as u64);
                 }
             }
+            until.into_iter().for_each(|clock| rows.until(clock));
             rows.push(address, None, Some(&out), None)?;
         }
         Ok(())

@@ -115,6 +115,17 @@ impl Tiles {
             .is_none_or(|newest| is_past(newest, feature, clock))
     }
 
+    /// The clock from which on no row to come sees any tile.
+    pub(super) fn until(&self, feature: &Feature) -> i64 {
+        let (size, us) = (granularity(feature), window_us(feature));
+        // `is_past`, solved for the clock.
+        self.tiles.back().map_or(i64::MIN, |newest| {
+            let start = newest.index.saturating_mul(size);
+            let next = newest.index.saturating_add(1).saturating_mul(size);
+            next.max(start.saturating_add(us))
+        })
+    }
+
     pub(super) fn bytes(&self) -> usize {
         let numbers = self.tiles.iter().map(|tile| match &tile.value {
             Value::Numbers(numbers) => numbers.capacity() * 4,

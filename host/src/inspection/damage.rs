@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wasmill_core::{
     checkpoint::{
         CheckpointId, Digest, Entry, KeyHash, Manifest, Name, OperatorState, Part, Position,
-        Segment,
+        Segment, SegmentKind,
     },
     key::KeyGroupRange,
 };
@@ -229,9 +229,10 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// The segments of an operator cover key groups that there are.
+    /// The segments of an operator cover key groups that there are, each by one base.
     fn ranges(&mut self, uid: &str, state: &OperatorState, manifest: &Manifest) {
         let groups = manifest.key_hash.groups;
+        let mut bases: Vec<&Segment> = Vec::new();
         for segment in &state.segments {
             let KeyGroupRange { start, end } = segment.range;
             let name = self.log.scope.object(&segment.object.name);
@@ -242,6 +243,18 @@ impl Verifier<'_> {
                 );
                 self.note(&name, what);
             }
+            if segment.kind != SegmentKind::Base {
+                continue;
+            }
+            let overlaps = |base: &&&Segment| base.range.start < end && start < base.range.end;
+            if let Some(base) = bases.iter().find(overlaps) {
+                let what = format!(
+                    "it holds key groups of operator `{uid}` that `{}` holds too",
+                    base.object.name
+                );
+                self.note(&name, what);
+            }
+            bases.push(segment);
         }
     }
 
@@ -306,3 +319,6 @@ impl Verifier<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

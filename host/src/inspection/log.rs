@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, future::Future, ops::Range, path::PathBuf, sync
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use wasmill_core::{
-    checkpoint::{CheckpointId, Digest, Kept, Manifest, ObjectRef, Recovery, RestoreFrom, Scope},
+    checkpoint::{CheckpointId, Kept, Manifest, ObjectRef, Recovery, RestoreFrom, Scope},
     key::KeyGroupRange,
     spelling,
 };

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use wasmill_core::{
-    checkpoint::{KeyHash, OperatorState, Scope, Segment, SegmentKind},
+    checkpoint::{KeyHash, OperatorState, Scope, Segment},
     key::KeyGroupRange,
 };
 
@@ -52,14 +52,11 @@ impl<'a> Pieces<'a> {
             tail: Bytes::new(),
             whole: None,
         };
-        if segment.kind == SegmentKind::Delta {
-            return Err(pieces.wrong(SegmentError::Delta));
-        }
         let bytes = segment.object.bytes;
         if !has_offsets(segment) {
             let all = store.range(&pieces.name, 0..bytes)?;
-            let reader = Reader::parse(all).map_err(|source| pieces.wrong(source))?;
-            pieces.whole = Some(reader);
+            let reader = Reader::parse(all).and_then(|reader| reader.expect_kind(segment.kind));
+            pieces.whole = Some(reader.map_err(|source| pieces.wrong(source))?);
             return Ok(pieces);
         }
         let (first, last) = (segment.offsets[0], segment.offsets[segment.range.len()]);
@@ -110,6 +107,7 @@ impl<'a> Pieces<'a> {
         let body = self.store.range(&self.name, span)?;
         let piece = [&self.head[..], &body, &self.tail].concat();
         let reader = Reader::parse(piece.into());
+        let reader = reader.and_then(|reader| reader.expect_kind(self.segment.kind));
         reader.map(Some).map_err(|source| self.wrong(source))
     }
 }

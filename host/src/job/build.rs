@@ -2,6 +2,7 @@
 
 mod features;
 mod gated;
+mod keys;
 mod source;
 
 use std::{
@@ -26,7 +27,7 @@ use crate::{
     join::{self, JoinOperator},
     metrics::{Node, NodeKind},
     operator::{self, Make, Operator, OperatorRestore},
-    state::{self, KeyIndex, KeyedStates, Secret},
+    state::{self, KeyedStates, Scratch, Secret},
     task::{
         chain::{Chain, Routes, Target},
         chained::Chained,
@@ -107,6 +108,8 @@ struct Builder<'a> {
     /// Splits that each source has from the start.
     splits: HashMap<TaskId, u32>,
     secret: Secret,
+    /// Where keys go that leave memory, if they may.
+    scratch: Option<Arc<Scratch>>,
     attempt: Option<Attempt>,
     /// What the checkpoints' loop speaks to.
     handle: Handle,
@@ -157,6 +160,7 @@ impl<'a> Builder<'a> {
             failed: Arc::default(),
             splits: HashMap::new(),
             secret: Secret::random(),
+            scratch: keys::scratch(pipeline)?,
             attempt,
             handle: Handle::default(),
         };
@@ -228,12 +232,8 @@ impl<'a> Builder<'a> {
         self.attempt.as_ref()?.restored.operators.get(uid)
     }
 
-    /// Puts back the state of a chain's operators.
-    fn restore_operators(
-        &self,
-        chain: &mut Chain,
-        mut index: Option<&mut KeyIndex>,
-    ) -> Result<(), JobError> {
+    /// Puts back what a chain's operators keep that is not by key.
+    fn restore_operators(&self, chain: &mut Chain) -> Result<(), JobError> {
         for operator in chain.operators_mut() {
             let Some(restored) = self.restored(operator.name()) else {
                 continue;
@@ -244,14 +244,10 @@ impl<'a> Builder<'a> {
                 .map(|(part, _)| part.clone())
                 .collect();
             let from = OperatorRestore {
-                clocks: state::Restored {
-                    watermark: restored.watermark,
-                    now: clock::wall_us(),
-                },
-                segments: &restored.segments,
+                clocks: clocks(restored),
                 parts: &parts,
             };
-            let taken = operator.restore(from, index.as_deref_mut());
+            let taken = operator.restore(from);
             taken.map_err(|error| JobError::Build(readers::explain(&error)))?;
         }
         Ok(())
@@ -406,6 +402,7 @@ impl<'a> Builder<'a> {
                 rows: vec![Vec::new(); to.parallelism],
             },
             Deal::Gather | Deal::Rebalance => Partition::Rebalance { next: subtask },
+            Deal::Broadcast => Partition::Broadcast,
         };
         let inputs = self.gate_streams(to);
         let input = inputs.iter().position(|stream| *stream == edge.stream);
@@ -477,6 +474,14 @@ fn sink_node(pipeline: &Pipeline, sink: &pipeline::Sink) -> Node {
     Node {
         has_input: sink.inputs.iter().any(is_named),
         ..Node::new(&sink.name, NodeKind::Sink)
+    }
+}
+
+/// The clocks as of a restored operator's barrier.
+fn clocks(restored: &RestoredOperator) -> state::Restored {
+    state::Restored {
+        watermark: restored.watermark,
+        now: clock::wall_us(),
     }
 }
 

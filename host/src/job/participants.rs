@@ -241,7 +241,9 @@ fn joined(operator: &Operator, join: &JoinSpec) -> BTreeMap<String, StateSchema>
         };
         Some((name.to_owned(), schema))
     };
-    let lists = join::LISTS.into_iter().zip([Side::Left, Side::Right, Side::Left]);
+    let lists = join::LISTS
+        .into_iter()
+        .zip([Side::Left, Side::Right, Side::Left]);
     let definition = built_in(join::STATE, join.to_string());
     lists.filter_map(list).chain([definition]).collect()
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use wasmill_core::{
     batch::Batch,
     join::{self, KeptRow, Side},
+    key::KeyGroupRange,
     lineage::trail,
 };
 
 use super::JoinOperator;
 use crate::{
-    operator::OperatorRestore,
-    segment::{Address, Encoded, Kind, Reader, Row, SegmentError},
+    segment::{Address, Kind, Put, Reader, SegmentError},
     state::{self, KeyIndex, KeyRows, KeyedImage, KeysImage, RestoreError},
 };
 
@@ -32,51 +32,37 @@ pub struct JoinImage {
 impl JoinOperator {
     /// What is kept now. Places of rows are copied, rows are not; `keys` is that of the task's
     /// keys, taken at the same barrier.
-    pub fn image(&self, keys: Option<&KeysImage>) -> JoinImage {
+    pub fn image(&self, keys: Option<KeysImage>) -> JoinImage {
         JoinImage {
             operator: self.name.clone(),
-            keys: keys.cloned(),
+            keys,
             rows: self.join.image(),
         }
     }
 
-    /// Puts back what a checkpoint holds, before the first row.
+    /// Goes on from the clock that a checkpoint has for it, before the first row.
+    pub fn restore_clock(&mut self, watermark: i64) {
+        self.watermark = watermark;
+    }
+
+    /// Puts back the rows of some key groups, before the first row. `segments` are those of its
+    /// uid in the manifest's order.
     ///
     /// # Errors
     /// If a segment is not what the format says.
-    pub fn restore(
+    pub fn restore_keys(
         &mut self,
-        from: OperatorRestore<'_>,
-        index: Option<&mut KeyIndex>,
-    ) -> Result<(), RestoreError> {
-        self.watermark = from.clocks.watermark;
-        let Some(index) = index else { return Ok(()) };
-        for segment in from.segments {
-            self.restore_segment(segment, index)?;
-        }
-        self.join.restored(self.watermark);
-        self.account();
-        Ok(())
-    }
-
-    fn restore_segment(
-        &mut self,
-        segment: &Reader,
+        from: (&[Reader], KeyGroupRange),
         index: &mut KeyIndex,
     ) -> Result<(), RestoreError> {
         let list = |of: &Address| {
             let mut lists = LISTS.iter();
             lists.position(|list| of.kind == Kind::List && of.name == **list)
         };
-        let lists: Vec<Option<usize>> = segment.addresses().iter().map(list).collect();
-        if lists.iter().all(Option::is_none) {
-            return Ok(());
-        }
+        let places = state::places(from.0, list);
         let mut gathered: [Gathered; 3] = Default::default();
-        state::restore(segment, index, |index, id, row: &Row<'_>| {
-            let Some(list) = lists[row.address] else {
-                return Ok(());
-            };
+        state::restore(from, index, &places, |index, id, (list, row)| {
+            let list = *list;
             let value = row.value.ok_or_else(|| RestoreError::Row {
                 kind: Kind::List.name(),
                 state: LISTS[list].into(),
@@ -91,6 +77,8 @@ impl JoinOperator {
         for (list, gathered) in gathered.into_iter().enumerate() {
             self.put_back(list, gathered)?;
         }
+        self.join.restored(self.watermark);
+        self.account();
         Ok(())
     }
 
@@ -142,9 +130,11 @@ impl JoinImage {
     ///
     /// # Errors
     /// If a row is too large for a segment.
-    pub fn encode(self) -> Result<Option<Encoded>, SegmentError> {
-        let keys = self.keys.as_ref();
-        keys.map(|keys| state::encode(keys, &[&self])).transpose()
+    pub fn encode(self, put: Put<'_>) -> Result<(), SegmentError> {
+        if let Some(keys) = &self.keys {
+            state::encode(keys, &[&self], &[], put)?;
+        }
+        Ok(())
     }
 }
 

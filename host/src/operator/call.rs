@@ -104,6 +104,9 @@ impl Operator {
             rows: count,
             keys: keys.as_ref().map_or(0, |keys| keys.batch.ids.len() as u32),
             timers: &pending,
+            is_broadcast: rows
+                .as_ref()
+                .is_some_and(|rows| self.is_broadcast(rows.stream)),
             output_rows_max: self.output_rows_max,
         };
         let mut decoder = std::mem::take(&mut self.decoder);
@@ -142,8 +145,10 @@ impl Operator {
         (before, after): (&Clocks<'_>, &Clocks<'_>),
     ) -> Result<Vec<(u32, u32, i64)>, CallFailure> {
         self.encoder.clear();
+        let is_new = !self.guest.is_running();
         if let Some(states) = &mut self.states {
             states.forget_entries();
+            states.set_new(is_new);
         }
         if let Some(rows) = rows {
             self.encode_rows(rows, keys.as_deref())
@@ -359,6 +364,9 @@ impl Operator {
     ) -> Result<(), CallFailure> {
         // The caller's policy may end the job over a refused row: then nothing else happens.
         self.check_rejects(effects, rows)?;
+        if let Some(states) = &mut self.states {
+            states.heard();
+        }
         if let Some(keys) = keys {
             if let Some(timers) = &mut self.timers {
                 let changes: Vec<Change> = effects
@@ -368,6 +376,7 @@ impl Operator {
                     .collect();
                 timers.apply(&changes).map_err(CallFailure::Timer)?;
                 for (key, was_added) in timers.applied() {
+                    keys.index.touch(key);
                     if was_added {
                         keys.index.hold(key);
                     } else {

@@ -1,15 +1,14 @@
 //! An operator's state as of a barrier, and the way back.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value as Json};
-use wasmill_core::checkpoint::Part;
+use wasmill_core::checkpoint::{Part, Segment};
+use wasmill_core::key::KeyGroupRange;
 use wasmill_core::timer::{Action, Change, Timer};
 
 use super::Operator;
 use crate::{
     format::base64,
-    segment::{Address, Encoded, Kind, Reader, Row, SegmentError},
+    segment::{Address, Kind, Put, Reader, Row, SegmentError},
     state::{
         self, KeyIndex, KeyedImage, KeysImage, RestoreError, Restored, StatesImage, TimersImage,
     },
@@ -19,22 +18,18 @@ use crate::{
 /// encoded elsewhere, while the operator goes on.
 #[derive(Debug)]
 pub struct OperatorImage {
-    operator: Arc<str>,
-    watermark: i64,
+    /// Whether it is that of the first subtask.
+    is_first: bool,
     keys: Option<KeysImage>,
     states: Option<StatesImage>,
     timers: Option<TimersImage>,
 }
 
-/// An operator's state, ready to be stored.
+/// What of an operator's state is no new segment.
 #[derive(Debug)]
 pub struct EncodedOperator {
-    /// The operator's uid.
-    pub operator: Arc<str>,
-    /// Its watermark as of the barrier, in microseconds.
-    pub watermark: i64,
-    /// Its keyed state and its timers; none if it declares neither.
-    pub segment: Option<Encoded>,
+    /// The earlier segments that still count, before those that were written.
+    pub kept: Vec<Segment>,
     /// For [`Part::state`], what it keeps that is not by key; none if it keeps nothing.
     pub state: Option<Json>,
 }
@@ -44,8 +39,6 @@ pub struct EncodedOperator {
 pub struct OperatorRestore<'a> {
     /// The watermark that the manifest has for it, and processing time now.
     pub clocks: Restored,
-    /// The segments of its uid, whichever key groups they cover.
-    pub segments: &'a [Reader],
     /// The parts of its uid, of all subtasks.
     pub parts: &'a [Part],
 }
@@ -58,78 +51,68 @@ impl Operator {
     /// which all of its operators share, taken at the same barrier.
     ///
     /// Nothing is copied but timers and what is not by key.
-    pub fn image(&mut self, keys: Option<&KeysImage>) -> OperatorImage {
+    pub fn image(&mut self, keys: Option<KeysImage>) -> OperatorImage {
         let names = self.descriptor.timers.iter();
         let names: Vec<String> = names.map(|timer| timer.name.clone()).collect();
         let timers = self.timers.as_ref();
         OperatorImage {
-            operator: self.name.clone(),
-            watermark: self.watermark,
-            keys: keys.cloned(),
+            is_first: self.subtask.0 == 0,
+            keys,
             states: self.states.as_mut().map(state::KeyedStates::image),
             timers: timers.map(|timers| TimersImage::new(names, timers.iter())),
         }
     }
 
-    /// Puts back what a checkpoint holds, before the first row: of keyed state and timers what
-    /// belongs to the key groups of `index`, of the rest what this subtask kept. State that the
+    /// Puts back what a checkpoint holds of what is not by key, before the first row: what this
+    /// subtask kept.
+    ///
+    /// # Errors
+    /// If a part is not what the format says, or a subtask that is no more kept state.
+    pub fn restore(&mut self, from: OperatorRestore<'_>) -> Result<(), RestoreError> {
+        self.watermark = from.clocks.watermark;
+        from.parts
+            .iter()
+            .try_for_each(|part| self.restore_part(part))
+    }
+
+    /// Puts back keyed state and timers of some key groups, before the first row. `segments` are
+    /// those of its uid in the manifest's order, whichever key groups they cover. State that the
     /// operator does not have any more is left out; that it may be is decided before.
     ///
     /// # Errors
-    /// If a segment or a part is not what the format says, or a subtask that is no more kept state
-    /// that is not by key.
-    pub fn restore(
+    /// If a segment is not what the format says.
+    pub fn restore_keys(
         &mut self,
-        from: OperatorRestore<'_>,
-        index: Option<&mut KeyIndex>,
+        (segments, range): (&[Reader], KeyGroupRange),
+        clocks: Restored,
+        index: &mut KeyIndex,
     ) -> Result<(), RestoreError> {
-        self.watermark = from.clocks.watermark;
-        for part in from.parts {
-            self.restore_part(part)?;
-        }
-        if let Some(index) = index {
-            for segment in from.segments {
-                self.restore_segment(segment, from.clocks, index)?;
+        let (descriptor, states) = (self.descriptor.clone(), self.states.as_ref());
+        // Where rows about an address belong; none if nowhere.
+        let place = |of: &Address| {
+            if of.kind == Kind::Timer {
+                let mut names = descriptor.timers.iter();
+                let at = names.position(|timer| timer.name == of.name)?;
+                return Some(Place::Timer(at as u32));
             }
-        }
+            states?.state_of(of.kind, &of.name).map(Place::State)
+        };
+        let places = state::places(segments, place);
+        let from = (segments, range);
+        state::restore(from, index, &places, |index, id, (place, row)| {
+            match (place, &mut self.states) {
+                (Place::State(state), Some(states)) => {
+                    states.restore(*state, (id, row), clocks, index)
+                }
+                (Place::Timer(timer), _) => self.restore_timer(*timer, (id, row), index),
+                _ => Ok(()),
+            }
+        })?;
         self.account();
         Ok(())
     }
 
-    fn restore_segment(
-        &mut self,
-        segment: &Reader,
-        clocks: Restored,
-        index: &mut KeyIndex,
-    ) -> Result<(), RestoreError> {
-        let addresses = segment.addresses().iter();
-        let places: Vec<Option<Place>> = addresses.map(|of| self.place(of)).collect();
-        if places.iter().all(Option::is_none) {
-            return Ok(());
-        }
-        state::restore(segment, index, |index, id, row| {
-            match (places[row.address], &mut self.states) {
-                (Some(Place::State(state)), Some(states)) => {
-                    states.restore(state, (id, row), clocks, index)
-                }
-                (Some(Place::Timer(timer)), _) => self.restore_timer(timer, (id, row), index),
-                _ => Ok(()),
-            }
-        })
-    }
-
-    /// Where rows about an address belong; none if nowhere.
-    fn place(&self, of: &Address) -> Option<Place> {
-        if of.kind == Kind::Timer {
-            let mut names = self.descriptor.timers.iter();
-            let at = names.position(|timer| timer.name == of.name)?;
-            return Some(Place::Timer(at as u32));
-        }
-        let states = self.states.as_ref()?;
-        states.state_of(of.kind, &of.name).map(Place::State)
-    }
-
-    fn restore_timer(
+    pub(super) fn restore_timer(
         &mut self,
         timer: u32,
         (key, row): (u32, &Row<'_>),
@@ -168,6 +151,10 @@ impl Operator {
                 .as_str()
                 .and_then(|text| base64::decode(text.as_bytes()));
             let value = value.ok_or_else(|| wrong("a state is not in base64"))?;
+            if let Some(states) = self.states.as_mut().filter(|states| states.is_alike(state)) {
+                states.restore_alike(state, &value)?;
+                continue;
+            }
             let (own, parallelism) = self.subtask;
             if part.subtask >= parallelism {
                 return Err(RestoreError::Subtasks {
@@ -193,19 +180,28 @@ enum Place {
 }
 
 impl OperatorImage {
-    /// Writes the state down. It takes a moment for each value: not on a slot.
+    /// Writes the state down, as changes of `earlier` if it can. It takes a moment for each value:
+    /// not on a slot.
     ///
     /// # Errors
-    /// If a key or a value is too large for a segment.
-    pub fn encode(self) -> Result<EncodedOperator, SegmentError> {
+    /// If a key or a value is too large for a segment, or a segment is not taken.
+    pub fn encode(
+        self,
+        earlier: &[Segment],
+        put: Put<'_>,
+    ) -> Result<EncodedOperator, SegmentError> {
         let states = self.states.as_ref().map(|states| states as &dyn KeyedImage);
         let timers = self.timers.as_ref().map(|timers| timers as &dyn KeyedImage);
         let images: Vec<&dyn KeyedImage> = states.into_iter().chain(timers).collect();
         let is_keyed = images.iter().any(|image| !image.addresses().is_empty());
         let keys = self.keys.as_ref().filter(|_| is_keyed);
-        let segment = keys.map(|keys| state::encode(keys, &images)).transpose()?;
+        let kept = keys.map(|keys| state::encode(keys, &images, earlier, put));
+        let kept = kept.transpose()?.unwrap_or_default();
         let unkeyed = self.states.iter().flat_map(|states| &states.unkeyed);
-        let values = unkeyed.filter_map(|(state, value)| {
+        // What all have alike is written once.
+        let alike = self.states.iter().filter(|_| self.is_first);
+        let alike = alike.flat_map(|states| &states.alike);
+        let values = unkeyed.chain(alike).filter_map(|(state, value)| {
             let mut text = Vec::new();
             base64::encode(value.as_ref()?, &mut text);
             let text = String::from_utf8_lossy(&text).into_owned();
@@ -213,11 +209,6 @@ impl OperatorImage {
         });
         let values: Map<String, Json> = values.collect();
         let state = (!values.is_empty()).then(|| serde_json::json!({ STATES: values }));
-        Ok(EncodedOperator {
-            operator: self.operator,
-            watermark: self.watermark,
-            segment,
-            state,
-        })
+        Ok(EncodedOperator { kept, state })
     }
 }

@@ -279,6 +279,7 @@ impl Operator {
             )));
         }
         let timers = self.timers.as_mut().expect("timers were due");
+        index.touch(key);
         for timer in timers.lose_due(key, domain, clock) {
             index.release(key);
             let name = &self.descriptor.timers[timer.timer as usize].name;

@@ -6,7 +6,10 @@ use wasmill_core::checkpoint::{self, Digest, SegmentKind};
 use wasmill_core::key::KeyGroupRange;
 
 use super::frame::{Buffers, Frame, Strings, frame, is_valid, wrong};
-use super::{Address, FORMAT_VERSION, KINDS_KEY, Kind, Row, SegmentError, VERSION_KEY, schema};
+use super::{
+    Address, EXTENT_KEY, FORMAT_VERSION, KINDS_KEY, KINDS_V1, Kind, Row, SegmentError, VERSION_KEY,
+    extent, schema,
+};
 
 /// What an Arrow IPC file begins and ends with.
 const MAGIC: &[u8] = b"ARROW1";
@@ -18,6 +21,7 @@ const FIRST: usize = 8;
 pub struct Reader {
     bytes: Bytes,
     addresses: Vec<Address>,
+    kind: SegmentKind,
     /// Where the rows begin.
     start: usize,
     /// The key groups and where each begins, if that is known.
@@ -51,10 +55,7 @@ impl Reader {
                 written,
             });
         }
-        if segment.kind == SegmentKind::Delta {
-            return Err(SegmentError::Delta);
-        }
-        let mut reader = Self::parse(bytes)?;
+        let mut reader = Self::parse(bytes)?.expect_kind(segment.kind)?;
         let offsets = segment.offsets.clone();
         reader.index = (!offsets.is_empty()).then_some((segment.range, offsets));
         Ok(reader)
@@ -71,33 +72,59 @@ impl Reader {
         let first = expect(&bytes, FIRST)?;
         let header = first.message.header_as_schema();
         let header = header.ok_or_else(|| wrong(first.at, "it has no schema"))?;
-        let of_names = check_schema(header, first.at)?;
+        let head = check_schema(header, first.at)?;
         let (kinds, at) = words(&bytes, first.next, Kind::ALL.len())?;
         let names_max = usize::from(u16::MAX);
         let (names, at) = words(&bytes, at, names_max)?;
-        if kinds != Kind::ALL.map(Kind::name) {
+        if kinds != Kind::ALL.map(Kind::name)[..head.kinds] {
             return Err(wrong(at, "its kinds are not those of the format"));
         }
-        if names.len() != of_names.len() {
+        if names.len() != head.names.len() {
             return Err(wrong(
                 at,
                 "it names more or fewer states than it has kinds of",
             ));
         }
-        let addresses = of_names.into_iter().zip(names);
+        let addresses = head.names.into_iter().zip(names);
         Ok(Self {
             addresses: addresses
                 .map(|(kind, name)| Address { kind, name })
                 .collect(),
+            kind: head.kind,
             start: at,
             index: None,
             bytes,
         })
     }
 
+    /// Itself, if it is what a manifest says that it is.
+    ///
+    /// # Errors
+    /// If it is a delta and not a base, or the other way round.
+    pub fn expect_kind(self, named: SegmentKind) -> Result<Self, SegmentError> {
+        if self.kind != named {
+            return Err(SegmentError::Extent {
+                found: extent(self.kind),
+                named: extent(named),
+            });
+        }
+        Ok(self)
+    }
+
     /// What its rows are about.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// Whether it changes what earlier ones say.
+    pub fn kind(&self) -> SegmentKind {
+        self.kind
+    }
+
+    /// Whether it may have rows of a key group.
+    pub fn covers(&self, key_group: u16) -> bool {
+        let index = self.index.as_ref();
+        index.is_none_or(|(range, _)| range.contains(key_group))
     }
 
     /// The rows of a range of key groups, batch by batch.
@@ -106,7 +133,7 @@ impl Reader {
     pub fn rows(
         &self,
         range: KeyGroupRange,
-    ) -> impl Iterator<Item = Result<Rows<'_>, SegmentError>> {
+    ) -> impl Iterator<Item = Result<Rows<'_>, SegmentError>> + use<'_> {
         let (mut at, end) = self.stretch(range);
         std::iter::from_fn(move || {
             while at < end {
@@ -198,6 +225,15 @@ impl<'a> Rows<'a> {
         self.key_group
     }
 
+    /// The key of one of them.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[inline]
+    pub fn key(&self, at: usize) -> &'a [u8] {
+        self.keys.get(at).unwrap_or_default()
+    }
+
     /// One of them.
     ///
     /// # Panics
@@ -207,7 +243,7 @@ impl<'a> Rows<'a> {
         let (times, timed) = self.times;
         Row {
             key_group: self.key_group,
-            key: self.keys.get(at).unwrap_or_default(),
+            key: self.key(at),
             address: usize::from(u16::from_le_bytes(self.states[at])),
             entry: self.entries.get(at),
             value: self.values.get(at),
@@ -220,18 +256,35 @@ fn expect(bytes: &[u8], at: usize) -> Result<Frame<'_>, SegmentError> {
     frame(bytes, at)?.ok_or_else(|| wrong(at, "it ends before its rows"))
 }
 
-/// Checks that the columns are the format's, and gives the kinds of the named states.
-fn check_schema(found: Schema<'_>, at: usize) -> Result<Vec<Kind>, SegmentError> {
+/// What the schema says beside its columns.
+struct Head {
+    kind: SegmentKind,
+    /// How many words the dictionary of kinds has.
+    kinds: usize,
+    /// The kinds of the named states.
+    names: Vec<Kind>,
+}
+
+/// Checks that the columns are the format's, and gives what else the schema says.
+fn check_schema(found: Schema<'_>, at: usize) -> Result<Head, SegmentError> {
     let entry = |key: &str| {
         let entries = found.custom_metadata().into_iter().flatten();
         let mut of_key = entries.filter(|entry| entry.key() == Some(key));
         of_key.next().and_then(|entry| entry.value())
     };
     let version = entry(VERSION_KEY).ok_or_else(|| wrong(at, "its schema has no version"))?;
-    if version != FORMAT_VERSION.to_string() {
+    let number = version.parse().ok();
+    let number = number.filter(|number| (1..=FORMAT_VERSION).contains(number));
+    let Some(number) = number else {
         let version = version.chars().take(32).collect();
         return Err(SegmentError::Version { version });
-    }
+    };
+    let (kind, kinds) = match (number, entry(EXTENT_KEY)) {
+        (1, _) => (SegmentKind::Base, KINDS_V1),
+        (_, Some("base")) => (SegmentKind::Base, Kind::ALL.len()),
+        (_, Some("delta")) => (SegmentKind::Delta, Kind::ALL.len()),
+        _ => return Err(wrong(at, "it is neither a base nor a delta")),
+    };
     let types = [
         Type::Int,
         Type::Binary,
@@ -241,7 +294,7 @@ fn check_schema(found: Schema<'_>, at: usize) -> Result<Vec<Kind>, SegmentError>
         Type::Binary,
         Type::Int,
     ];
-    let schema = schema(&[]);
+    let schema = schema(kind, &[]);
     let expected = schema.fields().iter().zip(types);
     let fields = found.fields().into_iter().flatten();
     let fields: Vec<_> = fields
@@ -260,10 +313,15 @@ fn check_schema(found: Schema<'_>, at: usize) -> Result<Vec<Kind>, SegmentError>
     if fields != expected || found.endianness() != Endianness::Little {
         return Err(wrong(at, "its columns are not those of the format"));
     }
-    let kinds = entry(KINDS_KEY).unwrap_or_default().split_whitespace();
-    let kind = |word: &str| Kind::ALL.into_iter().find(|kind| kind.name() == word);
-    let kinds = kinds.map(|word| kind(word).ok_or_else(|| wrong(at, "a kind is unknown")));
-    kinds.collect()
+    let known = &Kind::ALL[..kinds];
+    let words = entry(KINDS_KEY).unwrap_or_default().split_whitespace();
+    let of_word = |word: &str| known.iter().copied().find(|kind| kind.name() == word);
+    let names = words.map(|word| of_word(word).ok_or_else(|| wrong(at, "a kind is unknown")));
+    Ok(Head {
+        kind,
+        kinds,
+        names: names.collect::<Result<_, _>>()?,
+    })
 }
 
 /// The words of a dictionary, and where the next message stands.

@@ -2,7 +2,7 @@
 
 use wasmill_core::key::KeyGroupRange;
 
-use super::{Address, Reader, Row, SegmentError};
+use super::{Address, Kind, Merge, Reader, Row, SegmentError};
 
 /// Hands on every row that counts of some key groups, in the order of (key group, key), with what
 /// it is about. `segments` are those of one owner, in the manifest's order.
@@ -14,12 +14,15 @@ pub fn for_each_row<E: From<SegmentError>>(
     range: KeyGroupRange,
     mut take: impl FnMut(&Address, &Row<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    for segment in segments {
-        for rows in segment.rows(range) {
-            let rows = rows?;
-            for at in 0..rows.len() {
-                let row = rows.get(at);
-                take(&segment.addresses()[row.address], &row)?;
+    for stretch in Merge::new(segments, range)? {
+        let stretch = stretch?;
+        let addresses = segments[stretch.segment].addresses();
+        for at in stretch.range {
+            let row = stretch.rows.get(at);
+            let address = &addresses[row.address];
+            // That a key is gone is no row of it.
+            if address.kind != Kind::Gone {
+                take(address, &row)?;
             }
         }
     }

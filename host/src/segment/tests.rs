@@ -23,6 +23,19 @@ type Owned = (
     Option<i64>,
 );
 
+/// Those of a delta: the last one says that nothing is left of a key.
+fn addresses_of(kind: SegmentKind) -> Vec<Address> {
+    let gone = Address {
+        kind: Kind::Gone,
+        name: String::new(),
+    };
+    let is_delta = kind == SegmentKind::Delta;
+    addresses()
+        .into_iter()
+        .chain(is_delta.then_some(gone))
+        .collect()
+}
+
 fn addresses() -> Vec<Address> {
     let of = [
         (Kind::Value, "count"),
@@ -52,7 +65,11 @@ fn owned(row: Row<'_>) -> Owned {
 }
 
 fn write(range: KeyGroupRange, rows: &[Owned]) -> Encoded {
-    let mut writer = Writer::new(range, &addresses()).expect("few states");
+    write_as(SegmentKind::Base, range, rows)
+}
+
+fn write_as(kind: SegmentKind, range: KeyGroupRange, rows: &[Owned]) -> Encoded {
+    let mut writer = Writer::new(kind, range, &addresses_of(kind)).expect("few states");
     for (key_group, key, address, entry, value, time) in rows {
         let row = Row {
             key_group: *key_group,
@@ -107,6 +124,16 @@ fn example() -> Vec<Owned> {
     ]
 }
 
+/// Of the example's keys one has changed and one is gone.
+fn changes() -> Vec<Owned> {
+    let value = |bytes: &[u8]| Some(bytes.to_vec());
+    let key = 7_u64.to_le_bytes().to_vec();
+    vec![
+        (3, key, 0, None, value(&[2, 0, 0, 0]), None),
+        (4, b"k".to_vec(), 5, None, None, None),
+    ]
+}
+
 fn vectors(name: &str) -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.join("../docs/formats/vectors").join(name)
@@ -123,7 +150,7 @@ fn described(encoded: &Encoded, rows: &[Owned]) -> Json {
     let rows = rows
         .iter()
         .map(|(key_group, key, address, entry, value, time)| {
-            let address = &addresses()[*address];
+            let address = &addresses_of(encoded.kind)[*address];
             json!({
                 "key_group": key_group,
                 "key": hex(key),
@@ -136,29 +163,84 @@ fn described(encoded: &Encoded, rows: &[Owned]) -> Json {
         });
     json!({
         "sha256": encoded.digest.to_string(),
+        "extent": extent(encoded.kind),
         "range": { "start": encoded.range.start, "end": encoded.range.end },
         "offsets": encoded.offsets,
         "rows": rows.collect::<Vec<_>>(),
     })
 }
 
-/// `BLESS=1` writes the golden file anew; look at the difference.
+/// `BLESS=1` writes the golden files anew; look at the difference.
 #[test]
-fn the_golden_file_is_what_the_format_says() {
-    let encoded = write(range(2, 7), &example());
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(vectors("segment.arrow"), &encoded.bytes).expect("a place");
-        let text = serde_json::to_string_pretty(&described(&encoded, &example())).expect("JSON");
-        std::fs::write(vectors("segment.json"), text + "\n").expect("a place");
+fn the_golden_files_are_what_the_format_says() {
+    for (name, kind, rows) in [
+        ("segment", SegmentKind::Base, example()),
+        ("segment-delta", SegmentKind::Delta, changes()),
+    ] {
+        let encoded = write_as(kind, range(2, 7), &rows);
+        let (file, description) = (format!("{name}.arrow"), format!("{name}.json"));
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(vectors(&file), &encoded.bytes).expect("a place");
+            let text = serde_json::to_string_pretty(&described(&encoded, &rows)).expect("JSON");
+            std::fs::write(vectors(&description), text + "\n").expect("a place");
+        }
+        let golden = std::fs::read(vectors(&file)).expect("the golden file");
+        let told = std::fs::read_to_string(vectors(&description)).expect("its description");
+        let told: Json = serde_json::from_str(&told).expect("JSON");
+        assert_eq!(golden, encoded.bytes, "what is written has changed: {file}");
+        assert_eq!(described(&encoded, &rows), told);
+        let reader = Reader::open(golden.into(), &named(&encoded)).expect("the golden file");
+        assert_eq!(reader.addresses(), addresses_of(kind));
+        assert_eq!(reader.kind(), kind);
+        assert_eq!(read(&reader, range(0, 128)).expect("its rows"), rows);
     }
-    let golden = std::fs::read(vectors("segment.arrow")).expect("the golden file");
-    let told = std::fs::read_to_string(vectors("segment.json")).expect("its description");
+}
+
+/// Frozen: what version 1 wrote is read for ever.
+#[test]
+fn version_1_is_read() {
+    let frozen = std::fs::read(vectors("segment-v1.arrow")).expect("the frozen file");
+    let told = std::fs::read_to_string(vectors("segment-v1.json")).expect("its description");
     let told: Json = serde_json::from_str(&told).expect("JSON");
-    assert_eq!(golden, encoded.bytes, "what is written has changed");
-    assert_eq!(described(&encoded, &example()), told);
-    let reader = Reader::open(golden.into(), &named(&encoded)).expect("the golden file");
+    assert_eq!(
+        Digest::of(&frozen).to_string(),
+        told["sha256"].as_str().expect("a digest")
+    );
+    let offsets = told["offsets"].as_array().expect("numbers").iter();
+    let segment = checkpoint::Segment {
+        object: ObjectRef {
+            name: "objects/0000000001/0000000001/a".into(),
+            bytes: frozen.len() as u64,
+            digest: Digest::of(&frozen),
+        },
+        kind: SegmentKind::Base,
+        range: range(2, 7),
+        offsets: offsets.filter_map(Json::as_u64).collect(),
+    };
+    let reader = Reader::open(frozen.into(), &segment).expect("the frozen file");
     assert_eq!(reader.addresses(), addresses());
     assert_eq!(read(&reader, range(0, 128)).expect("its rows"), example());
+}
+
+#[test]
+fn of_several_segments_the_last_one_that_has_a_key_counts() {
+    let files = [
+        write(range(2, 7), &example()),
+        write_as(SegmentKind::Delta, range(2, 7), &changes()),
+    ];
+    let open = |encoded: &Encoded| {
+        Reader::open(encoded.bytes.clone().into(), &named(encoded)).expect("what was written")
+    };
+    let readers: Vec<Reader> = files.iter().map(open).collect();
+    let mut found = Vec::new();
+    for stretch in Merge::new(&readers, range(0, 128)).expect("a base and its delta") {
+        let stretch = stretch.expect("what was written");
+        found.extend(stretch.range.map(|at| owned(stretch.rows.get(at))));
+    }
+    let expected: Vec<Owned> = changes().into_iter().chain(example().pop()).collect();
+    assert_eq!(found, expected);
+    let merged = Merge::new(&readers[1..], range(0, 4));
+    assert!(matches!(merged, Err(SegmentError::NoBase { key_group: 2 })));
 }
 
 /// A text of a dictionary column.
@@ -244,7 +326,7 @@ fn a_flipped_bit_or_a_lost_byte_is_refused_by_name() {
         ..segment
     };
     let read = Reader::open(encoded.bytes.into(), &delta);
-    assert!(matches!(read, Err(SegmentError::Delta)));
+    assert!(matches!(read, Err(SegmentError::Extent { .. })));
 }
 
 /// Without the digest: right rows, other rows or an error, but no panic.
@@ -268,12 +350,12 @@ fn another_version_is_refused_by_name() {
     };
     // The metadata's value stands near its name; which bytes it is, the reader tells.
     let near = places(&bytes)[0].saturating_sub(64)..places(&bytes)[0] + 64;
-    let ones: Vec<usize> = near.filter(|at| bytes[*at] == b'1').collect();
-    let refused = ones.iter().any(|at| {
-        bytes[*at] = b'2';
+    let twos: Vec<usize> = near.filter(|at| bytes[*at] == b'2').collect();
+    let refused = twos.iter().any(|at| {
+        bytes[*at] = b'3';
         let read = Reader::parse(bytes.clone().into());
-        bytes[*at] = b'1';
-        matches!(read, Err(SegmentError::Version { version }) if version == "2")
+        bytes[*at] = b'2';
+        matches!(read, Err(SegmentError::Version { version }) if version == "3")
     });
     assert!(refused);
 }

@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, DictionaryArray, RecordBatch, StringArray};
 use arrow_ipc::MetadataVersion;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
 use arrow_schema::{ArrowError, SchemaRef};
-use wasmill_core::checkpoint::Digest;
+use wasmill_core::checkpoint::{Digest, SegmentKind};
 use wasmill_core::key::KeyGroupRange;
 
 use super::{Address, Encoded, Kind, Row, SegmentError, schema};
@@ -21,6 +21,10 @@ const ALIGNMENT: usize = 8;
 /// The largest row: offsets within a batch have 31 bits.
 const ROW_BYTES_MAX: usize = 1 << 30;
 
+/// Takes segments as they are written, one after the other, so that not all of them have to be in
+/// memory.
+pub type Put<'a> = &'a mut dyn FnMut(Encoded) -> Result<(), SegmentError>;
+
 /// Writes a segment row by row. Rows come in the order of (key group, key, address, entry), and
 /// their key groups lie in the segment's range.
 pub struct Writer {
@@ -28,6 +32,7 @@ pub struct Writer {
     schema: SchemaRef,
     kinds: Vec<u8>,
     words: [ArrayRef; 2],
+    kind: SegmentKind,
     range: KeyGroupRange,
     offsets: Vec<u64>,
     rows: u64,
@@ -54,12 +59,16 @@ impl Writer {
     ///
     /// # Errors
     /// If there are too many addresses.
-    pub fn new(range: KeyGroupRange, addresses: &[Address]) -> Result<Self, SegmentError> {
+    pub fn new(
+        kind: SegmentKind,
+        range: KeyGroupRange,
+        addresses: &[Address],
+    ) -> Result<Self, SegmentError> {
         let count = addresses.len();
         if count > usize::from(u16::MAX) {
             return Err(SegmentError::TooManyNames { count });
         }
-        let schema = Arc::new(schema(addresses));
+        let schema = Arc::new(schema(kind, addresses));
         let names = addresses.iter().map(|address| Some(address.name.as_str()));
         let words = Kind::ALL.iter().map(|kind| Some(kind.name()));
         let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5);
@@ -73,6 +82,7 @@ impl Writer {
                 Arc::new(StringArray::from_iter(words)),
                 Arc::new(StringArray::from_iter(names)),
             ],
+            kind,
             range,
             offsets: Vec::with_capacity(range.len() + 1),
             rows: 0,
@@ -110,6 +120,25 @@ impl Writer {
         Ok(())
     }
 
+    /// Bytes that are written so far, and those that wait for their batch to be full.
+    pub fn len(&self) -> usize {
+        self.file.get_ref().len() + self.open.bytes
+    }
+
+    /// Whether it has no row yet.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The file, which ends before this key group: another one goes on from there.
+    ///
+    /// # Errors
+    /// None that we know of.
+    pub fn finish_before(mut self, key_group: u16) -> Result<Encoded, SegmentError> {
+        self.range.end = key_group;
+        self.finish()
+    }
+
     /// The file.
     ///
     /// # Errors
@@ -124,6 +153,7 @@ impl Writer {
         Ok(Encoded {
             digest: Digest::of(&bytes),
             bytes,
+            kind: self.kind,
             range: self.range,
             offsets: self.offsets,
             rows: self.rows,

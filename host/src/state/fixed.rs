@@ -305,6 +305,23 @@ impl FixedColumn {
         }
     }
 
+    /// Appends a value to `out` and gives when it was written, where that counts; none if there is
+    /// no value. It may have expired.
+    pub(super) fn read(&self, id: u32, out: &mut Vec<u8>) -> Option<Option<i64>> {
+        if id as usize >> PAGE_SHIFT >= self.pages.len() {
+            return None;
+        }
+        let (meta, words) = self.cell(id, self.stride()).split_first()?;
+        read_cell((Meta(*meta), words), (self.width, self.ttl.is_some()), out)
+    }
+
+    /// Takes a value out of memory.
+    pub(super) fn evict(&mut self, id: u32, index: &mut KeyIndex) {
+        if (id as usize >> PAGE_SHIFT) < self.pages.len() {
+            self.clear(id, index);
+        }
+    }
+
     /// Puts back a value; true if there was none.
     pub(super) fn restore(&mut self, id: u32, meta: Meta, value: &[u8]) -> bool {
         self.grow_for(&[id]);
@@ -326,16 +343,7 @@ impl FixedImage {
     /// no value.
     pub(super) fn read(&self, id: u32, out: &mut Vec<u8>) -> Option<Option<i64>> {
         let (meta, words) = self.cell(id)?.split_first()?;
-        let meta = Meta(*meta);
-        if !meta.is_present() {
-            return None;
-        }
-        let start = out.len();
-        words
-            .iter()
-            .for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
-        out.truncate(start + self.width);
-        Some(self.has_clock.then(|| meta.written_at()))
+        read_cell((Meta(*meta), words), (self.width, self.has_clock), out)
     }
 
     fn cell(&self, id: u32) -> Option<&[u64]> {
@@ -344,6 +352,22 @@ impl FixedImage {
         let page = self.pages.get(id as usize >> PAGE_SHIFT)?;
         Some(&page[at..at + stride])
     }
+}
+
+fn read_cell(
+    (meta, words): (Meta, &[u64]),
+    (width, has_clock): (usize, bool),
+    out: &mut Vec<u8>,
+) -> Option<Option<i64>> {
+    if !meta.is_present() {
+        return None;
+    }
+    let start = out.len();
+    words
+        .iter()
+        .for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+    out.truncate(start + width);
+    Some(has_clock.then(|| meta.written_at()))
 }
 
 /// What the column holds of one key: for listings and tests.

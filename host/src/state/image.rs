@@ -6,23 +6,56 @@
 //! maps): the write that comes first pays for so many. Timers and the few things that are not
 //! paged are copied when the image is taken.
 
-use wasmill_core::key::{self, KeyGroupRange};
+mod encode;
+
+use wasmill_core::key::KeyGroupRange;
 use wasmill_core::timer::Timer;
 
+use super::changes::Since;
 use super::fixed::FixedImage;
 use super::key_store::KeyStoreImage;
 use super::keyed::{Column, KeyedStates};
 use super::list::ListImage;
 use super::map::MapImage;
+use super::paged::PagedImage;
+use super::spill::DiskImage;
 use super::variable::VarImage;
-use crate::segment::{Address, Encoded, Kind, Row, SegmentError, Writer};
+use crate::segment::{Address, Kind, Row, SegmentError};
+
+pub use encode::encode;
 
 /// The keys of a subtask as they were when the image was taken.
 #[derive(Debug, Clone)]
 pub struct KeysImage {
     pub(super) key_groups: u16,
     pub(super) range: KeyGroupRange,
+    /// How many keys there were.
+    pub(super) len: usize,
+    /// One more than the largest id there was.
+    pub(super) ids: u32,
+    /// All that had changed since the checkpoint that this one may build on, if that is known.
+    pub(super) changes: Option<Since>,
+    /// The keys that were not in memory.
+    pub(super) disk: Option<DiskImage>,
+    /// Which ids are keys'.
+    pub(super) holds: PagedImage<u32>,
     pub(super) keys: KeyStoreImage,
+}
+
+impl KeysImage {
+    /// With the keys that were not in memory.
+    pub fn set_disk(&mut self, disk: Option<DiskImage>) {
+        self.disk = disk;
+    }
+
+    /// As one of those sees it that share the keys, by its number among the task's residents.
+    pub fn of_owner(&self, owner: usize) -> Self {
+        let disk = self.disk.as_ref();
+        Self {
+            disk: disk.map(|disk| disk.of_owner(owner)),
+            ..self.clone()
+        }
+    }
 }
 
 /// Something that was kept by key, as of a barrier.
@@ -40,16 +73,47 @@ pub trait KeyedImage {
     fn write(&self, id: u32, rows: &mut KeyRows<'_>) -> Result<(), SegmentError>;
 }
 
+/// Takes rows.
+pub(super) trait TakeRow {
+    /// Takes one.
+    ///
+    /// # Errors
+    /// If it is too large.
+    fn take(&mut self, row: Row<'_>) -> Result<(), SegmentError>;
+
+    /// From this event-time clock on the next row is of no use.
+    fn until(&mut self, _clock: i64) {}
+}
+
 /// Where the rows of one key go.
 pub struct KeyRows<'a> {
-    writer: &'a mut Writer,
+    to: &'a mut dyn TakeRow,
     key_group: u16,
     key: &'a [u8],
     /// The number of the image's first address.
     base: usize,
 }
 
-impl KeyRows<'_> {
+impl<'a> KeyRows<'a> {
+    /// The rows of a key, whose first address has this number.
+    pub(super) fn new(
+        to: &'a mut dyn TakeRow,
+        (key_group, key): (u16, &'a [u8]),
+        base: usize,
+    ) -> Self {
+        Self {
+            to,
+            key_group,
+            key,
+            base,
+        }
+    }
+
+    /// From this event-time clock on the next row is of no use: there is no need to keep it then.
+    pub fn until(&mut self, clock: i64) {
+        self.to.until(clock);
+    }
+
     /// A row about an address of the image.
     ///
     /// # Errors
@@ -61,7 +125,7 @@ impl KeyRows<'_> {
         value: Option<&[u8]>,
         time: Option<i64>,
     ) -> Result<(), SegmentError> {
-        self.writer.push(Row {
+        self.to.take(Row {
             key_group: self.key_group,
             key: self.key,
             address: self.base + address,
@@ -72,92 +136,6 @@ impl KeyRows<'_> {
     }
 }
 
-/// Writes images of one subtask's keys into a segment.
-///
-/// # Errors
-/// If a row is too large.
-pub fn encode(keys: &KeysImage, images: &[&dyn KeyedImage]) -> Result<Encoded, SegmentError> {
-    let mut bases = Vec::new();
-    let mut addresses = Vec::new();
-    for image in images {
-        bases.push(addresses.len());
-        addresses.extend(image.addresses());
-    }
-    let mut writer = Writer::new(keys.range, &addresses)?;
-    let mut word = [0; 8];
-    for (key_group, id) in keys.order(&used(images)) {
-        let mut rows = KeyRows {
-            writer: &mut writer,
-            key_group,
-            key: keys.key(id, &mut word),
-            base: 0,
-        };
-        for (image, base) in images.iter().zip(&bases) {
-            rows.base = *base;
-            image.write(id, &mut rows)?;
-        }
-    }
-    writer.finish()
-}
-
-/// The ids for which an image has something, each once, ordered.
-fn used(images: &[&dyn KeyedImage]) -> Vec<u32> {
-    let mut bits: Vec<u64> = Vec::new();
-    for image in images {
-        image.ids(&mut |id| {
-            let at = id as usize / 64;
-            if at >= bits.len() {
-                bits.resize(at + 1, 0);
-            }
-            bits[at] |= 1 << (id % 64);
-        });
-    }
-    let ids = |(word, at): (u64, u32)| {
-        let bits = (0..64).filter(move |bit| word >> bit & 1 == 1);
-        bits.map(move |bit| at * 64 + bit)
-    };
-    bits.into_iter().zip(0..).flat_map(ids).collect()
-}
-
-impl KeysImage {
-    /// Ids with their key groups, in the order of (key group, key).
-    fn order(&self, ids: &[u32]) -> Vec<(u16, u32)> {
-        match &self.keys {
-            KeyStoreImage::Words(words) => {
-                let place = |id: &u32| {
-                    let word = words.get(*id).copied().unwrap_or_default();
-                    let group = key::key_group(key::hash_word(word), self.key_groups);
-                    // Keys are ordered by their bytes, the lowest of which stands first.
-                    let ordered = u128::from(word.swap_bytes()) << 32 | u128::from(*id);
-                    u128::from(group) << 96 | ordered
-                };
-                let mut places: Vec<u128> = ids.iter().map(place).collect();
-                places.sort_unstable();
-                let split = |place: u128| ((place >> 96) as u16, place as u32);
-                places.into_iter().map(split).collect()
-            }
-            KeyStoreImage::Bytes(keys) => {
-                let bytes = |id: u32| keys.get(id).map_or(&[][..], |key| &**key);
-                let group = |id: u32| key::key_group(key::hash(bytes(id)), self.key_groups);
-                let mut places: Vec<_> = ids.iter().map(|id| (group(*id), *id)).collect();
-                places.sort_unstable_by_key(|(group, id)| (*group, bytes(*id)));
-                places
-            }
-        }
-    }
-
-    /// A key's bytes.
-    fn key<'a>(&'a self, id: u32, word: &'a mut [u8; 8]) -> &'a [u8] {
-        match &self.keys {
-            KeyStoreImage::Words(words) => {
-                *word = words.get(id).copied().unwrap_or_default().to_le_bytes();
-                word
-            }
-            KeyStoreImage::Bytes(keys) => keys.get(id).map_or(&[], |key| key),
-        }
-    }
-}
-
 /// The states of an operator as they were at a barrier.
 #[derive(Debug)]
 pub struct StatesImage {
@@ -165,6 +143,8 @@ pub struct StatesImage {
     columns: Vec<ColumnImage>,
     /// What is not by key, by the state's name.
     pub unkeyed: Vec<(String, Option<Vec<u8>>)>,
+    /// What all subtasks have alike, by the state's name.
+    pub alike: Vec<(String, Option<Vec<u8>>)>,
 }
 
 #[derive(Debug)]
@@ -182,6 +162,7 @@ impl KeyedStates {
             addresses: Vec::new(),
             columns: Vec::new(),
             unkeyed: Vec::new(),
+            alike: Vec::new(),
         };
         for (state, column) in self.states.iter().zip(&mut self.columns) {
             let name = state.name.clone();
@@ -192,6 +173,10 @@ impl KeyedStates {
                 Column::Map(column, ..) => (Kind::Map, ColumnImage::Map(column.image())),
                 Column::Operator(value, _) => {
                     image.unkeyed.push((name, value.clone()));
+                    continue;
+                }
+                Column::Broadcast(entries, _) => {
+                    image.alike.push((name, entries.to_bytes()));
                     continue;
                 }
             };
@@ -309,4 +294,4 @@ impl KeyedImage for TimersImage {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

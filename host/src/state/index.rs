@@ -1,15 +1,20 @@
 //! From keys to dense ids.
 
 mod group;
+mod residency;
 
 use std::hash::{BuildHasher, RandomState};
 
 use wasmill_core::key::{self, KeyGroupRange, Keys};
 use xxhash_rust::xxh3::xxh3_64_with_secret;
 
+use super::changes::{Cut, Tracker};
 use super::key_store::KeyStore;
 use super::{KeysImage, Paged};
 use group::{Group, Slot};
+use residency::Residency;
+
+use residency::place_of;
 
 /// The low bits of a row's scratch word hold its key group, the rest the keyed hash.
 const GROUP_BITS: u64 = 0xffff;
@@ -106,8 +111,14 @@ pub struct KeyIndex {
     /// Ids given out so far, recycled ones included.
     ids: u32,
     free: Vec<u32>,
-    /// Ids that may have become unused: new in this batch, or released.
+    /// Ids that may have become unused: new in this batch.
     candidates: Vec<u32>,
+    /// Ids that may have become unused: released.
+    released: Vec<u32>,
+    /// What changes from one checkpoint to the next, if anybody wants to know.
+    tracker: Option<Tracker>,
+    /// Which keys are in memory, if not all of them are.
+    residency: Option<Residency>,
 }
 
 impl KeyIndex {
@@ -126,6 +137,37 @@ impl KeyIndex {
             ids: 0,
             free: Vec::new(),
             candidates: Vec::new(),
+            released: Vec::new(),
+            tracker: None,
+            residency: None,
+        }
+    }
+
+    /// Notes from now on which keys change, so that checkpoints need not write down all.
+    pub fn track_changes(&mut self) {
+        self.tracker = Some(Tracker::default());
+    }
+
+    /// Something that is kept of this key has changed. Whoever keeps something by key tells it, or
+    /// the change is in no delta.
+    #[inline]
+    pub fn touch(&mut self, id: u32) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.set(id);
+        }
+        if let Some(residency) = &mut self.residency {
+            residency.change(id);
+        }
+    }
+
+    /// As [`KeyIndex::touch`], for several.
+    #[inline]
+    pub fn touch_all(&mut self, ids: impl Iterator<Item = u32> + Clone) {
+        if let Some(tracker) = &mut self.tracker {
+            ids.clone().for_each(|id| tracker.set(id));
+        }
+        if let Some(residency) = &mut self.residency {
+            ids.for_each(|id| residency.change(id));
         }
     }
 
@@ -187,41 +229,68 @@ impl KeyIndex {
     #[inline]
     pub fn hold(&mut self, id: u32) {
         *self.holds.get_mut(id) += 1;
+        if let Some(residency) = &mut self.residency {
+            residency.change(id);
+        }
     }
 
     /// A state of this key is gone.
     #[inline]
     pub fn release(&mut self, id: u32) {
+        if let Some(residency) = &mut self.residency {
+            residency.change(id);
+        }
         let holds = self.holds.get_mut(id);
         debug_assert!(*holds > 0, "a key is released as often as it is held");
         *holds -= 1;
         if *holds == 0 {
-            self.candidates.push(id);
+            self.released.push(id);
         }
     }
 
     /// Forgets the keys that nothing holds. Called between batches: ids of the last one may be
     /// given to other keys afterwards.
     pub fn recycle(&mut self) {
-        while let Some(id) = self.candidates.pop() {
-            // An id may have become a candidate twice, or be held again.
-            let is_unused = self.holds.get(id).is_none_or(|holds| *holds == 0);
-            if is_unused && self.is_known(id) {
-                let (group, at) = self.place(id);
-                let secret = &self.secret;
-                let is_word = self.is_word;
-                self.groups[group].remove(at, |slot| {
-                    if is_word {
-                        secret.mix(slot.key)
-                    } else {
-                        slot.key
-                    }
-                });
-                self.keys.clear(id);
-                *self.holds.get_mut(id) = FREE;
-                self.free.push(id);
+        while let Some(id) = self.released.pop() {
+            // An id may have been released twice, or be held again.
+            if self.is_unused(id) {
+                if let Some(tracker) = &mut self.tracker {
+                    tracker.set_gone(&self.keys.to_bytes(id));
+                }
+                if let Some(residency) = &mut self.residency {
+                    let (keys, key_groups) = (&self.keys, self.key_groups);
+                    residency.forget(id, || place_of(&keys.to_bytes(id), key_groups));
+                }
+                self.forget(id);
             }
         }
+        while let Some(id) = self.candidates.pop() {
+            if self.is_unused(id) {
+                self.forget(id);
+            }
+        }
+    }
+
+    /// Gives a key's id back.
+    fn forget(&mut self, id: u32) {
+        let (group, at) = self.place(id);
+        let secret = &self.secret;
+        let is_word = self.is_word;
+        self.groups[group].remove(at, |slot| {
+            if is_word {
+                secret.mix(slot.key)
+            } else {
+                slot.key
+            }
+        });
+        self.keys.clear(id);
+        *self.holds.get_mut(id) = FREE;
+        self.free.push(id);
+    }
+
+    /// Whether it is a key's, and nothing holds it.
+    fn is_unused(&self, id: u32) -> bool {
+        self.holds.get(id).is_some_and(|holds| *holds == 0)
     }
 
     /// Number of keys.
@@ -256,10 +325,17 @@ impl KeyIndex {
 
     /// The keys as they are now, for the images of all operators that share them. Nothing is copied
     /// before it changes.
-    pub fn image(&mut self) -> KeysImage {
+    pub fn image(&mut self, cut: Cut) -> KeysImage {
+        let len = self.len();
+        let tracker = self.tracker.as_mut();
         KeysImage {
             key_groups: self.key_groups,
             range: self.range,
+            len,
+            ids: self.ids,
+            disk: None,
+            changes: tracker.and_then(|tracker| tracker.cut(cut)),
+            holds: self.holds.image(),
             keys: self.keys.image(),
         }
     }
@@ -269,7 +345,10 @@ impl KeyIndex {
         self.slots_bytes
             + self.keys.bytes()
             + self.holds.bytes()
-            + (self.free.capacity() + self.candidates.capacity()) * size_of::<u32>()
+            + (self.free.capacity() + self.candidates.capacity() + self.released.capacity())
+                * size_of::<u32>()
+            + self.tracker.as_ref().map_or(0, Tracker::bytes)
+            + self.residency.as_ref().map_or(0, Residency::bytes)
     }
 
     /// First pass: every row's keyed hash, with its key group in the low bits.
@@ -298,7 +377,7 @@ impl KeyIndex {
         let end = ids.len() - 1;
         out.row_to_key.reserve(scratch.len());
         for (block, first) in scratch.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
-            self.touch(block);
+            self.warm(block);
             out.row_to_key
                 .extend(block.iter().enumerate().map(|(row, mixed)| {
                     let at = find(self, first + row, *mixed);
@@ -321,7 +400,7 @@ impl KeyIndex {
     /// Brings the slots where keys most likely stand into the cache, many at once: the search
     /// would wait for one after the other.
     #[inline]
-    fn touch(&self, block: &[u64]) {
+    fn warm(&self, block: &[u64]) {
         let slot = |mixed: &u64| {
             let group = &self.groups[(mixed & GROUP_BITS) as usize];
             group.slots[group.home(*mixed)].id
@@ -397,10 +476,6 @@ impl KeyIndex {
         id
     }
 
-    fn is_known(&self, id: u32) -> bool {
-        self.holds.get(id).is_some_and(|holds| *holds != FREE)
-    }
-
     /// Group and slot of a known id.
     fn place(&self, id: u32) -> (usize, usize) {
         let key = self.keys.to_bytes(id);
@@ -417,4 +492,4 @@ impl KeyIndex {
 }
 
 /// Marks, among the holds, an id without key.
-const FREE: u32 = u32::MAX;
+pub(super) const FREE: u32 = u32::MAX;

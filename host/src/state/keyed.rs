@@ -1,9 +1,12 @@
 //! All states of one operator in one subtask, and their way across the boundary.
 
+mod resident;
+
 use wasmill_core::boundary::{Encoder, Group, Kind, StateChanges};
 use wasmill_core::data_type;
 use wasmill_core::descriptor::{self, State, Ttl};
 
+use super::broadcast::{BroadcastState, state_of};
 use super::{
     BatchKeys, Clocks, FixedColumn, KeyIndex, ListColumn, Lists, MapColumn, MapEntries, VarColumn,
 };
@@ -17,6 +20,8 @@ pub struct KeyedStates {
     entries: Vec<MapEntries>,
     sweeps: Vec<u32>,
     scratch: Scratch,
+    /// Whether the instance that is called next knows nothing yet.
+    is_new: bool,
 }
 
 #[derive(Debug)]
@@ -26,6 +31,7 @@ pub(super) enum Column {
     List(ListColumn, Option<Ttl>),
     Map(MapColumn, Option<Ttl>, Widths),
     Operator(Option<Vec<u8>>, Option<usize>),
+    Broadcast(BroadcastState, Widths),
 }
 
 /// Widths of a map's keys and values, where all have the same.
@@ -52,6 +58,21 @@ impl KeyedStates {
             entries: states.iter().map(|_| MapEntries::new()).collect(),
             sweeps: vec![0; states.len()],
             scratch: Scratch::default(),
+            is_new: true,
+        }
+    }
+
+    /// The instance that is called next knows nothing yet of what instances keep a copy of.
+    pub fn set_new(&mut self, is_new: bool) {
+        self.is_new = is_new;
+    }
+
+    /// The call has succeeded: what rode with it is known.
+    pub fn heard(&mut self) {
+        for column in &mut self.columns {
+            if let Column::Broadcast(state, _) = column {
+                state.heard();
+            }
         }
     }
 
@@ -111,6 +132,16 @@ impl KeyedStates {
                     out.begin(Group::State, ordinal, 1);
                     scratch.encode_one(value.as_deref(), *width, out);
                 }
+                Column::Broadcast(state, widths) => {
+                    let told = state.told(self.is_new);
+                    if !told.is_empty() {
+                        out.begin(Group::State, ordinal, told.len() as u32);
+                        let keys = told.iter().map(|(key, _)| Some(*key));
+                        scratch.put_values(1, widths.key, keys, out);
+                        let values = told.iter().map(|(_, value)| *value);
+                        scratch.put_values(2, widths.value, values, out);
+                    }
+                }
             }
         }
     }
@@ -159,10 +190,25 @@ impl KeyedStates {
     /// Applies what a call returned for the states that have no key.
     pub fn apply_unkeyed(&mut self, changes: &[StateChanges<'_>]) {
         for change in changes {
-            if let StateChanges::Operator { state, value } = *change
-                && let Column::Operator(known, _) = &mut self.columns[state]
-            {
-                *known = value.map(<[u8]>::to_vec);
+            match (change, &mut self.columns[state_of(change)]) {
+                (StateChanges::Operator { value, .. }, Column::Operator(known, _)) => {
+                    *known = value.map(<[u8]>::to_vec);
+                }
+                (
+                    StateChanges::Broadcast {
+                        count,
+                        entries,
+                        values,
+                        ..
+                    },
+                    Column::Broadcast(known, _),
+                ) => {
+                    for at in 0..*count {
+                        // The decoder refuses keys that are absent.
+                        known.change(entries.get(at).unwrap_or_default(), values.get(at));
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -182,6 +228,13 @@ impl KeyedStates {
     ) {
         for change in changes {
             self.apply_one(change, clocks, keys, index);
+            let (changed, cleared): (&[u32], &[u32]) = match *change {
+                StateChanges::Value { keys, .. } | StateChanges::List { keys, .. } => (keys, &[]),
+                StateChanges::Map { keys, cleared, .. } => (keys, cleared),
+                StateChanges::Operator { .. } | StateChanges::Broadcast { .. } => (&[], &[]),
+            };
+            let changed = changed.iter().chain(cleared);
+            index.touch_all(changed.map(|key| keys.ids[*key as usize]));
         }
     }
 
@@ -226,7 +279,9 @@ impl KeyedStates {
                     apply_map(column, change, clocks, keys, index);
                 }
             }
-            StateChanges::Operator { .. } => self.apply_unkeyed(std::slice::from_ref(change)),
+            StateChanges::Operator { .. } | StateChanges::Broadcast { .. } => {
+                self.apply_unkeyed(std::slice::from_ref(change));
+            }
         }
     }
 
@@ -251,7 +306,7 @@ impl KeyedStates {
                 Column::Map(column, ttl, _) => {
                     clock(ttl).map_or(0, |clock| column.sweep(*from, count, clock, index))
                 }
-                Column::Operator(..) => 0,
+                Column::Operator(..) | Column::Broadcast(..) => 0,
             };
         }
     }
@@ -264,21 +319,13 @@ impl KeyedStates {
             Column::List(column, _) => column.bytes(),
             Column::Map(column, ..) => column.bytes(),
             Column::Operator(value, _) => value.as_ref().map_or(0, Vec::capacity),
+            Column::Broadcast(state, _) => state.bytes(),
         };
         self.columns.iter().map(of).sum()
     }
 }
 
 impl Column {
-    fn ttl(&self) -> Option<Ttl> {
-        match self {
-            Self::Fixed(_, ttl) | Self::Var(_, ttl) | Self::List(_, ttl) | Self::Map(_, ttl, _) => {
-                *ttl
-            }
-            Self::Operator(..) => None,
-        }
-    }
-
     fn new(state: &State) -> Self {
         let value = &state.value;
         let width = data_type::fixed_width(value.data_type(), value.is_nullable());
@@ -293,8 +340,12 @@ impl Column {
                     key.and_then(|key| data_type::fixed_width(key.data_type(), key.is_nullable()));
                 Self::Map(MapColumn::new(state.ttl), state.ttl, Widths { key, value })
             }
-            (descriptor::Kind::Operator | descriptor::Kind::Broadcast, _) => {
-                Self::Operator(None, width)
+            (descriptor::Kind::Operator, _) => Self::Operator(None, width),
+            (descriptor::Kind::Broadcast, value) => {
+                let key = state.key.as_ref();
+                let key =
+                    key.and_then(|key| data_type::fixed_width(key.data_type(), key.is_nullable()));
+                Self::Broadcast(BroadcastState::default(), Widths { key, value })
             }
             (_, Some(width)) => Self::Fixed(FixedColumn::new(width, state.ttl), state.ttl),
             (_, None) => Self::Var(VarColumn::new(state.ttl), state.ttl),

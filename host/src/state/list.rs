@@ -153,11 +153,7 @@ impl ListColumn {
         for id in from..end {
             let meta = self.cells.get(id).map_or(Meta::default(), |cell| cell.meta);
             if meta.is_present() && !meta.is_live(self.ttl, clock) {
-                let cell = self.cells.get_mut(id);
-                self.bytes -= cell.bytes.capacity();
-                *cell = Cell::default();
-                self.len -= 1;
-                index.release(id);
+                self.evict(id, index);
             }
         }
         if end < from + count { 0 } else { end }
@@ -173,6 +169,36 @@ impl ListColumn {
             has_clock: self.ttl.is_some(),
             cells: self.cells.image(),
         }
+    }
+
+    /// The items, first to last, each with when its list was written, where that counts. It may
+    /// have expired.
+    pub(super) fn read(&self, id: u32) -> impl Iterator<Item = (&[u8], Option<i64>)> {
+        let cell = self.cells.get(id).filter(|cell| cell.meta.is_present());
+        cell.into_iter().flat_map(|cell| {
+            let written = self.ttl.map(|_| cell.meta.written_at());
+            cell.items(self.width).map(move |item| (item, written))
+        })
+    }
+
+    /// Takes a list out of memory.
+    pub(super) fn evict(&mut self, id: u32, index: &mut KeyIndex) {
+        if self
+            .cells
+            .get(id)
+            .is_some_and(|cell| cell.meta.is_present())
+        {
+            let cell = self.cells.get_mut(id);
+            self.bytes -= cell.bytes.capacity();
+            *cell = Cell::default();
+            self.len -= 1;
+            index.release(id);
+        }
+    }
+
+    /// Memory behind the cells, in bytes.
+    pub(super) fn content_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Puts back an item behind those that were put back before; true if it is the first.

@@ -53,11 +53,6 @@ impl MapColumn {
         self.maps.bytes() + self.bytes
     }
 
-    #[cfg(test)]
-    pub(super) fn bytes_behind(&self) -> usize {
-        self.bytes
-    }
-
     /// An entry's value, for the key at position `key` of a batch.
     #[inline]
     pub fn get(&self, id: u32, entry: &[u8], clocks: Clocks<'_>, key: usize) -> Option<&[u8]> {
@@ -142,6 +137,19 @@ impl MapColumn {
             has_clock: self.ttl.is_some(),
             maps: self.maps.image(),
         }
+    }
+
+    /// The entries, each with its value and when it was written, where that counts. They may have
+    /// expired.
+    pub(super) fn read(&self, id: u32) -> impl Iterator<Item = (&[u8], &[u8], Option<i64>)> {
+        let entries = self.maps.get(id).into_iter().flat_map(Table::iter);
+        let written = |meta: Meta| self.ttl.map(|_| meta.written_at());
+        entries.map(move |(meta, key, value)| (key, value, written(meta)))
+    }
+
+    /// Memory behind the cells, in bytes.
+    pub(super) fn content_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Puts back an entry; true if it is the first of its key.

@@ -1,11 +1,12 @@
 //! State back from segments.
 
 use wasmill_core::encoding::{self, EncodingError};
-use wasmill_core::key::{self, Keys};
+use wasmill_core::key::{self, KeyGroupRange, Keys};
 
+use super::broadcast::BroadcastState;
 use super::keyed::{Column, KeyedStates};
 use super::{BatchKeys, KeyIndex, Meta};
-use crate::segment::{Kind, Reader, Row, Rows, SegmentError};
+use crate::segment::{Address, Kind, Merge, Reader, Row, SegmentError, Stretch};
 use wasmill_core::descriptor::Ttl;
 use wasmill_core::timer::TimeDomain;
 
@@ -85,28 +86,84 @@ pub struct Restored {
     pub now: i64,
 }
 
-/// Hands each row of the index's key groups to `take`, with the id of its key, which is made known.
+/// Rows that are looked up together.
+const ROWS_TOGETHER: usize = 4_096;
+
+/// Where the rows of each segment belong, by their addresses; none where nowhere.
+pub type Places<P> = Vec<Vec<Option<P>>>;
+
+/// What `place` says of each address.
+pub fn places<P>(segments: &[Reader], place: impl Fn(&Address) -> Option<P>) -> Places<P> {
+    let of_segment = |segment: &Reader| segment.addresses().iter().map(&place).collect();
+    segments.iter().map(of_segment).collect()
+}
+
+/// Hands each row that counts of some key groups of the index to `take`, with the id of its key,
+/// which is made known, and where it belongs. `segments` are all that a manifest has of one owner,
+/// in its order.
+///
 /// Keys that nothing holds afterwards are forgotten at the next [`KeyIndex::recycle`].
 ///
 /// # Errors
-/// If the segment is not what the format says, or `take` fails.
-pub fn restore(
-    reader: &Reader,
+/// If the segments are not what the format says, or `take` fails.
+pub fn restore<P>(
+    (segments, range): (&[Reader], KeyGroupRange),
     index: &mut KeyIndex,
-    mut take: impl FnMut(&mut KeyIndex, u32, &Row<'_>) -> Result<(), RestoreError>,
+    places: &Places<P>,
+    mut take: impl FnMut(&mut KeyIndex, u32, (&P, &Row<'_>)) -> Result<(), RestoreError>,
 ) -> Result<(), RestoreError> {
-    let mut batch = BatchKeys::default();
-    for rows in reader.rows(index.range()) {
-        let rows = rows?;
-        let keys = distinct(&rows, index)?;
-        batch.clear();
-        index.lookup(&keys.keys, &keys.hashes, &mut batch);
-        for (at, key) in keys.row_to_key.iter().enumerate() {
-            let position = batch.row_to_key[*key as usize];
-            take(index, batch.ids[position as usize], &rows.get(at))?;
+    if places.iter().flatten().all(Option::is_none) {
+        return Ok(());
+    }
+    let mut together = Together::default();
+    for stretch in Merge::new(segments, range)? {
+        together.push(stretch?);
+        if together.rows >= ROWS_TOGETHER {
+            together.take(index, places, &mut take)?;
         }
     }
-    Ok(())
+    together.take(index, places, &mut take)
+}
+
+/// Rows that wait for others, to be looked up together.
+#[derive(Default)]
+struct Together<'a> {
+    stretches: Vec<Stretch<'a>>,
+    rows: usize,
+    batch: BatchKeys,
+}
+
+impl<'a> Together<'a> {
+    fn push(&mut self, stretch: Stretch<'a>) {
+        self.rows += stretch.range.len();
+        self.stretches.push(stretch);
+    }
+
+    fn take<P>(
+        &mut self,
+        index: &mut KeyIndex,
+        places: &Places<P>,
+        take: &mut impl FnMut(&mut KeyIndex, u32, (&P, &Row<'_>)) -> Result<(), RestoreError>,
+    ) -> Result<(), RestoreError> {
+        let keys = distinct(&self.stretches, index)?;
+        self.batch.clear();
+        index.lookup(&keys.keys, &keys.hashes, &mut self.batch);
+        let mut row_to_key = keys.row_to_key.iter();
+        for stretch in &self.stretches {
+            let places = &places[stretch.segment];
+            for (at, key) in stretch.range.clone().zip(&mut row_to_key) {
+                let row = stretch.rows.get(at);
+                if let Some(place) = &places[row.address] {
+                    let position = self.batch.row_to_key[*key as usize];
+                    let id = self.batch.ids[position as usize];
+                    take(index, id, (place, &row))?;
+                }
+            }
+        }
+        self.stretches.clear();
+        self.rows = 0;
+        Ok(())
+    }
 }
 
 /// The keys of some rows; equal ones that follow each other come once.
@@ -116,35 +173,40 @@ struct Distinct {
     row_to_key: Vec<u32>,
 }
 
-fn distinct(rows: &Rows<'_>, index: &KeyIndex) -> Result<Distinct, RestoreError> {
+fn distinct(stretches: &[Stretch<'_>], index: &KeyIndex) -> Result<Distinct, RestoreError> {
     let (mut words, mut data, mut offsets) = (Vec::new(), Vec::new(), vec![0]);
-    let mut row_to_key = Vec::with_capacity(rows.len());
+    let (mut groups, mut row_to_key) = (Vec::new(), Vec::new());
     let mut last: Option<&[u8]> = None;
-    let key_group = rows.key_group();
-    for at in 0..rows.len() {
-        let key = rows.get(at).key;
-        if last != Some(key) {
-            last = Some(key);
-            if index.is_word() {
-                let word = key
-                    .try_into()
-                    .map_err(|_| RestoreError::Key { key_group })?;
-                words.push(u64::from_le_bytes(word));
-            } else {
-                data.extend_from_slice(key);
-                offsets.push(data.len() as u32);
+    for stretch in stretches {
+        let key_group = stretch.rows.key_group();
+        for at in stretch.range.clone() {
+            let key = stretch.rows.key(at);
+            if last != Some(key) {
+                last = Some(key);
+                groups.push(key_group);
+                if index.is_word() {
+                    let word = key
+                        .try_into()
+                        .map_err(|_| RestoreError::Key { key_group })?;
+                    words.push(u64::from_le_bytes(word));
+                } else {
+                    data.extend_from_slice(key);
+                    offsets.push(data.len() as u32);
+                }
             }
+            row_to_key.push((groups.len() - 1) as u32);
         }
-        row_to_key.push((words.len() + offsets.len() - 2) as u32);
     }
     let keys = match index.is_word() {
         true => Keys::Words(words.into()),
         false => Keys::Bytes { offsets, data },
     };
     let hashes = keys.hashes().to_vec();
-    let is_here = |hash: &u64| key::key_group(*hash, index.key_groups()) == key_group;
-    if !hashes.iter().all(is_here) {
-        return Err(RestoreError::Key { key_group });
+    for (hash, key_group) in hashes.iter().zip(&groups) {
+        if key::key_group(*hash, index.key_groups()) != *key_group {
+            let key_group = *key_group;
+            return Err(RestoreError::Key { key_group });
+        }
     }
     Ok(Distinct {
         keys,
@@ -161,7 +223,7 @@ impl KeyedStates {
             Column::Fixed(..) | Column::Var(..) => kind == Kind::Value,
             Column::List(..) => kind == Kind::List,
             Column::Map(..) => kind == Kind::Map,
-            Column::Operator(..) => false,
+            Column::Operator(..) | Column::Broadcast(..) => false,
         };
         is_it.then_some(at)
     }
@@ -210,7 +272,7 @@ impl KeyedStates {
                 check(key, entry).map_err(wrong)?;
                 column.restore(id, meta(ttl), (entry, value))
             }
-            Column::Operator(..) => return Err(not_whole(Kind::Value)),
+            Column::Operator(..) | Column::Broadcast(..) => return Err(not_whole(Kind::Value)),
         };
         if is_first {
             index.hold(id);
@@ -234,6 +296,42 @@ impl KeyedStates {
                 *known = Some(value);
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Whether all subtasks have a state alike.
+    pub fn is_alike(&self, state: &str) -> bool {
+        let columns = self.states.iter().zip(&self.columns);
+        let mut alike = columns.filter(|(_, column)| matches!(column, Column::Broadcast(..)));
+        alike.any(|(of, _)| of.name == state)
+    }
+
+    /// Puts back what all subtasks have alike.
+    ///
+    /// # Errors
+    /// If it is not what the format says, or not of the state's types.
+    pub fn restore_alike(&mut self, state: &str, bytes: &[u8]) -> Result<(), RestoreError> {
+        for (of, column) in self.states.iter().zip(&mut self.columns) {
+            let Column::Broadcast(known, _) = column else {
+                continue;
+            };
+            if of.name != state {
+                continue;
+            }
+            let check_entry = |key: &[u8], value: &[u8]| {
+                of.key.as_ref().map_or(Ok(()), |of| check(of, key))?;
+                check(&of.value, value)
+            };
+            let read = BroadcastState::from_bytes(bytes, check_entry);
+            let read = read.ok_or_else(|| RestoreError::Row {
+                kind: "broadcast",
+                state: state.to_owned(),
+            })?;
+            *known = read.map_err(|source| RestoreError::Value {
+                state: state.to_owned(),
+                source,
+            })?;
         }
         Ok(())
     }

@@ -220,7 +220,7 @@ proptest! {
         index.recycle();
         prop_assert!(index.is_empty());
         prop_assert_eq!(maps.len(), 0);
-        prop_assert_eq!(maps.bytes_behind(), 0, "what is freed is no longer counted");
+        prop_assert_eq!(maps.content_bytes(), 0, "what is freed is no longer counted");
     }
 }
 

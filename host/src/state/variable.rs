@@ -179,6 +179,24 @@ impl VarColumn {
         }
     }
 
+    /// The value and when it was written, where that counts; none if there is none. It may have
+    /// expired.
+    pub(super) fn read(&self, id: u32) -> Option<(&[u8], Option<i64>)> {
+        let cell = self.cells.get(id).filter(|cell| cell.meta.is_present())?;
+        let written = self.ttl.map(|_| cell.meta.written_at());
+        Some((&cell.value, written))
+    }
+
+    /// Takes a value out of memory.
+    pub(super) fn evict(&mut self, id: u32, index: &mut KeyIndex) {
+        self.clear(id, index);
+    }
+
+    /// Memory behind the cells, in bytes.
+    pub(super) fn content_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Puts back a value; true if there was none.
     pub(super) fn restore(&mut self, id: u32, meta: Meta, value: &[u8]) -> bool {
         self.set(id, meta, value)

@@ -11,7 +11,7 @@ use crate::{
     feature::FeatureFault,
     join::JoinError,
     operator::{Keyed, OperatorError},
-    state::KeysImage,
+    state::{KeysImage, SpillError},
     task::{chained::Chained, outbox::Outbox, slot, sorter::SorterError},
     window::WindowError,
 };
@@ -46,6 +46,9 @@ pub enum TaskError {
     /// A declared feature cannot be computed.
     #[error("{0}")]
     Feature(#[from] FeatureFault),
+    /// State cannot leave memory or come back.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
     /// Rows cannot be put in order.
     #[error("{0}")]
     Order(#[from] SorterError),
@@ -223,14 +226,14 @@ impl Chain {
 
     /// The state of the chain's operators as of now; `keys` is that of the task's keys.
     pub fn images(&mut self, keys: Option<&KeysImage>) -> Vec<StateImage> {
-        let operators = self.operators.iter_mut();
-        let with_state = operators.filter(|operator| operator.has_state());
+        let operators = self.operators.iter_mut().enumerate();
+        let with_state = operators.filter(|(_, operator)| operator.has_state());
         with_state
-            .map(|operator| StateImage {
+            .map(|(at, operator)| StateImage {
                 uid: operator.name().to_string(),
                 watermark: operator.watermark(),
                 subtask: operator.subtask(),
-                image: operator.image(keys),
+                image: operator.image(keys.map(|keys| keys.of_owner(at))),
             })
             .collect()
     }

@@ -1,6 +1,6 @@
 //! The operators of a chain, whatever their kind.
 
-use wasmill_core::batch::Batch;
+use wasmill_core::{batch::Batch, key::KeyGroupRange};
 
 use super::{
     chain::TaskError,
@@ -10,7 +10,8 @@ use crate::{
     checkpoint::Image,
     join::JoinOperator,
     operator::{Keyed, Operator, OperatorRestore},
-    state::{KeyIndex, KeysImage, RestoreError},
+    segment::Reader,
+    state::{KeyIndex, KeysImage, Resident, RestoreError, Restored},
     window::WindowOperator,
 };
 
@@ -147,7 +148,7 @@ impl Chained {
     }
 
     /// The state as it is now; `keys` is that of the task's keys.
-    pub fn image(&mut self, keys: Option<&KeysImage>) -> Box<dyn Image> {
+    pub fn image(&mut self, keys: Option<KeysImage>) -> Box<dyn Image> {
         match self {
             Self::Plugin(operator) => Box::new(OperatorState(operator.image(keys))),
             Self::Window(operator) => Box::new(WindowState(operator.image(keys))),
@@ -155,19 +156,41 @@ impl Chained {
         }
     }
 
-    /// Puts back what a checkpoint holds, before the first row.
+    /// Puts back what a checkpoint holds of what is not by key, before the first row.
     ///
     /// # Errors
     /// If it is not what the format says.
-    pub fn restore(
+    pub fn restore(&mut self, from: OperatorRestore<'_>) -> Result<(), RestoreError> {
+        match self {
+            Self::Plugin(operator) => return operator.restore(from),
+            Self::Window(operator) => operator.restore_clock(from.clocks.watermark),
+            Self::Join(operator) => operator.restore_clock(from.clocks.watermark),
+        }
+        Ok(())
+    }
+
+    /// Puts back what a checkpoint holds of some key groups, before the first row.
+    ///
+    /// # Errors
+    /// If it is not what the format says.
+    pub fn restore_keys(
         &mut self,
-        from: OperatorRestore<'_>,
-        index: Option<&mut KeyIndex>,
+        from: (&[Reader], KeyGroupRange),
+        clocks: Restored,
+        index: &mut KeyIndex,
     ) -> Result<(), RestoreError> {
         match self {
-            Self::Plugin(operator) => operator.restore(from, index),
-            Self::Window(operator) => operator.restore(from, index),
-            Self::Join(operator) => operator.restore(from, index),
+            Self::Plugin(operator) => operator.restore_keys(from, clocks, index),
+            Self::Window(operator) => operator.restore_keys(from, index),
+            Self::Join(operator) => operator.restore_keys(from, index),
+        }
+    }
+
+    /// As something whose keys may leave memory; none if they may not.
+    pub fn resident(&mut self) -> Option<&mut dyn Resident> {
+        match self {
+            Self::Plugin(operator) => Some(&mut **operator),
+            Self::Window(_) | Self::Join(_) => None,
         }
     }
 

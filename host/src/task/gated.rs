@@ -15,6 +15,7 @@ use futures_util::future::{Either, select};
 use wasmill_core::{
     batch::Batch,
     key::KeyCodec,
+    timer::TimeDomain,
     watermark::{self, WatermarkMerge},
 };
 
@@ -28,8 +29,10 @@ use crate::{
     feature::{FeatureRows, FeatureSet},
     metrics::NodeMetrics,
     operator::Keyed,
+    state::{Cut, Resident, Residents, Spill},
     task::{
         chain::{Chain, Target, TaskError},
+        chained::Chained,
         image::GateImage,
         slot,
         sorter::Sorter,
@@ -68,6 +71,8 @@ pub struct GatedTask {
     pub features: Option<FeatureSet>,
     /// Whether what is behind the gate merges the inputs by itself.
     pub merges_itself: bool,
+    /// The keys that are not in memory, where not all are.
+    pub spill: Option<Spill>,
     /// What is done with the rows.
     pub chain: Chain,
     /// Lanes that are open from the start.
@@ -206,13 +211,29 @@ impl GatedTask {
         let Some(reporter) = &self.reporter else {
             return Ok(());
         };
-        let keys = self.keyed.as_mut().map(|keyed| keyed.index.image());
+        let cut = Cut {
+            checkpoint: barrier.checkpoint,
+            base: barrier.base,
+        };
+        let mut keys = None;
+        if let Some(keyed) = &mut self.keyed {
+            let disk = match &mut self.spill {
+                Some(spill) => Some(spill.image(&mut keyed.index).await?),
+                None => None,
+            };
+            let image = keys.insert(keyed.index.image(cut));
+            image.set_disk(disk);
+        }
+        let owner = self.chain.operators_mut().len();
         let mut operators = self.chain.images(keys.as_ref());
         if self.features.is_some() || self.inputs.iter().any(|input| input.sorter.is_some()) {
             let features = self.features.as_mut().zip(keys.as_ref());
-            let sorters = self.inputs.iter().filter_map(|input| input.sorter.as_ref());
+            // What all subtasks hold alike is written once.
+            let own = |input: &&GateInput| input.codec.is_some() || self.subtask == 0;
+            let sorters = self.inputs.iter().filter(own);
+            let sorters = sorters.filter_map(|input| input.sorter.as_ref());
             let image = GateImage {
-                features: features.map(|(features, keys)| features.image(keys)),
+                features: features.map(|(features, keys)| features.image(keys.of_owner(owner))),
                 held: sorters.map(Sorter::image).collect(),
             };
             operators.push(StateImage {
@@ -260,9 +281,9 @@ impl GatedTask {
             }
             let tick_at = self.tick_at(now);
             if tick_at.is_some_and(|at| at <= now) {
-                self.chain
-                    .tick(clock::wall_us(), self.keyed.as_mut())
-                    .await?;
+                let now = clock::wall_us();
+                self.chain.tick(now, self.keyed.as_mut()).await?;
+                self.wake_others(TimeDomain::Processing, now).await?;
                 self.chain.outbox.send().await?;
                 continue;
             }
@@ -280,7 +301,9 @@ impl GatedTask {
 
     /// When an operator's timer is due in processing time.
     fn tick_at(&self, now: Instant) -> Option<Instant> {
-        let rest = self.chain.next_tick()?.saturating_sub(clock::wall_us());
+        let on_disk = self.spill.as_ref().and_then(Spill::next_tick);
+        let next = self.chain.next_tick().into_iter().chain(on_disk).min()?;
+        let rest = next.saturating_sub(clock::wall_us());
         Some(now + Duration::from_micros(u64::try_from(rest).unwrap_or(0)))
     }
 
@@ -340,8 +363,11 @@ impl GatedTask {
         let Some(keyed) = &mut self.keyed else { return };
         let count = u32::try_from(rows / ROWS_PER_SWEPT_KEY).expect("batches are bounded");
         let count = count.max(SWEPT_KEYS_MIN);
-        let (clock, mut bytes) = (self.clock, 0);
-        self.chain.sweep(count, clock::wall_us(), keyed);
+        let (clock, now, mut bytes) = (self.clock, clock::wall_us(), 0);
+        self.chain.sweep(count, now, keyed);
+        if let Some(spill) = &self.spill {
+            spill.set_clocks(clock, now);
+        }
         if let Some(features) = &mut self.features {
             features.sweep(count, clock, &mut keyed.index);
             bytes += features.bytes();
@@ -352,6 +378,10 @@ impl GatedTask {
     /// Rows that came too late to be put in order.
     async fn leave_out(&mut self, input: usize, late: Option<Batch>) -> Result<(), TaskError> {
         let Some(late) = late else { return Ok(()) };
+        if self.keyed.is_some() && self.inputs[input].codec.is_none() && self.subtask > 0 {
+            // They went to every subtask, and are late in each: one tells of them.
+            return Ok(());
+        }
         for metrics in &self.late {
             metrics.late.add(late.len());
         }
@@ -378,6 +408,11 @@ impl GatedTask {
             keyed.index.recycle();
             keyed.keys.clear();
             keyed.index.lookup(&keys, &hashes, &mut keyed.keys);
+            if let Some(spill) = &mut self.spill {
+                let mut residents = residents(&mut self.chain, self.features.as_mut());
+                let fetched = spill.fetch(&keyed.keys, &mut keyed.index, &mut residents);
+                fetched.await?;
+            }
             if let (Some(features), Some(columns)) = (&mut self.features, &from.feature_columns) {
                 let rows = FeatureRows {
                     rows: &batch.rows.project(columns)?,
@@ -388,9 +423,37 @@ impl GatedTask {
                 keyed.features = features.compute(rows, &mut keyed.index)?;
             }
         }
-        self.chain
-            .push(&from.targets, batch, self.keyed.as_mut())
-            .await
+        // Rows that go to every subtask belong to no key.
+        let keyed = self.keyed.as_mut().filter(|_| from.codec.is_some());
+        self.chain.push(&from.targets, batch, keyed).await?;
+        self.settle().await
+    }
+
+    /// Has keys leave memory, if there are too many.
+    async fn settle(&mut self) -> Result<(), TaskError> {
+        if let (Some(spill), Some(keyed)) = (&mut self.spill, &mut self.keyed) {
+            let mut residents = residents(&mut self.chain, self.features.as_mut());
+            spill.settle(&mut keyed.index, &mut residents).await?;
+        }
+        Ok(())
+    }
+
+    /// Fires the timers of keys that are not in memory: these come in, some at a time.
+    async fn wake_others(&mut self, domain: TimeDomain, clock: i64) -> Result<(), TaskError> {
+        while let (Some(spill), Some(keyed)) = (&mut self.spill, &mut self.keyed) {
+            let mut residents = residents(&mut self.chain, self.features.as_mut());
+            let woken = spill.wake((domain, clock), &mut keyed.index, &mut residents);
+            if !woken.await? {
+                break;
+            }
+            match domain {
+                TimeDomain::Event => self.chain.advance(clock, self.keyed.as_mut()).await?,
+                TimeDomain::Processing => self.chain.tick(clock, self.keyed.as_mut()).await?,
+            }
+            self.chain.outbox.send().await?;
+            self.settle().await?;
+        }
+        Ok(())
     }
 
     /// Runs the rows whose time has come, of all inputs in one order.
@@ -445,6 +508,7 @@ impl GatedTask {
         self.clock = watermark;
         self.release(watermark).await?;
         self.chain.advance(watermark, self.keyed.as_mut()).await?;
+        self.wake_others(TimeDomain::Event, watermark).await?;
         self.chain.outbox.send().await?;
         self.promise(watermark).await
     }
@@ -456,4 +520,13 @@ impl GatedTask {
         };
         Ok(self.chain.outbox.broadcast(&promise).await?)
     }
+}
+
+/// All that the task keeps by key.
+fn residents<'a>(chain: &'a mut Chain, features: Option<&'a mut FeatureSet>) -> Residents<'a> {
+    let operators = chain.operators_mut().iter_mut();
+    let mut residents: Residents<'a> = Vec::new();
+    residents.extend(operators.filter_map(Chained::resident));
+    residents.extend(features.map(|features| features as &mut dyn Resident));
+    residents
 }

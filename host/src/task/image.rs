@@ -1,11 +1,14 @@
 //! What a task keeps, as of a barrier.
 
+use wasmill_core::checkpoint::Segment;
+
 use super::sorter::SorterImage;
 use crate::{
     checkpoint::{Encoded, Image},
     feature::FeatureImage,
     join::JoinImage,
     operator::OperatorImage,
+    segment::Put,
     window::WindowImage,
 };
 
@@ -27,28 +30,25 @@ pub(super) struct WindowState(pub(super) WindowImage);
 pub(super) struct JoinState(pub(super) JoinImage);
 
 impl Image for JoinState {
-    fn encode(self: Box<Self>) -> Result<Encoded, String> {
-        let segment = self.0.encode().map_err(|error| error.to_string())?;
-        Ok(Encoded {
-            segment,
-            parts: Vec::new(),
-        })
+    /// All of it each time: a join does not tell which keys changed.
+    fn encode(self: Box<Self>, _earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
+        self.0.encode(put).map_err(|error| error.to_string())?;
+        Ok(Encoded::default())
     }
 }
 
 impl Image for WindowState {
-    fn encode(self: Box<Self>) -> Result<Encoded, String> {
-        let segment = self.0.encode().map_err(|error| error.to_string())?;
-        Ok(Encoded {
-            segment,
-            parts: Vec::new(),
-        })
+    /// All of it each time: windows do not tell which keys changed.
+    fn encode(self: Box<Self>, _earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
+        self.0.encode(put).map_err(|error| error.to_string())?;
+        Ok(Encoded::default())
     }
 }
 
 impl Image for GateImage {
-    fn encode(self: Box<Self>) -> Result<Encoded, String> {
-        let segment = self.features.map(FeatureImage::encode).transpose();
+    fn encode(self: Box<Self>, earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
+        let features = self.features.map(|features| features.encode(earlier, put));
+        let kept = features.transpose().map_err(|error| error.to_string())?;
         let mut parts = Vec::new();
         for held in self.held {
             let encoded = held.encode().map_err(|error| error.to_string())?;
@@ -56,18 +56,19 @@ impl Image for GateImage {
             parts.push((encoded.state, rows.into_iter().collect()));
         }
         Ok(Encoded {
-            segment: segment.map_err(|error| error.to_string())?,
+            kept: kept.unwrap_or_default(),
             parts,
         })
     }
 }
 
 impl Image for OperatorState {
-    fn encode(self: Box<Self>) -> Result<Encoded, String> {
-        let encoded = self.0.encode().map_err(|error| error.to_string())?;
+    fn encode(self: Box<Self>, earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
+        let encoded = self.0.encode(earlier, put);
+        let encoded = encoded.map_err(|error| error.to_string())?;
         let parts = encoded.state.map(|state| (state, Vec::new()));
         Ok(Encoded {
-            segment: encoded.segment,
+            kept: encoded.kept,
             parts: parts.into_iter().collect(),
         })
     }

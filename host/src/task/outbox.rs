@@ -30,6 +30,8 @@ pub enum Partition {
         /// The next receiver.
         next: usize,
     },
+    /// Every batch to all.
+    Broadcast,
 }
 
 /// Where the rows of one stream go.
@@ -86,6 +88,18 @@ impl Outbox {
                     receiver: *next,
                     batch,
                 });
+            }
+            Output::Edge {
+                partition: Partition::Broadcast,
+                senders,
+                ..
+            } => {
+                let receivers = 0..senders.len();
+                self.staged.extend(receivers.map(|receiver| Parcel {
+                    output,
+                    receiver,
+                    batch: batch.clone(),
+                }));
             }
             Output::Edge {
                 partition:

@@ -78,7 +78,10 @@ pub struct Place {
 /// of their time, in an order that does not depend on when they fired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
-    Row { split: u32, offset: u64 },
+    Row {
+        split: u32,
+        offset: u64,
+    },
     /// Where the rows of both sides came from that were joined.
     Joined(Box<[Option<(u32, u64)>; 2]>),
     Timer(Arc<TimerCause>),

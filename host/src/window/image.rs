@@ -4,7 +4,7 @@ mod bytes;
 
 use std::sync::Arc;
 
-use wasmill_core::window::Assigner;
+use wasmill_core::{key::KeyGroupRange, window::Assigner};
 
 use self::bytes::Input;
 use super::aligned::Following;
@@ -12,8 +12,7 @@ use super::cell::{Cell, Global, Late, Session, Shown};
 use super::shape::{Shape, rows};
 use super::{STATE, WindowOperator};
 use crate::{
-    operator::OperatorRestore,
-    segment::{Address, Encoded, Kind, SegmentError},
+    segment::{Address, Kind, Put, Reader, SegmentError},
     state::{self, KeyIndex, KeyRows, KeyedImage, KeysImage, PagedImage, RICH, RestoreError},
 };
 
@@ -35,45 +34,40 @@ pub struct WindowImage {
 impl WindowOperator {
     /// The windows as they are now. Nothing is copied before it changes; `keys` is that of the
     /// task's keys, taken at the same barrier.
-    pub fn image(&mut self, keys: Option<&KeysImage>) -> WindowImage {
+    pub fn image(&mut self, keys: Option<KeysImage>) -> WindowImage {
         WindowImage {
             shape: Arc::new(self.shape.clone()),
-            keys: keys.cloned(),
+            keys,
             cells: self.cells.image(),
         }
     }
 
-    /// Puts back what a checkpoint holds, before the first row.
+    /// Goes on from the clock that a checkpoint has for it, before the first row.
+    pub fn restore_clock(&mut self, watermark: i64) {
+        self.watermark = watermark;
+    }
+
+    /// Puts back the windows of some key groups, before the first row. `segments` are those of its
+    /// uid in the manifest's order.
     ///
     /// # Errors
     /// If a segment is not what the format says.
-    pub fn restore(
+    pub fn restore_keys(
         &mut self,
-        from: OperatorRestore<'_>,
-        index: Option<&mut KeyIndex>,
+        from: (&[Reader], KeyGroupRange),
+        index: &mut KeyIndex,
     ) -> Result<(), RestoreError> {
-        self.watermark = from.clocks.watermark;
-        let Some(index) = index else { return Ok(()) };
-        for segment in from.segments {
-            let addresses = segment.addresses();
-            let is_own = |address: &Address| address.kind == Kind::Map && address.name == STATE;
-            let own: Vec<bool> = addresses.iter().map(is_own).collect();
-            if !own.contains(&true) {
-                continue;
-            }
-            state::restore(segment, index, |index, id, row| {
-                if !own[row.address] {
-                    return Ok(());
-                }
-                let entry = row.entry.unwrap_or_default();
-                let value = row.value.unwrap_or_default();
-                self.restore_entry(id, (entry, value), index)
-                    .ok_or_else(|| RestoreError::Row {
-                        kind: Kind::Map.name(),
-                        state: STATE.into(),
-                    })
-            })?;
-        }
+        let is_own = |of: &Address| of.kind == Kind::Map && of.name == STATE;
+        let places = state::places(from.0, |of| is_own(of).then_some(()));
+        state::restore(from, index, &places, |index, id, ((), row)| {
+            let entry = row.entry.unwrap_or_default();
+            let value = row.value.unwrap_or_default();
+            self.restore_entry(id, (entry, value), index)
+                .ok_or_else(|| RestoreError::Row {
+                    kind: Kind::Map.name(),
+                    state: STATE.into(),
+                })
+        })?;
         self.account();
         Ok(())
     }
@@ -153,9 +147,11 @@ impl WindowImage {
     ///
     /// # Errors
     /// If what is kept of one window is too large.
-    pub fn encode(self) -> Result<Option<Encoded>, SegmentError> {
-        let keys = self.keys.as_ref();
-        keys.map(|keys| state::encode(keys, &[&self])).transpose()
+    pub fn encode(self, put: Put<'_>) -> Result<(), SegmentError> {
+        if let Some(keys) = &self.keys {
+            state::encode(keys, &[&self], &[], put)?;
+        }
+        Ok(())
     }
 }
 

@@ -94,7 +94,7 @@ mod tests {
         let (mut forward, mut backward) = (Quantiles::default(), Quantiles::default());
         values.iter().for_each(|value| forward.add(*value));
         values.iter().rev().for_each(|value| backward.add(*value));
-        for share in [0.0, 0.01, 0.5, 0.99, 1.0] {
+        for share in [0.0_f64, 0.01, 0.5, 0.99, 1.0] {
             let exact = values[((1000.0 * share).ceil() as usize).clamp(1, 1000) - 1];
             let found = forward.at(share).expect("there are values");
             assert!(

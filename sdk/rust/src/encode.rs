@@ -74,7 +74,6 @@ pub trait State: Encode + Sized + 'static {
 }
 
 /// The bytes of a value.
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn encode<T: Encode + ?Sized>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     value.encode(&mut bytes);

@@ -75,6 +75,8 @@ struct Engineered<'a> {
     now: i64,
     /// The number of distinct keys, those without rows included.
     key_count: usize,
+    /// Whether the rows belong to no key.
+    is_broadcast: bool,
 }
 
 /// The timers of an operator.
@@ -130,13 +132,16 @@ impl<Op: Operator> Engine<Op> {
     ) -> Result<(Vec<u32>, Vec<u64>), Fault> {
         ROW.store(NO_ROW, Ordering::Relaxed);
         let batch = Batch::new(directory, arena)?;
-        let input = batch.section(group::INPUT, 0)?;
-        if input.rows() != rows as usize {
+        let counts = [0, 1].map(|input| batch.section(group::INPUT, input));
+        let [keyed, broadcast] = counts;
+        let (keyed, broadcast) = (keyed?.rows(), broadcast?.rows());
+        if keyed.max(broadcast) != rows as usize || keyed.min(broadcast) > 0 {
             return Err(Fault::new(
                 "the input has another number of rows than the batch",
             ));
         }
-        let engineered = Self::engineered(&batch, rows as usize)?;
+        let mut engineered = Self::engineered(&batch, keyed)?;
+        engineered.is_broadcast = broadcast > 0;
         self.reset(&batch, engineered.key_count)?;
         self.run(&batch, rows, &engineered)?;
         ROW.store(NO_ROW, Ordering::Relaxed);
@@ -155,6 +160,7 @@ impl<Op: Operator> Engine<Op> {
             key_clocks: &[],
             now: i64::MIN,
             key_count,
+            is_broadcast: false,
         };
         if Self::KEYED {
             found.keys = input.fixed(engine::KEY, rows)?;
@@ -220,10 +226,10 @@ impl<Op: Operator> Engine<Op> {
             if Self::KEYED {
                 cx.key = key_of(more, row as usize);
             }
-            if Self::EVENT {
+            if Self::EVENT && !more.is_broadcast {
                 cx.clock = i64::from_le_bytes(more.clocks[row as usize]);
             }
-            if Self::HAS_TIMERS {
+            if Self::HAS_TIMERS && !more.is_broadcast {
                 Self::fire_due(&mut self.operator, &mut cx);
                 cx.timers.begin();
             }

@@ -45,8 +45,8 @@ pub use encode::{Encode, State};
 pub use error::{Fault, Malformed, Reject, reject};
 pub use field::{Field, Items};
 pub use operator::{BatchRows, Operator, Order, Plugin, Start};
-pub use row::{Input, Outputs, Row};
-pub use state::{List, Map, Value};
+pub use row::{Input, Outputs, Row, WithBroadcast};
+pub use state::{Broadcast, List, Map, Value};
 pub use states::{Key, States};
 pub use time::{Date, EventTime, Timestamp};
 pub use timer::Timers;
@@ -57,9 +57,9 @@ pub mod prelude {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing::Harness;
     pub use crate::{
-        BatchRows, Config, Context, Date, Decimal, EventTime, Fault, Items, Level, List, Map,
-        Operator, Order, Outputs, Plugin, Reject, Row, Start, State, States, Timers, Timestamp,
-        Value, plugin, reject,
+        BatchRows, Broadcast, Config, Context, Date, Decimal, EventTime, Fault, Items, Level, List,
+        Map, Operator, Order, Outputs, Plugin, Reject, Row, Start, State, States, Timers,
+        Timestamp, Value, WithBroadcast, plugin, reject,
     };
 }
 

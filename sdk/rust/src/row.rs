@@ -99,12 +99,18 @@ pub trait Input<'a>: Sized {
     #[doc(hidden)]
     fn read(columns: &Self::Columns, row: usize) -> Self;
 
-    /// The shapes of its columns.
+    /// The shapes of the columns of an input.
     #[doc(hidden)]
-    fn shapes() -> Vec<Shape>;
+    fn shapes(input: u32) -> Vec<Shape>;
 
     #[doc(hidden)]
     fn append(&self, rows: &mut Rows);
+
+    /// Which input it is a row of.
+    #[doc(hidden)]
+    fn input(&self) -> u32 {
+        0
+    }
 }
 
 impl<'a, R: Row<'a>> Input<'a> for R {
@@ -128,12 +134,161 @@ impl<'a, R: Row<'a>> Input<'a> for R {
         R::read(columns, row)
     }
 
-    fn shapes() -> Vec<Shape> {
+    fn shapes(_input: u32) -> Vec<Shape> {
         output_shapes::<R>()
     }
 
     fn append(&self, rows: &mut Rows) {
         append_output(self, rows, 0);
+    }
+}
+
+/// A row of the keyed input, or of a second one whose rows go to every instance: what an operator
+/// reads that keeps a [`Broadcast`](crate::Broadcast) state.
+///
+/// The pipeline names a stream for each, by the names of their rows (`#[row(name = "…")]`); rows of
+/// both come in event-time order. For a row of the broadcast input there is no key: values, lists
+/// and maps, timers and [`Context::key`](crate::Context::key) cannot be used. Every instance emits
+/// the same for it, and it comes out once.
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Row)]
+/// #[row(name = "payments")]
+/// struct Payment<'a> {
+///     account: u64,
+///     country: &'a str,
+///     amount: f64,
+/// }
+///
+/// #[derive(Row)]
+/// #[row(name = "limits")]
+/// struct Limit<'a> {
+///     country: &'a str,
+///     most: Option<f64>,
+/// }
+///
+/// #[derive(Row, Debug, PartialEq)]
+/// struct Alert {
+///     account: u64,
+/// }
+///
+/// #[derive(States)]
+/// struct Rules {
+///     limits: Broadcast<String, f64>,
+/// }
+///
+/// struct Limits;
+///
+/// impl Operator for Limits {
+///     const PLUGIN: Plugin = plugin!("limits");
+///     const ORDER: Order = Order::EventTime;
+///     type Config = ();
+///     type Input<'a> = WithBroadcast<Payment<'a>, Limit<'a>>;
+///     type Output<'a> = Alert;
+///     type State = Rules;
+///
+///     fn open(_config: (), _start: &Start) -> Result<Self, Fault> {
+///         Ok(Self)
+///     }
+///
+///     fn process(
+///         &mut self,
+///         row: WithBroadcast<Payment<'_>, Limit<'_>>,
+///         cx: &mut Context<'_, Self>,
+///     ) -> Result<(), Reject> {
+///         match row {
+///             WithBroadcast::Broadcast(limit) => match limit.most {
+///                 Some(most) => cx.state.limits.set(limit.country, most),
+///                 None => cx.state.limits.remove(limit.country),
+///             },
+///             WithBroadcast::Row(payment) => {
+///                 let limit = cx.state.limits.get(payment.country);
+///                 if limit.is_some_and(|most| payment.amount > most) {
+///                     cx.emit(Alert { account: payment.account });
+///                 }
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let mut limits = Harness::<Limits>::new("{}").keyed_by(&["account"]);
+/// let payment = |account| WithBroadcast::Row(Payment { account, country: "FR", amount: 90.0 });
+/// let limit = |most| WithBroadcast::Broadcast(Limit { country: "FR", most });
+/// assert!(limits.push(&[payment(1)]).rows().is_empty());
+/// limits.push(&[limit(Some(50.0))]);
+/// assert_eq!(limits.push(&[payment(2)]).rows(), [Alert { account: 2 }]);
+/// limits.push(&[limit(None)]);
+/// assert!(limits.push(&[payment(3)]).rows().is_empty());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithBroadcast<R, B> {
+    /// A row of the keyed input.
+    Row(R),
+    /// A row that every instance gets.
+    Broadcast(B),
+}
+
+/// The columns of the input that a batch has rows of.
+#[doc(hidden)]
+pub enum EitherColumns<R, B> {
+    /// Of the keyed input.
+    Row(R),
+    /// Of the broadcast input.
+    Broadcast(B),
+}
+
+impl<'a, R: Row<'a>, B: Row<'a>> Input<'a> for WithBroadcast<R, B> {
+    type Columns = EitherColumns<R::Column, B::Column>;
+
+    fn describe() -> Vec<Json> {
+        let mut inputs = <R as Input<'a>>::describe();
+        let mut broadcast = <B as Input<'a>>::describe();
+        broadcast[0]["broadcast"] = true.into();
+        inputs.append(&mut broadcast);
+        inputs
+    }
+
+    fn features() -> Vec<Json> {
+        R::features()
+    }
+
+    fn bind(batch: &Batch<'a>) -> Result<Self::Columns, Malformed> {
+        let broadcast = batch.section(group::INPUT, 1)?;
+        if broadcast.rows() > 0 {
+            return B::bind_row(&mut Binder::new(broadcast)).map(EitherColumns::Broadcast);
+        }
+        <R as Input<'a>>::bind(batch).map(EitherColumns::Row)
+    }
+
+    #[inline]
+    fn read(columns: &Self::Columns, row: usize) -> Self {
+        match columns {
+            EitherColumns::Row(columns) => Self::Row(R::read(columns, row)),
+            EitherColumns::Broadcast(columns) => Self::Broadcast(B::read(columns, row)),
+        }
+    }
+
+    fn shapes(input: u32) -> Vec<Shape> {
+        match input {
+            0 => output_shapes::<R>(),
+            _ => output_shapes::<B>(),
+        }
+    }
+
+    fn append(&self, rows: &mut Rows) {
+        match self {
+            Self::Row(row) => append_output(row, rows, 0),
+            Self::Broadcast(row) => append_output(row, rows, 0),
+        }
+    }
+
+    fn input(&self) -> u32 {
+        match self {
+            Self::Row(_) => 0,
+            Self::Broadcast(_) => 1,
+        }
     }
 }
 

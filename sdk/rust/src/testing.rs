@@ -1,6 +1,7 @@
 //! Testing operators natively, in milliseconds: no sandbox, but the same bytes at the boundary.
 
 mod batch;
+mod broadcast;
 mod effects;
 mod migrate;
 mod mini_host;
@@ -15,7 +16,9 @@ mod tests;
 use crate::engine::Engine;
 use crate::host::{self, Buffers};
 use crate::rows::Rows;
-use crate::{Config, Encode, Fault, Malformed, Operator, State, States, Timestamp, descriptor};
+use crate::{
+    Config, Encode, Fault, Input, Malformed, Operator, State, States, Timestamp, descriptor,
+};
 use mini_host::MiniHost;
 use order::Arranged;
 use serde_json::{Value as Json, json};
@@ -106,6 +109,8 @@ pub fn config<C: Config>(json: &str) -> Result<C, Fault> {
 /// ```
 pub struct Harness<Op: Operator> {
     engine: Engine<Op>,
+    /// The context document that it was opened with.
+    context: String,
     store: Rc<RefCell<Store>>,
     /// None until the test names the key's columns.
     key_by: Option<Vec<String>>,
@@ -168,6 +173,7 @@ impl<Op: Operator> Harness<Op> {
         });
         Ok(Self {
             engine: Engine::open(&context.to_string())?,
+            context: context.to_string(),
             store: Rc::new(RefCell::new(Store::new::<Op>())),
             key_by: None,
             clock: i64::MIN,
@@ -255,9 +261,10 @@ impl<Op: Operator> Harness<Op> {
     /// ```
     #[track_caller]
     pub fn try_push(&mut self, rows: &[Op::Input<'_>]) -> Result<Effects<Op>, Fault> {
+        let input = input_of::<Op>(rows);
         let Arranged { rows, order, late } = Arranged::of::<Op>(rows, self.clock);
         let clocks = self.clocks_of(&rows);
-        let answer = self.send(&rows, &clocks).map_err(|fault| Fault {
+        let answer = self.send((input, &rows), &clocks).map_err(|fault| Fault {
             row: fault
                 .row
                 .map(|row| order.get(row as usize).map_or(row, |row| *row as u32)),
@@ -273,9 +280,10 @@ impl<Op: Operator> Harness<Op> {
         rows: &[Op::Input<'_>],
         (clocks, clock): (&[i64], i64),
     ) -> Result<Effects<Op>, Fault> {
+        let input = input_of::<Op>(rows);
         let rows = order::as_given::<Op>(rows.iter());
         self.clock = clock;
-        let answer = self.send(&rows, clocks)?;
+        let answer = self.send((input, &rows), clocks)?;
         Ok(Effects::new(answer, (0..rows.len()).collect(), Vec::new()))
     }
 
@@ -400,35 +408,6 @@ impl<Op: Operator> Harness<Op> {
         self.store.borrow().timers(&crate::encode::encode(key))
     }
 
-    /// The lines that the operator has logged, of all levels, since it was opened.
-    /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
-    /// # use wasmill_sdk::testing::Harness;
-    /// # fn main() {
-    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
-    /// counter.push(&[visit(1, "/a", 0), visit(1, "/a", 1)]);
-    /// assert_eq!(counter.log(), ["again /a"]);
-    /// # }
-    /// ```
-    pub fn log(&self) -> Vec<String> {
-        self.store.borrow().log.clone()
-    }
-
-    /// How often the operator has called the host for map entries: with a
-    /// [`prefetch`](Operator::prefetch) once a batch, without it once for each entry that is read.
-    /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample.rs"));
-    /// # use wasmill_sdk::testing::Harness;
-    /// # fn main() {
-    /// let mut counter = Harness::<Counter>::new("{}").keyed_by(&["user"]);
-    /// counter.push(&[visit(1, "/a", 0), visit(1, "/b", 1), visit(2, "/c", 1)]);
-    /// assert_eq!(counter.host_calls(), 1);
-    /// # }
-    /// ```
-    pub fn host_calls(&self) -> usize {
-        self.store.borrow().calls
-    }
-
     /// The last call as it crossed the boundary.
     #[doc(hidden)]
     pub fn last_exchange(&self) -> Option<&Exchange> {
@@ -436,8 +415,8 @@ impl<Op: Operator> Harness<Op> {
     }
 
     #[track_caller]
-    fn send(&mut self, rows: &Rows, clocks: &[i64]) -> Result<Buffers, Fault> {
-        let batch = self.batch(rows, clocks);
+    fn send(&mut self, (input, rows): (u32, &Rows), clocks: &[i64]) -> Result<Buffers, Fault> {
+        let batch = self.batch((input, rows), clocks);
         let imports = Box::new(MiniHost(Rc::clone(&self.store)));
         let outer = host::swap(Some(imports));
         let answer = self.engine.process(rows.len() as u32, &batch.0, &batch.1);
@@ -451,6 +430,11 @@ impl<Op: Operator> Harness<Op> {
         });
         Ok(answer)
     }
+}
+
+/// The input that rows are of; all are of one.
+fn input_of<Op: Operator>(rows: &[Op::Input<'_>]) -> u32 {
+    rows.first().map_or(0, |row| row.input())
 }
 
 impl<Op: Operator> Harness<Op> {
@@ -467,8 +451,17 @@ impl<Op: Operator> Harness<Op> {
 
     /// Lays out a batch of these rows, with everything that rides with them.
     #[track_caller]
-    fn batch(&mut self, rows: &Rows, clocks: &[i64]) -> Buffers {
+    fn batch(&mut self, (input, rows): (u32, &Rows), clocks: &[i64]) -> Buffers {
         let mut store = self.store.borrow_mut();
+        if input > 0 {
+            store.batch_keys.clear();
+            let layout = batch::BroadcastBatch {
+                rows,
+                input,
+                store: &store,
+            };
+            return crate::arena::Layout::lay_out(&layout);
+        }
         let keyed = Op::State::COUNT > 0 || store.has_timers() || store.has_key_columns();
         let key_by = match &self.key_by {
             Some(columns) => columns.clone(),

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use wasmill_host::clock;
 
 use crate::{
-    job::{self, plugin},
+    durable,
+    job::{self, Native, plugin},
     native,
     probe::{self, Birth, Probe},
     scenario::Measured,
@@ -29,14 +30,31 @@ const WARM_UP: u64 = RATE;
 /// Turns by which the speed of the machine is found.
 const TRIAL_TURNS: u64 = 20_000_000;
 
+/// Keys whose state a checkpoint holds.
+const STALLING_KEYS: u64 = 1_000_000;
+
 /// The keyed job by itself; `percentile` in percent.
 pub(crate) fn alone(percentile: f64, seconds: f64) -> Result<Measured> {
-    measure(document(), percentile, seconds)
+    measure(document(10_000), percentile, seconds)
+}
+
+/// The keyed job over many keys, without checkpoints.
+pub(crate) fn unstalled(percentile: f64, seconds: f64) -> Result<Measured> {
+    measure(document(STALLING_KEYS), percentile, seconds)
+}
+
+/// The same with a checkpoint each second.
+pub(crate) fn stalled(percentile: f64, seconds: f64) -> Result<Measured> {
+    let warm_up = WARM_UP as f64 / RATE as f64;
+    let document = document(STALLING_KEYS);
+    let summary = durable::run(document, &natives()?, seconds + warm_up)?;
+    job::check(&summary)?;
+    delays(percentile, seconds)
 }
 
 /// The same beside four operators that never rest.
 pub(crate) fn beside_neighbours(percentile: f64, seconds: f64) -> Result<Measured> {
-    let mut document = document();
+    let mut document = document(10_000);
     let turns = turns();
     for number in 0..NEIGHBOURS {
         let (source, operator) = (format!("tasks-{number}"), format!("spin-{number}"));
@@ -56,8 +74,8 @@ pub(crate) fn beside_neighbours(percentile: f64, seconds: f64) -> Result<Measure
 
 /// The keyed job, which tells of every record; it begins and ends with operators of ours that read
 /// the clock.
-fn document() -> Value {
-    let mut source = throughput::payments(10_000);
+fn document(keys: u64) -> Value {
+    let mut source = throughput::payments(keys);
     source["generator"]["rate"] = RATE.into();
     source["generator"]["splits"] = 1.into();
     let mut rule = throughput::rule();
@@ -76,10 +94,7 @@ fn document() -> Value {
 }
 
 fn measure(document: Value, percentile: f64, seconds: f64) -> Result<Measured> {
-    let natives = [
-        ("birth", native::operator::<Birth>("{}")?),
-        ("probe", native::operator::<Probe>("{}")?),
-    ];
+    let natives = natives()?;
     let warm_up = WARM_UP as f64 / RATE as f64;
     let summary = job::run(job::build(&document, &natives)?, Some(seconds + warm_up))?;
     job::check(&summary)?;
@@ -96,6 +111,19 @@ fn measure(document: Value, percentile: f64, seconds: f64) -> Result<Measured> {
             per_row * 1e6
         );
     }
+    delays(percentile, seconds)
+}
+
+/// The operators that read the clock.
+fn natives() -> Result<[(&'static str, Native); 2]> {
+    Ok([
+        ("birth", native::operator::<Birth>("{}")?),
+        ("probe", native::operator::<Probe>("{}")?),
+    ])
+}
+
+/// A percentile of what the operators saw.
+fn delays(percentile: f64, seconds: f64) -> Result<Measured> {
     let start = start(&probe::births())?;
     let delays = probe::arrivals()
         .into_iter()

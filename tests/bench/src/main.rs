@@ -11,6 +11,7 @@
 
 mod big_file;
 mod data;
+mod durable;
 mod flagship;
 mod job;
 mod join;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    big_file, flagship, join, latency, sandbox, throughput,
+    big_file, durable, flagship, join, latency, sandbox, throughput,
     windows::{self, SESSION, SLIDING, TUMBLING},
 };
 
@@ -56,6 +56,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     usual("stateless", throughput::stateless),
     usual("keyed-10k", |seconds| throughput::keyed(10_000, seconds)),
     usual("keyed-1m", |seconds| throughput::keyed(1_000_000, seconds)),
+    usual("keyed-10k-checkpoint", |seconds| {
+        durable::keyed((10_000, true), None, seconds)
+    }),
+    usual("keyed-10k-rocksdb", |seconds| {
+        durable::keyed((10_000, false), Some("512MiB"), seconds)
+    }),
+    usual("keyed-1m-rocksdb-checkpoint", |seconds| {
+        durable::keyed((1_000_000, true), Some("512MiB"), seconds)
+    }),
+    // A key takes some 90 bytes of memory, and a quarter of the cache is not for keys.
+    usual("keyed-1m-rocksdb-tenth", |seconds| {
+        durable::keyed((1_000_000, true), Some("12MiB"), seconds)
+    }),
     usual("json", throughput::json),
     usual("json-decode", throughput::json_decode),
     usual("sandbox-tax", sandbox::tax),
@@ -84,6 +97,25 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     usual("session", |seconds| windows::rate(SESSION, seconds)),
     usual("flagship", flagship::rate),
     usual("flagship-p99", |seconds| flagship::latency(99.0, seconds)),
+    usual("barrier-stall", |seconds| latency::stalled(99.0, seconds)),
+    usual("barrier-stall-without", |seconds| {
+        latency::unstalled(99.0, seconds)
+    }),
+    Scenario {
+        name: "recovery",
+        by_default: false,
+        run: durable::recovery,
+    },
+    Scenario {
+        name: "soak-spill",
+        by_default: false,
+        run: durable::soak_spill,
+    },
+    Scenario {
+        name: "soak-ttl",
+        by_default: false,
+        run: durable::soak_ttl,
+    },
     Scenario {
         name: "big-file",
         by_default: false,
@@ -116,6 +148,8 @@ mod tests {
         for name in [
             "stateless",
             "keyed-10k",
+            "keyed-10k-checkpoint",
+            "keyed-1m-rocksdb-tenth",
             "json",
             "features",
             "interval-join",

@@ -1,4 +1,6 @@
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Locale;
 import java.util.concurrent.atomic.AtomicLong;
@@ -26,10 +28,11 @@ import org.apache.flink.streaming.api.windowing.windows.TimeWindow;
 import org.apache.flink.util.Collector;
 
 /**
- * The benchmark jobs for Flink: the same records, the same work, object reuse on, state on the heap.
+ * The benchmark jobs for Flink: the same records, the same work, object reuse on.
  *
- * <p>Usage: Peer MODE RECORDS KEYS PARALLELISM, where MODE is stateless, keyed, json, tumbling,
- * sliding, session or interval-join (of whose records each stream has half). Prints one
+ * <p>Usage: Peer MODE RECORDS KEYS PARALLELISM [BACKEND [MILLISECONDS]], where MODE is stateless,
+ * keyed, json, tumbling, sliding, session or interval-join (of whose records each stream has half),
+ * BACKEND is hashmap (if not given) or rocksdb, and checkpoints are taken at that interval. Prints one
  * line of JSON. The time runs from the first record that a source makes to the end of the last
  * operator: starting and stopping Flink's mini cluster does not count.
  */
@@ -316,7 +319,15 @@ public class Peer {
     long keys = Long.parseLong(args[2]);
     int parallelism = Integer.parseInt(args[3]);
     Configuration configuration = new Configuration();
-    configuration.setString("state.backend.type", "hashmap");
+    configuration.setString("state.backend.type", args.length > 4 ? args[4] : "hashmap");
+    // As much memory for RocksDB as wasmill's cache has.
+    configuration.setString("taskmanager.memory.managed.size", "512m");
+    if (args.length > 5) {
+      Path folder = Files.createTempDirectory("flink-checkpoints");
+      configuration.setString("execution.checkpointing.interval", args[5] + " ms");
+      configuration.setString("execution.checkpointing.dir", folder.toUri().toString());
+      configuration.setString("execution.checkpointing.incremental", "true");
+    }
     configuration.setString("taskmanager.numberOfTaskSlots", String.valueOf(parallelism));
     StreamExecutionEnvironment environment =
         StreamExecutionEnvironment.createLocalEnvironment(parallelism, configuration);

@@ -15,48 +15,77 @@ const JOBS: &[Job] = &[
         mode: "stateless",
         keys: 10_000,
         timely: false,
+        state: &[],
     },
     Job {
         scenario: "keyed-10k",
         mode: "keyed",
         keys: 10_000,
         timely: true,
+        state: &[],
     },
     Job {
         scenario: "keyed-1m",
         mode: "keyed",
         keys: 1_000_000,
         timely: true,
+        state: &[],
+    },
+    Job {
+        scenario: "keyed-10k-checkpoint",
+        mode: "keyed",
+        keys: 10_000,
+        timely: false,
+        state: &["hashmap", "1000"],
+    },
+    Job {
+        scenario: "keyed-10k-rocksdb",
+        mode: "keyed",
+        keys: 10_000,
+        timely: false,
+        state: &["rocksdb"],
+    },
+    Job {
+        scenario: "keyed-1m-rocksdb-checkpoint",
+        mode: "keyed",
+        keys: 1_000_000,
+        timely: false,
+        state: &["rocksdb", "1000"],
     },
     Job {
         scenario: "json",
         mode: "json",
         keys: 10_000,
         timely: false,
+        state: &[],
     },
     Job {
         scenario: "interval-join",
         mode: "interval-join",
         keys: 10_000,
         timely: false,
+        state: &[],
     },
     Job {
         scenario: "tumbling",
         mode: "tumbling",
         keys: 10_000,
         timely: false,
+        state: &[],
     },
     Job {
         scenario: "sliding",
         mode: "sliding",
         keys: 10_000,
         timely: false,
+        state: &[],
     },
     Job {
         scenario: "session",
         mode: "session",
         keys: 10_000,
         timely: false,
+        state: &[],
     },
 ];
 
@@ -77,6 +106,8 @@ struct Job {
     mode: &'static str,
     keys: u64,
     timely: bool,
+    /// Flink's backend and the milliseconds between two checkpoints.
+    state: &'static [&'static str],
 }
 
 /// Builds each peer once, when the first scenario asks for it.
@@ -145,7 +176,8 @@ impl Peers {
     }
 
     fn peer(&self, name: &'static str, words: Vec<String>, job: &Job) -> Peer {
-        let tail = vec![job.keys.to_string(), parallelism()];
+        let mut tail = vec![job.keys.to_string(), parallelism()];
+        tail.extend(job.state.iter().map(|word| (*word).to_owned()));
         Peer {
             name,
             words,

@@ -1,5 +1,6 @@
 //! Reads what a guest gave back.
 
+mod broadcast;
 mod check;
 
 use std::collections::HashSet;
@@ -29,6 +30,8 @@ pub struct Question<'a> {
     pub keys: u32,
     /// The pending timers as they were sent: key index, timer, time.
     pub timers: &'a [(u32, u32, i64)],
+    /// Whether the rows are of a broadcast input: only these change broadcast states.
+    pub is_broadcast: bool,
     /// Rows that the call may emit at most, over all outputs and rejects.
     pub output_rows_max: u64,
 }
@@ -185,6 +188,15 @@ impl Decoder {
         if kind == StateKind::Operator {
             return operator_change(self.directory.cursor(at, arena), state, value_type);
         }
+        if kind == StateKind::Broadcast {
+            let layout = &layout.states[state];
+            let is_broadcast = question.is_broadcast;
+            return broadcast::changes(
+                self.directory.cursor(at, arena),
+                (state, layout),
+                is_broadcast,
+            );
+        }
         let cleared = match kind {
             StateKind::Map => self.clears(state, question, arena)?,
             _ => &[],
@@ -220,7 +232,7 @@ impl Decoder {
                     values,
                 }
             }
-            StateKind::Value | StateKind::Operator => {
+            StateKind::Value | StateKind::Operator | StateKind::Broadcast => {
                 check_keys(&cursor, keys, question.keys, &mut self.seen)?;
                 let values = values(&mut cursor, 1, value_type, rows, true)?;
                 StateChanges::Value {

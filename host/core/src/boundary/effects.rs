@@ -157,6 +157,17 @@ pub enum StateChanges<'a> {
         /// The new values; absent where the entry was removed.
         values: Values<'a>,
     },
+    /// Of a broadcast state: each entry at most once.
+    Broadcast {
+        /// Position of the state in the descriptor.
+        state: usize,
+        /// How many entries change.
+        count: usize,
+        /// The entries' keys, encoded; always present.
+        entries: Values<'a>,
+        /// The new values; absent where the entry was removed.
+        values: Values<'a>,
+    },
     /// Of an operator state.
     Operator {
         /// Position of the state in the descriptor.

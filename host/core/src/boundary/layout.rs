@@ -28,6 +28,8 @@ pub enum StateKind {
     Map,
     /// One value for the subtask.
     Operator,
+    /// Entries that all subtasks have alike.
+    Broadcast,
 }
 
 /// A state's shape.
@@ -35,7 +37,7 @@ pub enum StateKind {
 pub struct StateLayout {
     /// How it crosses.
     pub kind: StateKind,
-    /// The type of a map's keys; none for other kinds.
+    /// The type of the keys of entries; none for kinds without.
     pub map_key: Option<ValueType>,
     /// The type of the value, or of an item.
     pub value: ValueType,

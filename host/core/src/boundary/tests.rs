@@ -57,6 +57,7 @@ fn question() -> Question<'static> {
         rows: 10,
         keys: 4,
         timers: &[(1, 0, 50), (3, 1, 60)],
+        is_broadcast: false,
         output_rows_max: 100,
     }
 }

@@ -57,9 +57,9 @@ pub struct Incompatible {
 }
 
 /// Compares what a manifest holds with what a pipeline would keep. Code may change, and states may
-/// be added. A state whose schema has changed is migrated if the plugin offers that, else refused by
-/// name, as is one that would be left over; `drops_state` lets go of what is left over, never of
-/// what has changed.
+/// be added. A state whose schema has changed is migrated if the plugin offers that. Else it is
+/// refused by name, as is one that would be left over; `drops_state` lets go of what is left over,
+/// never of what has changed.
 ///
 /// ```text
 /// operator `velocity` has state in the checkpoint and is not in the pipeline, did you mean ...?

@@ -1,5 +1,6 @@
 //! The descriptor as it is written, and the checks that turn it into one that can be relied on.
 
+mod broadcast;
 mod migration;
 
 use std::collections::HashSet;
@@ -116,6 +117,8 @@ struct InputDocument {
     time: bool,
     #[serde(default)]
     changelog: bool,
+    #[serde(default)]
+    broadcast: bool,
     columns: Vec<Column>,
 }
 
@@ -245,6 +248,7 @@ impl Document {
         if self.keyed == Some(false) && needs_key {
             wrong.push("keyed: it is false, and there are keyed states, timers or features".into());
         }
+        broadcast::check(&self, &mut wrong);
         let config = Schema::compile(&self.config);
         let config = config.map_err(|e| wrong.push(format!("config: {e}"))).ok();
         let descriptor = Descriptor {
@@ -341,6 +345,9 @@ impl Document {
         if self.inputs.iter().any(|input| input.changelog) {
             unstable.push("changelogs".into());
         }
+        if self.inputs.iter().any(|input| input.broadcast) {
+            unstable.push("a broadcast input".into());
+        }
         unstable
     }
 
@@ -428,6 +435,7 @@ impl InputDocument {
             name: self.name.clone(),
             time: self.time,
             changelog: self.changelog,
+            broadcast: self.broadcast,
             schema: schema(fields(&self.columns, &place, wrong)),
         }
     }

@@ -149,4 +149,3 @@ impl KeptRow<'_> {
         Ok(())
     }
 }
-

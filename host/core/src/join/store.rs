@@ -210,8 +210,7 @@ impl Rows {
             interleave(&parts, &picks)
         };
         let columns = (0..first.rows.num_columns()).map(column);
-        let options =
-            arrow_array::RecordBatchOptions::new().with_row_count(Some(picks.len()));
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(picks.len()));
         let rows = RecordBatch::try_new_with_options(
             first.rows.schema(),
             columns.collect::<Result<_, _>>()?,

@@ -99,7 +99,10 @@ impl Run<'_> {
                 join = restart(&join, spec, clock);
             }
         }
-        if matches!(spec.kind, JoinKind::Interval { .. } | JoinKind::Window { .. }) {
+        if matches!(
+            spec.kind,
+            JoinKind::Interval { .. } | JoinKind::Window { .. }
+        ) {
             assert!(join.is_empty(), "nothing is kept at the end of time");
         }
         outcomes
@@ -119,7 +122,8 @@ fn restart(join: &Join, spec: &JoinSpec, clock: i64) -> Join {
             let mut bytes = Vec::new();
             let (lineage, at) = row.lineage();
             let (_, offset) = lineage.position(at).expect("a source's row");
-            row.encode(&offset.to_le_bytes(), &mut bytes).expect("plain");
+            row.encode(&offset.to_le_bytes(), &mut bytes)
+                .expect("plain");
             bytes
         };
         let values: Vec<Vec<u8>> = rows.iter().map(encode).collect();
@@ -160,9 +164,19 @@ fn read(batch: &Batch) -> Vec<Outcome> {
         };
         let offset = |row: u32| derived.parent.position(row as usize).map(|(_, at)| at);
         assert_eq!(cause.left.and_then(offset), number(&left), "the left cause");
-        assert_eq!(cause.right.and_then(offset), number(&right), "the right cause");
+        assert_eq!(
+            cause.right.and_then(offset),
+            number(&right),
+            "the right cause"
+        );
         let key = u32::try_from(key.value(row)).expect("small");
-        (key, number(&left), number(&right), times[row], cause.ordinal)
+        (
+            key,
+            number(&left),
+            number(&right),
+            times[row],
+            cause.ordinal,
+        )
     };
     (0..batch.len()).map(of).collect()
 }
@@ -210,9 +224,9 @@ fn oracle(spec: &JoinSpec, [lefts, rights]: [&[Row]; 2]) -> Vec<Outcome> {
                 let versions = rights
                     .iter()
                     .filter(|right| right.key == left.key && right.time <= left.time);
-                let version = versions.max_by_key(|right| right.time).filter(|right| {
-                    max_age_us.is_none_or(|age| left.time - right.time <= age)
-                });
+                let version = versions
+                    .max_by_key(|right| right.time)
+                    .filter(|right| max_age_us.is_none_or(|age| left.time - right.time <= age));
                 if version.is_some() || spec.join_type.keeps(Side::Left) {
                     let right = version.map(|version| version.number);
                     out.push((left.key, Some(left.number), right, left.time, 0));

@@ -163,7 +163,12 @@ impl<'a> Checker<'a> {
             if depth > DEPTH_MAX || self.steps > STEPS_MAX {
                 break;
             }
-            types.extend(self.types_of(*below, depth + 1));
+            let of_below = self.types_of(*below, depth + 1);
+            if of_below.is_empty() && rule.any_of.contains(below) {
+                // One of the alternatives takes anything, so there is nothing to say.
+                return Vec::new();
+            }
+            types.extend(of_below);
         }
         types
     }

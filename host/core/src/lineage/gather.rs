@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn joined_rows_come_back_from_their_trails() {
         let lineage = joined();
-        let positions = |of: &Lineage| -> Vec<_> { (0..of.len()).map(|r| of.position(r)).collect() };
+        let positions =
+            |of: &Lineage| -> Vec<_> { (0..of.len()).map(|r| of.position(r)).collect() };
         let wanted = [Some((1, 12)), Some((3, 11)), None, Some((1, 10))];
         assert_eq!(positions(&lineage), wanted);
         let written = trails(&lineage);

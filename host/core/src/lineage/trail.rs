@@ -41,7 +41,10 @@ type By = (Arc<str>, Arc<str>);
 
 #[derive(Debug)]
 enum From {
-    Row { parent: Box<Trail>, ordinal: u32 },
+    Row {
+        parent: Box<Trail>,
+        ordinal: u32,
+    },
     Timer(Arc<TimerCause>),
     Join {
         sides: [Option<Box<Trail>>; 2],
@@ -180,7 +183,10 @@ fn ancestor(trails: Vec<Trail>) -> Ancestor {
                 };
                 causes.push(match cause {
                     From::Timer(timer) => Cause::Timer(timer),
-                    From::Row { parent: of, ordinal } => Cause::Row {
+                    From::Row {
+                        parent: of,
+                        ordinal,
+                    } => Cause::Row {
                         row: parent(of),
                         ordinal,
                     },

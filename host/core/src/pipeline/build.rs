@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use super::document::{Document, OnError, OperatorDocument};
 use super::{
     FindPlugin, InputBinding, Operator, Pipeline, PipelineError, PipelineErrors, Policy, Producer,
-    Sink, SinkId, Source, SourceId, Stream, StreamId, Written,
+    Sink, SinkId, Source, SourceId, Spilling, Stream, StreamId, Written,
 };
 use crate::dead_letter;
 use crate::json_schema::is_name;
@@ -80,6 +80,7 @@ impl<'a> Builder<'a> {
             name: self.document.name.clone(),
             parallelism: self.document.parallelism.map(|n| n as usize),
             checkpoint: self.document.checkpoint.as_ref().map(Into::into),
+            spilling: self.document.state.as_ref().and_then(Spilling::of),
             sources,
             operators,
             sinks,

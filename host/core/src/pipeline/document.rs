@@ -41,6 +41,8 @@ pub struct Document {
     pub parallelism: Option<u32>,
     /// Takes checkpoints, from which the job goes on after a failure or another start.
     pub checkpoint: Option<Checkpoint>,
+    /// Where state by key is kept while the job runs; in memory if not given.
+    pub state: Option<StateDocument>,
     /// Where rows come from. A source's name is the name of its stream.
     pub sources: IndexMap<String, SourceDocument>,
     /// What is done with rows. An operator's name is the name of its first output's stream.
@@ -86,6 +88,33 @@ pub struct Checkpoint {
     pub storage: Option<String>,
     /// A checkpoint that takes longer is given up; 10m if not given.
     pub timeout: Option<DurationText>,
+}
+
+/// Where state by key is kept while the job runs.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StateDocument {
+    /// `memory` keeps all of it there; `rocksdb` keeps there what was used lately, and the rest on
+    /// disk.
+    #[serde(default)]
+    pub backend: Backend,
+    /// How much memory the state of `rocksdb` takes, over all operators of the job; 512MiB if not
+    /// given.
+    pub cache: Option<ByteSize>,
+    /// The folder for what `rocksdb` has on disk, relative to the folder in which wasmill runs; the
+    /// user's cache folder if not given. It is scratch: checkpoints do not need it.
+    pub directory: Option<String>,
+}
+
+/// Where state by key is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// All of it in memory.
+    #[default]
+    Memory,
+    /// What was used lately in memory, the rest on disk.
+    Rocksdb,
 }
 
 /// A source: one of `file`, `stdin` and `generator`.

@@ -82,6 +82,12 @@ impl Operator {
         }
     }
 
+    /// Whether the rows of an input go to every subtask.
+    pub fn is_broadcast(&self, input: &InputBinding) -> bool {
+        self.plugin()
+            .is_some_and(|plugin| plugin.descriptor.inputs[input.input].broadcast)
+    }
+
     /// Its late rows: of all inputs, or of the sides of a join.
     pub fn late_streams(&self) -> impl Iterator<Item = StreamId> {
         self.late.into_iter().chain(self.late_right)
@@ -177,6 +183,13 @@ pub struct Batching {
     pub rows_max: u32,
     /// How long a lone row waits for company, in microseconds.
     pub linger_us: u64,
+}
+
+impl Batching {
+    /// As the document says, or as is usual.
+    pub fn of(document: Option<&BatchDocument>) -> Self {
+        document.map_or_else(Self::default, Into::into)
+    }
 }
 
 impl Default for Batching {

@@ -1,3 +1,4 @@
+mod joins;
 mod windows;
 
 use serde_json::{Value as Json, json};

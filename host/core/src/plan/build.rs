@@ -9,7 +9,8 @@ use super::{
 use crate::feature::Feature;
 use crate::pipeline::document::OrderWord;
 use crate::pipeline::{
-    Operator, OperatorId, OperatorKind, Pipeline, Policy, Producer, Sink, SinkId, SinkKind, SourceId, StreamId,
+    Operator, OperatorId, OperatorKind, Pipeline, Policy, Producer, Sink, SinkId, SinkKind,
+    SourceId, StreamId,
 };
 
 /// Plans a pipeline. Operators come in an order in which each stands behind those it reads, since
@@ -95,7 +96,12 @@ impl Builder {
             late: operator.late,
             late_right: operator.late_right,
         });
-        for stream in operator.outputs.iter().copied().chain(operator.late_streams()) {
+        for stream in operator
+            .outputs
+            .iter()
+            .copied()
+            .chain(operator.late_streams())
+        {
             self.produces(stream, task);
         }
         self.dead_letters(operator.on_error(), task);
@@ -128,13 +134,22 @@ impl Builder {
             order: operator.order,
         };
         let name = match is_join {
-            true => format!("{}: {}", operator.name, gate_name(pipeline, &sources, &gate)),
+            true => format!(
+                "{}: {}",
+                operator.name,
+                gate_name(pipeline, &sources, &gate)
+            ),
             false => gate_name(pipeline, &sources, &gate),
         };
         let parallelism = if is_whole { 1 } else { self.plan.parallelism };
         let task = self.task(&name, parallelism, Root::Gate(gate));
+        let is_broadcast = |stream: StreamId| {
+            let mut inputs = operator.inputs.iter();
+            inputs.any(|input| input.stream == stream && operator.is_broadcast(input))
+        };
         for (stream, columns) in sources {
             let partition = match is_keyed {
+                _ if is_broadcast(stream) => Partition::Broadcast,
                 true => Partition::Hash(columns),
                 false => Partition::Rebalance,
             };

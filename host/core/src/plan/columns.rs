@@ -38,7 +38,12 @@ pub(super) fn fill(pipeline: &Pipeline, plan: &mut Plan) {
 
 fn operator_needs(operator: &Operator, plan: &Plan) -> EngineColumns {
     let mut needs = EngineColumns::default();
-    for stream in operator.outputs.iter().copied().chain(operator.late_streams()) {
+    for stream in operator
+        .outputs
+        .iter()
+        .copied()
+        .chain(operator.late_streams())
+    {
         let of = plan.streams[stream.0].engine;
         needs.times |= of.times;
         needs.clocks |= of.clocks;

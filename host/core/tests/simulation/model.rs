@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wasmill_core::checkpoint::{
-    AttemptId, CheckpointId, Digest, Entry, Manifest, Position, Reason, Scope,
+    AttemptId, CheckpointId, Digest, Entry, Manifest, Name, Position, Reason, Scope,
 };
 use wasmill_core::key::KeyGroupRange;
 
@@ -42,6 +42,7 @@ impl Row {
 /// What a decided checkpoint came to.
 #[derive(Debug, Clone)]
 pub(crate) struct Cut {
+    pub(crate) attempt: AttemptId,
     pub(crate) position: Position,
     pub(crate) reason: Reason,
     pub(crate) since: Option<CheckpointId>,
@@ -215,10 +216,18 @@ impl Model {
                 .whole(&self.scope, object)
                 .map_err(|e| format!("{checkpoint} names {e}"))?;
         }
+        let strange = manifest.objects().find(|it| !is_own(manifest, &it.name));
+        if let Some(strange) = strange.filter(|_| manifest.reason == Reason::Savepoint) {
+            let name = &strange.name;
+            return Err(format!(
+                "the savepoint {checkpoint} names `{name}`, which is not its own"
+            ));
+        }
         self.decided.insert((manifest.place.attempt, checkpoint));
         self.check_aborted(manifest.place.attempt, checkpoint)?;
         let rows = self.check_cut(manifest, store)?;
         let cut = Cut {
+            attempt: manifest.place.attempt,
             position,
             reason: manifest.reason,
             since: manifest.since,
@@ -269,8 +278,8 @@ impl Model {
     }
 
     /// An object is about to go: nothing that counts may need it. `markers`: what sinks have
-    /// applied.
-    pub(crate) fn deleting(&mut self, name: &str, markers: &[CheckpointId]) -> Result<(), String> {
+    /// applied. If it is a manifest, gives how many of its own objects others name on.
+    pub(crate) fn deleting(&mut self, name: &str, markers: &[CheckpointId]) -> Result<u64, String> {
         let cuts = self.cuts.iter();
         let manifest = cuts
             .clone()
@@ -300,7 +309,16 @@ impl Model {
                     "checkpoint {checkpoint} was deleted, and is still wanted"
                 ));
             }
-            self.named.remove(&cut.position);
+            let names = self.named.remove(&cut.position).unwrap_or_default();
+            let own = Name::Object {
+                attempt: cut.attempt,
+                checkpoint: *checkpoint,
+            };
+            let own = names
+                .iter()
+                .filter(|name| self.scope.parse(name).as_ref() == Some(&own));
+            let outlived = own.filter(|name| self.named.values().flatten().any(|it| it == *name));
+            return Ok(outlived.count() as u64);
         } else if let Some((position, _)) = self
             .named
             .iter()
@@ -310,7 +328,7 @@ impl Model {
                 "`{name}` was deleted, and the manifest at {position} names it"
             ));
         }
-        Ok(())
+        Ok(0)
     }
 
     /// Whether the job's rows, as it stands, went through a checkpoint.
@@ -324,6 +342,15 @@ impl Model {
         }
         false
     }
+}
+
+/// Whether an object was written for the checkpoint that names it.
+pub(crate) fn is_own(manifest: &Manifest, name: &str) -> bool {
+    let own = Name::Object {
+        attempt: manifest.place.attempt,
+        checkpoint: manifest.checkpoint,
+    };
+    Name::parse(name) == own
 }
 
 /// All rows before these numbers.

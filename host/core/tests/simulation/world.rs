@@ -134,6 +134,10 @@ pub(crate) struct Counters {
     pub(crate) savepoints: u64,
     pub(crate) stops: u64,
     pub(crate) went_back: u64,
+    /// Decided checkpoints that name what was written for an earlier one.
+    pub(crate) shared: u64,
+    /// Objects that outlived the checkpoint for which they were written.
+    pub(crate) outlived: u64,
 }
 
 impl Counters {
@@ -152,7 +156,7 @@ impl Counters {
         absent.map(|(name, _)| name).collect()
     }
 
-    fn all(&self) -> [(&'static str, u64); 11] {
+    fn all(&self) -> [(&'static str, u64); 13] {
         [
             ("steps", self.steps),
             ("decided", self.decided),
@@ -165,10 +169,12 @@ impl Counters {
             ("savepoints", self.savepoints),
             ("stops", self.stops),
             ("went back", self.went_back),
+            ("shared", self.shared),
+            ("outlived", self.outlived),
         ]
     }
 
-    fn all_mut(&mut self) -> [&mut u64; 11] {
+    fn all_mut(&mut self) -> [&mut u64; 13] {
         [
             &mut self.steps,
             &mut self.decided,
@@ -181,6 +187,8 @@ impl Counters {
             &mut self.savepoints,
             &mut self.stops,
             &mut self.went_back,
+            &mut self.shared,
+            &mut self.outlived,
         ]
     }
 }
@@ -479,7 +487,8 @@ impl World {
             Errand::Delete(name) => {
                 let markers = self.tables.values().map(|table| CheckpointId(table.marker));
                 if self.store.objects.contains_key(&name) {
-                    self.model.deleting(&name, &markers.collect::<Vec<_>>())?;
+                    let markers: Vec<CheckpointId> = markers.collect();
+                    self.counts.outlived += self.model.deleting(&name, &markers)?;
                     self.store.objects.remove(&name);
                     self.counts.deleted += 1;
                     self.tell(&name, 0, 0);

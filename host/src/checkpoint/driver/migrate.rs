@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wasmill_core::checkpoint::{CheckpointId, Digest, Migrated, Recovered};
+use wasmill_core::checkpoint::{CheckpointId, Digest, Migrated, Planned, Recovered};
 
 use super::{CheckpointsError, Plan, Restored, restore};
 use crate::checkpoint::{MigratedState, Offer, Offers, Storage, migration};
@@ -30,7 +30,7 @@ pub async fn dry_run(storage: &Storage, plan: &Plan) -> Result<DryRun, Checkpoin
     })
 }
 
-/// Reads all state that the recovered checkpoint names, and brings it to the schemas of the plugins.
+/// Reads all state that the recovered checkpoint names, in the schemas of the plugins.
 ///
 /// # Errors
 /// If an object is gone or is not what was written, or a plugin fails.
@@ -68,8 +68,19 @@ async fn migrate(
     Ok(told)
 }
 
+/// What a job would keep in checkpoints.
+pub(super) fn planned(plan: &Plan) -> Planned {
+    Planned {
+        key_hash: plan.key_hash,
+        sources: plan.sources.clone(),
+        operators: plan.operators.clone(),
+        migrations: offered(&plan.offers),
+        sinks: plan.followers.clone(),
+    }
+}
+
 /// Which older schemas are migrated, by operator and state.
-pub(super) fn offered(offers: &Offers) -> BTreeMap<(String, String), Vec<Digest>> {
+fn offered(offers: &Offers) -> BTreeMap<(String, String), Vec<Digest>> {
     let of_operator = offers.iter().flat_map(|(uid, offer)| {
         let states = offer.descriptor.states.iter();
         states.map(|state| ((uid.clone(), state.name.clone()), Offer::ids(state)))

@@ -55,15 +55,24 @@ pub(super) async fn load(
             watermark: operator.watermark,
             ..RestoredOperator::default()
         };
+        let mut opening = Vec::new();
         for segment in &operator.segments {
-            let bytes = read(storage, &plan.scope, manifest, &segment.object).await?;
-            let opened = Reader::open(bytes, segment);
-            let opened = opened.map_err(|error| CheckpointsError::Damaged {
-                checkpoint: manifest.checkpoint,
-                name: plan.scope.object(&segment.object.name),
-                reason: error.to_string(),
-            })?;
-            state.segments.push(opened);
+            let bytes = fetch(storage, &plan.scope, manifest, &segment.object).await?;
+            let named = segment.clone();
+            // To compare digests takes a while: several at the same time.
+            let opened = tokio::task::spawn_blocking(move || Reader::open(bytes, &named));
+            opening.push((opened, &segment.object.name));
+        }
+        for (opened, name) in opening {
+            let opened = opened.await.map_err(|error| error.to_string());
+            let opened = opened.and_then(|it| it.map_err(|error| error.to_string()));
+            state
+                .segments
+                .push(opened.map_err(|reason| CheckpointsError::Damaged {
+                    checkpoint: manifest.checkpoint,
+                    name: plan.scope.object(name),
+                    reason,
+                })?);
         }
         for part in &operator.parts {
             let objects = read_part(storage, &plan.scope, manifest, part).await?;
@@ -141,16 +150,34 @@ async fn read(
     manifest: &Manifest,
     object: &ObjectRef,
 ) -> Result<Bytes, CheckpointsError> {
-    let damaged = |reason: String| CheckpointsError::Damaged {
-        checkpoint: manifest.checkpoint,
-        name: scope.object(&object.name),
-        reason,
-    };
-    let found = storage.get(&scope.object(&object.name)).await?;
-    let bytes = found.ok_or_else(|| damaged("is gone; bring it back".into()))?;
+    let bytes = fetch(storage, scope, manifest, object).await?;
     if bytes.len() as u64 != object.bytes || Digest::of(&bytes) != object.digest {
         let reason = "is not what was written: its digest is another; bring back a whole copy";
-        return Err(damaged(reason.into()));
+        return Err(damaged(scope, manifest, object, reason));
     }
     Ok(bytes)
+}
+
+/// The bytes of an object, whatever they are.
+async fn fetch(
+    storage: &Storage,
+    scope: &Scope,
+    manifest: &Manifest,
+    object: &ObjectRef,
+) -> Result<Bytes, CheckpointsError> {
+    let found = storage.get(&scope.object(&object.name)).await?;
+    found.ok_or_else(|| damaged(scope, manifest, object, "is gone; bring it back"))
+}
+
+fn damaged(
+    scope: &Scope,
+    manifest: &Manifest,
+    object: &ObjectRef,
+    reason: &str,
+) -> CheckpointsError {
+    CheckpointsError::Damaged {
+        checkpoint: manifest.checkpoint,
+        name: scope.object(&object.name),
+        reason: reason.into(),
+    }
 }

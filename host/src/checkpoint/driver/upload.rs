@@ -4,14 +4,18 @@ use std::{collections::BTreeMap, io::Read};
 
 use bytes::Bytes;
 use wasmill_core::checkpoint::{
-    AttemptId, CheckpointId, Digest, ObjectRef, OperatorSnapshot, Part, Scope, SinkState, Snapshot,
-    SubtaskIndex,
+    AttemptId, CheckpointId, Digest, Manifest, ObjectRef, OperatorSnapshot, Part, Scope, Segment,
+    SinkState, Snapshot, SubtaskIndex,
 };
 
 use crate::{
     checkpoint::{Encoded, StateImage, Storage, TaskImage},
     connector::Share,
+    segment::{self, SegmentError},
 };
+
+/// Segments that are written and wait to be stored.
+const WRITTEN_MAX: usize = 1;
 
 /// Names for the objects that one subtask writes for one checkpoint.
 pub(super) struct Names {
@@ -50,13 +54,15 @@ impl Names {
     }
 }
 
-/// Writes a subtask's share down and stores it.
+/// Writes a subtask's share down and stores it. `base` is the manifest of the checkpoint that it may
+/// build on.
 ///
 /// # Errors
 /// In words, if some of it is not stored.
 pub(super) async fn upload(
     storage: &Storage,
     names: &Names,
+    base: Option<&Manifest>,
     image: TaskImage,
 ) -> Result<Snapshot, String> {
     let mut snapshot = Snapshot {
@@ -64,7 +70,9 @@ pub(super) async fn upload(
         ..Snapshot::default()
     };
     for operator in image.operators {
-        let (uid, share) = upload_operator(storage, names, operator).await?;
+        let of_operator = base.and_then(|base| base.operators.get(&operator.uid));
+        let earlier = of_operator.map_or_else(Vec::new, |state| state.segments.clone());
+        let (uid, share) = upload_operator(storage, names, earlier, operator).await?;
         snapshot.operators.insert(uid, share);
     }
     if let Some((sink, share)) = image.sink {
@@ -78,6 +86,7 @@ pub(super) async fn upload(
 async fn upload_operator(
     storage: &Storage,
     names: &Names,
+    earlier: Vec<Segment>,
     operator: StateImage,
 ) -> Result<(String, OperatorSnapshot), String> {
     let StateImage {
@@ -86,20 +95,27 @@ async fn upload_operator(
         subtask,
         image,
     } = operator;
-    let encoded = tokio::task::spawn_blocking(move || image.encode()).await;
-    let Encoded { segment, parts } = encoded.map_err(|error| error.to_string())??;
-    let mut share = OperatorSnapshot {
-        watermark,
-        segments: Vec::new(),
-        parts: Vec::new(),
-    };
-    if let Some(encoded) = segment {
-        let segment = encoded.segment(names.object(&uid, "segment", 0));
+    let (written, to_store) = async_channel::bounded::<segment::Encoded>(WRITTEN_MAX);
+    let encoding = tokio::task::spawn_blocking(move || {
+        let lost = |_| SegmentError::NotTaken("an earlier segment could not be stored".into());
+        let mut put = |encoded| written.send_blocking(encoded).map_err(lost);
+        image.encode(&earlier, &mut put)
+    });
+    let mut segments = Vec::new();
+    while let Ok(encoded) = to_store.recv().await {
+        let segment = encoded.segment(names.object(&uid, "segment", segments.len()));
         let full = names.scope.object(&segment.object.name);
         let put = storage.put(&full, encoded.bytes.into()).await;
         put.map_err(|error| format!("`{full}` cannot be stored: {error}"))?;
-        share.segments.push(segment);
+        segments.push(segment);
     }
+    let encoded = encoding.await.map_err(|error| error.to_string())?;
+    let Encoded { kept, parts } = encoded?;
+    let mut share = OperatorSnapshot {
+        watermark,
+        segments: [kept, segments].concat(),
+        parts: Vec::new(),
+    };
     let mut number = 0;
     for (state, large) in parts {
         let mut objects = Vec::new();

@@ -1,6 +1,6 @@
 //! Keyed state through a migration: rows out of segments, and into a segment again.
 
-use wasmill_core::key::KeyGroupRange;
+use wasmill_core::{checkpoint::SegmentKind, key::KeyGroupRange};
 
 use super::{Migration, MigrationError, ValueError, guest::Value, shown};
 use crate::segment::{Address, Kind, Reader, Row, SegmentError, Writer, for_each_row};
@@ -28,7 +28,7 @@ pub(super) async fn migrate(
 ) -> Result<Vec<Reader>, MigrationError> {
     let mut addresses: Vec<Address> = Vec::new();
     for address in segments.iter().flat_map(Reader::addresses) {
-        if !addresses.contains(address) {
+        if address.kind != Kind::Gone && !addresses.contains(address) {
             addresses.push(address.clone());
         }
     }
@@ -44,11 +44,11 @@ pub(super) async fn migrate(
         move |source| MigrationError::Segment {
             checkpoint,
             operator: operator.clone(),
-            source,
+            source: Box::new(source),
         }
     };
     let range = KeyGroupRange::all(groups);
-    let mut writer = Writer::new(range, &addresses).map_err(wrong(migration))?;
+    let mut writer = Writer::new(SegmentKind::Base, range, &addresses).map_err(wrong(migration))?;
     for key_group in 0..groups {
         let mut rows = read(segments, key_group, &addresses).map_err(wrong(migration))?;
         for job in 0..migration.jobs.len() {

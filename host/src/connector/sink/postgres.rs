@@ -1,7 +1,7 @@
 //! Rows into a table of a PostgreSQL database.
 //!
 //! ```text
-//! sink's thread ── with ──> [aside: runtime ── Session ── rows as binary COPY ──> database]
+//! sink's thread -- with --> [aside: runtime, Session] -- rows as binary COPY --> database
 //! ```
 //!
 //! The client is asynchronous and its sinks are not: each piece of work runs on a thread of its own

@@ -32,6 +32,7 @@ fn drain(intake: &mut Intake) -> Vec<String> {
             other => panic!("{other:?} came out"),
         },
         Taken::Barrier(barrier) => format!("|{}", barrier.checkpoint),
+        Taken::Watched => "watched".to_owned(),
         Taken::End => "end".to_owned(),
     };
     std::iter::from_fn(|| intake.poll_now().flatten())

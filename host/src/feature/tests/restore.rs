@@ -2,8 +2,14 @@
 
 use super::*;
 use crate::segment::{Encoded, Reader};
+use crate::state::Cut;
+use wasmill_core::checkpoint::CheckpointId;
 
 const GROUPS: u16 = 8;
+const CUT: Cut = Cut {
+    checkpoint: CheckpointId(1),
+    base: None,
+};
 
 /// Every way in which something is remembered.
 fn all() -> Vec<(&'static str, serde_json::Value)> {
@@ -68,13 +74,23 @@ fn reader(encoded: &Encoded) -> Reader {
 fn segments(engines: &mut [Engine], later: &[Row], clocks: &[i64]) -> Vec<Reader> {
     let images: Vec<_> = engines
         .iter_mut()
-        .map(|engine| engine.set.image(&engine.index.image()))
+        .map(|engine| engine.set.image(engine.index.image(CUT)))
         .collect();
     run(engines, later, clocks);
-    let encoded = images
+    images
         .into_iter()
-        .map(|image| image.encode().expect("small keys"));
-    encoded.map(|encoded| reader(&encoded)).collect()
+        .map(|image| reader(&encode(image)))
+        .collect()
+}
+
+fn encode(image: FeatureImage) -> Encoded {
+    let mut written = None;
+    let put = &mut |encoded| {
+        written = Some(encoded);
+        Ok(())
+    };
+    image.encode(&[], put).expect("small keys");
+    written.expect("a base has a segment")
 }
 
 proptest! {
@@ -91,7 +107,8 @@ proptest! {
             let segments = segments(&mut was, &rows[cut..], &clocks[cut..]);
             let mut is = engines(new, &features);
             for engine in &mut is {
-                engine.set.restore(&segments, &mut engine.index).expect("what was written");
+                let from = (&segments[..], engine.index.range());
+                engine.set.restore(from, &mut engine.index).expect("what was written");
                 engine.index.recycle();
             }
             let found = run(&mut is, &rows[cut..], &clocks[cut..]);
@@ -114,9 +131,10 @@ fn features_may_be_renamed_and_joined_by_others() {
     let segments = segments(&mut was, &[], &[]);
     let mut is = engines(1, &after);
     let engine = &mut is[0];
+    let from = (&segments[..], engine.index.range());
     engine
         .set
-        .restore(&segments, &mut engine.index)
+        .restore(from, &mut engine.index)
         .expect("what was written");
     // The rows are known; of a column that nobody read before, only new values are.
     assert_eq!(run(&mut is, &[row(3, 30)], &[3]), ["1 3 60"]);
@@ -127,14 +145,15 @@ fn damaged_memory_is_refused_by_name() {
     let mut was = engines(1, &all());
     run(&mut was, &[row(1, 10), row(2, 21)], &[1, 2]);
     let engine = &mut was[0];
-    let keys = engine.index.image();
-    let mut bytes = engine.set.image(&keys).encode().expect("small keys").bytes;
+    let keys = engine.index.image(CUT);
+    let mut bytes = encode(engine.set.image(keys)).bytes;
     for at in 0..bytes.len() {
         bytes[at] ^= 0x41;
         if let Ok(segment) = Reader::parse(bytes.clone().into()) {
             let engine = &mut engines(1, &all())[0];
             // Right or refused, it does not matter without the digest: it must not panic.
-            let _ = engine.set.restore(&[segment], &mut engine.index);
+            let from = (&[segment][..], engine.index.range());
+            let _ = engine.set.restore(from, &mut engine.index);
         }
         bytes[at] ^= 0x41;
     }

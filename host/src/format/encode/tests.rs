@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use wasmill_core::{
     batch::Batch,
-    lineage::{Ancestor, Cause, Chunk, Derived, Lineage},
+    key::Keys,
+    lineage::{Ancestor, Cause, Chunk, Derived, Lineage, WindowRows},
     pipeline::document::{EncodeCsv, EncodeJson, EngineColumn, NumberStyle},
 };
 
@@ -167,6 +168,21 @@ fn metadata_lead_back_to_the_source() {
         concat!(
             r#"{"n":1,"time":null,"split":"in.jsonl","offset":41,"#,
             r#""operator":"rules","plugin":"abc","id":"fraud/2:41/rules.3"}"#
+        ),
+    );
+    let windows = WindowRows {
+        operator: "per-minute".into(),
+        keys: Keys::Words(vec![258].into()),
+        starts: vec![-60],
+        ends: vec![0],
+        ordinals: vec![2],
+    };
+    let lineage = Lineage::whole(Ancestor::Windows(Arc::new(windows)), 1);
+    check(
+        &Batch::new(source.rows.slice(0, 1), lineage),
+        concat!(
+            r#"{"n":1,"time":null,"split":null,"offset":null,"#,
+            r#""operator":"per-minute","plugin":null,"id":"fraud/0201000000000000@-60..0/per-minute.2"}"#
         ),
     );
 }

@@ -71,7 +71,11 @@ type Order = (Vec<u8>, usize, Vec<u8>, i64);
 
 impl Reading<'_> {
     /// Reads all key groups; gives the number of rows.
-    fn groups(&self, segment: &Segment, damages: &mut Damages<'_>) -> Result<u64, InspectionError> {
+    pub(super) fn groups(
+        &self,
+        segment: &Segment,
+        damages: &mut Damages<'_>,
+    ) -> Result<u64, InspectionError> {
         if !self.pieces.has_groups() {
             if !segment.offsets.is_empty() {
                 damages.add(
@@ -163,6 +167,8 @@ impl Reading<'_> {
             damages.add(&place(), format!("the key belongs to key group {group}"));
         }
         match self.tables.iter().find(|table| table.holds(address)) {
+            // That a key is gone; a base's head does not name it.
+            None if address.kind == Kind::Gone => {}
             None => damages.add(&place(), "the manifest knows no such state"),
             Some(table) => {
                 if let Err(what) = table.check(address, row) {

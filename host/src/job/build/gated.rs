@@ -13,7 +13,6 @@ use super::{Builder, features::Covered, lane, small};
 use crate::{
     checkpoint::RestoredOperator,
     exchange::{gate::Gate, intake::Intake},
-    feature::FeatureSet,
     job::{JobError, Subtask, readers},
     operator::Keyed,
     state::{BatchKeys, KeyIndex},
@@ -32,11 +31,13 @@ const WAITING_BYTES_MAX: usize = 1 << 30;
 impl Builder<'_> {
     pub(super) fn gated(&mut self, task: &TaskPlan) -> Result<(), JobError> {
         let gates = self.gates.remove(&task.id).unwrap_or_default();
-        for (subtask, gate) in gates.into_iter().enumerate() {
-            let gated = self.gated_subtask(task, subtask, gate)?;
-            self.subtasks
-                .push((subtask, Subtask::Gated(Box::new(gated))));
-        }
+        let gates = gates.into_iter().enumerate();
+        let subtasks = gates.map(|(subtask, gate)| self.gated_subtask(task, subtask, gate));
+        let mut subtasks = subtasks.collect::<Result<Vec<GatedTask>, JobError>>()?;
+        self.restore_keys(task, &mut subtasks)?;
+        let subtasks = subtasks.into_iter().enumerate();
+        let boxed = subtasks.map(|(at, gated)| (at, Subtask::Gated(Box::new(gated))));
+        self.subtasks.extend(boxed);
         Ok(())
     }
 
@@ -65,17 +66,14 @@ impl Builder<'_> {
             small(task.parallelism),
             self.plan.key_groups,
         );
-        let mut keyed = root.key.as_ref().map(|_| Keyed {
+        let keyed = root.key.as_ref().map(|_| Keyed {
             index: KeyIndex::new(range, self.plan.key_groups, is_word, self.secret.clone()),
             keys: BatchKeys::default(),
             features: Vec::new(),
         });
-        let index = keyed.as_mut().map(|keyed| &mut keyed.index);
-        self.restore_operators(&mut chain, index)?;
-        let mut features = covered.map(|covered| covered.features);
-        if let Some(keyed) = &mut keyed {
-            let kept = (features.as_mut(), &mut inputs[..]);
-            self.restore_gate(task, kept, (&mut keyed.index, range))?;
+        self.restore_operators(&mut chain)?;
+        if keyed.is_some() {
+            self.restore_gate(task, (&mut inputs, range))?;
         }
         let operators = task.operators.iter().map(|operator| operator.operator.0);
         let rows_max = task.operators.iter().map(|operator| {
@@ -98,8 +96,9 @@ impl Builder<'_> {
             intake,
             merges_itself: task.operators.first().is_some_and(is_join),
             inputs,
-            features,
+            features: covered.map(|covered| covered.features),
             keyed,
+            spill: None,
             chain,
             lanes: self.lanes(task),
             lane: lane(task.id, subtask),
@@ -138,8 +137,7 @@ impl Builder<'_> {
             .transpose()?;
         let readers = |stream: StreamId| chain.targets(stream.0).to_vec();
         let operators = task.operators.iter();
-        let late = operators
-            .flat_map(|operator| operator.late_of(stream));
+        let late = operators.flat_map(|operator| operator.late_of(stream));
         Ok(GateInput {
             targets: readers(stream),
             late: late.flat_map(readers).collect(),
@@ -172,22 +170,17 @@ impl Builder<'_> {
     }
 
     /// What a gate kept for the operators behind it.
+    /// The rows that a gate held back for the operators behind it.
     fn restore_gate(
         &self,
         task: &TaskPlan,
-        (features, inputs): (Option<&mut FeatureSet>, &mut [GateInput]),
-        (index, range): (&mut KeyIndex, KeyGroupRange),
+        (inputs, range): (&mut [GateInput], KeyGroupRange),
     ) -> Result<(), JobError> {
         if let Some(restored) = self.restored(&task.name) {
-            if let Some(features) = features {
-                let taken = features.restore(&restored.segments, index);
-                taken.map_err(|error| JobError::Build(readers::explain(&error)))?;
-            }
             for (input, stream) in inputs.iter_mut().zip(self.gate_streams(task)) {
                 self.restore_held(input, (task, stream), (restored, range))?;
             }
         }
-        index.recycle();
         Ok(())
     }
 
@@ -198,7 +191,7 @@ impl Builder<'_> {
         (task, stream): (&TaskPlan, StreamId),
         (restored, range): (&RestoredOperator, KeyGroupRange),
     ) -> Result<(), JobError> {
-        let (Some(sorter), Some(codec)) = (&mut input.sorter, &input.codec) else {
+        let Some(sorter) = &mut input.sorter else {
             return Ok(());
         };
         let schema = &self.plan.stream(stream).schema;
@@ -206,10 +199,13 @@ impl Builder<'_> {
             Some(carried) => Arc::new(schema.project(carried).map_err(JobError::bug)?),
             None => schema.clone(),
         };
-        let share = Share::Keys {
-            codec,
-            range,
-            key_groups: self.plan.key_groups,
+        let share = match &input.codec {
+            Some(codec) => Share::Keys {
+                codec,
+                range,
+                key_groups: self.plan.key_groups,
+            },
+            None => Share::Alike,
         };
         let taken = sorter.restore(&restored.parts, &schema, &share);
         taken.map_err(|error| JobError::Build(readers::explain(&error)))

@@ -42,7 +42,7 @@ impl Builder<'_> {
         let idle = idle_after_us.map(|after_us| Arc::new(IdleWatch::new(after_us, splits)));
         for (subtask, feed) in feeds.into_iter().enumerate() {
             let mut chain = self.chain(task, subtask)?;
-            self.restore_operators(&mut chain, None)?;
+            self.restore_operators(&mut chain)?;
             let targets = |stream: StreamId| chain.targets(stream.0).to_vec();
             let source = SourceTask {
                 name: spec.name.as_str().into(),

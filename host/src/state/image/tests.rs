@@ -6,11 +6,17 @@ use wasmill_core::descriptor::{self, State, Ttl};
 use wasmill_core::key::{KEY_GROUPS_DEFAULT, KeyGroupRange, Keys};
 use wasmill_core::timer::{Action, Change, TimeDomain, TimerTable};
 
+pub(in crate::state) use super::encode::collect;
 use super::*;
-use crate::segment::Reader;
-use crate::state::{BatchKeys, KeyIndex, Meta, RestoreError, Restored, Secret, restore};
+use crate::segment::{Encoded, Reader};
+use crate::state::keyed::Column;
+use crate::state::{
+    BatchKeys, Cut, KeyIndex, Meta, RestoreError, Restored, Secret, places, restore,
+};
+use wasmill_core::checkpoint::{CheckpointId, ObjectRef, Segment, SegmentKind};
+use wasmill_core::key;
 
-const CLOCKS: Restored = Restored {
+pub(in crate::state) const CLOCKS: Restored = Restored {
     watermark: 1_000,
     now: 2_000,
 };
@@ -30,6 +36,7 @@ fn states() -> Vec<State> {
         items_max: None,
         ttl,
         schema_id: String::new(),
+        migrations: Vec::new(),
     };
     use descriptor::Kind as Of;
     vec![
@@ -106,6 +113,7 @@ impl Subtask {
     /// Sets, extends or clears, as calls would.
     fn step(&mut self, step: &Step) {
         let id = self.id(&key_of(self.index.is_word(), step.key));
+        self.index.touch(id);
         let (seed, meta) = (step.seed, Meta::written(step.time));
         let clears = seed.is_multiple_of(7);
         let index = &mut self.index;
@@ -185,13 +193,27 @@ impl Subtask {
 
     fn image_while(&mut self, later: &[Step]) -> (Model, Encoded) {
         let model = self.model();
-        let keys = self.index.image();
+        let cut = Cut {
+            checkpoint: CheckpointId(1),
+            base: None,
+        };
+        let (_, mut written) = self.cut(cut, &[], later);
+        (model, written.pop().expect("a base has a segment"))
+    }
+
+    /// What a barrier keeps of `earlier` and writes, after `later` has happened.
+    fn cut(
+        &mut self,
+        cut: Cut,
+        earlier: &[Segment],
+        later: &[Step],
+    ) -> (Vec<Segment>, Vec<Encoded>) {
+        let keys = self.index.image(cut);
         let states = self.states.image();
         let names = ["a".to_owned(), "b".to_owned()];
         let timers = TimersImage::new(names.to_vec(), self.timers.iter());
         later.iter().for_each(|step| self.step(step));
-        let encoded = encode(&keys, &[&states, &timers]).expect("small rows");
-        (model, encoded)
+        collect(&keys, &[&states, &timers], earlier)
     }
 
     /// Everything by key, read without images.
@@ -226,7 +248,7 @@ impl Subtask {
                             .entries(id, 0)
                             .for_each(|(entry, value)| add(entry, value));
                     }
-                    Column::Operator(..) => {}
+                    Column::Operator(..) | Column::Broadcast(..) => {}
                 }
             }
             for timer in self.timers.pending(id) {
@@ -240,10 +262,13 @@ impl Subtask {
         model
     }
 
-    fn restore(&mut self, segment: &Reader) -> Result<(), RestoreError> {
-        let addresses = segment.addresses().to_vec();
-        restore(segment, &mut self.index, |index, id, row| {
-            let of = &addresses[row.address];
+    fn restore(&mut self, segments: &[Reader]) -> Result<(), RestoreError> {
+        let places = places(segments, |of| Some(of.clone()));
+        let from = (segments, self.index.range());
+        restore(from, &mut self.index, &places, |index, id, (of, row)| {
+            if of.kind == Kind::Gone {
+                return Ok(());
+            }
             if let Some(state) = self.states.state_of(of.kind, &of.name) {
                 return self.states.restore(state, (id, row), CLOCKS, index);
             }
@@ -333,9 +358,7 @@ proptest! {
             for new in [1, 2, 4, 8] {
                 let mut is = subtasks(is_word, new, &[]);
                 for subtask in &mut is {
-                    for segment in &segments {
-                        subtask.restore(segment).expect("what was written");
-                    }
+                    subtask.restore(&segments).expect("what was written");
                     subtask.index.recycle();
                 }
                 prop_assert_eq!(whole(&mut is), model.clone());
@@ -354,4 +377,259 @@ proptest! {
             }
         }
     }
+}
+
+/// What becomes of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Decided,
+    Aborted,
+    /// Decided, and no later one builds on it.
+    Savepoint,
+}
+
+/// The segments of all decided checkpoints, by the names that manifests have for them.
+#[derive(Default)]
+struct Log {
+    files: BTreeMap<String, Encoded>,
+    /// What the newest decided checkpoint has, in its order.
+    newest: Option<(CheckpointId, Vec<Segment>)>,
+    deltas: usize,
+}
+
+impl Log {
+    /// A barrier passes all subtasks, and `later` happens before the images are written.
+    fn checkpoint(
+        &mut self,
+        (number, fate): (u64, Fate),
+        subtasks: &mut [Subtask],
+        later: &[Step],
+    ) -> Vec<Segment> {
+        let before = self.newest.as_ref().filter(|_| fate != Fate::Savepoint);
+        let cut = Cut {
+            checkpoint: CheckpointId(number),
+            base: before.map(|(checkpoint, _)| *checkpoint),
+        };
+        let earlier = before.map_or_else(Vec::new, |(_, segments)| segments.clone());
+        let mut all = Vec::new();
+        for (at, subtask) in subtasks.iter_mut().enumerate() {
+            let own = later.iter().filter(|step| {
+                let key = key_of(subtask.index.is_word(), step.key);
+                let group = key::key_group(key::hash(&key), KEY_GROUPS_DEFAULT);
+                subtask.index.range().contains(group)
+            });
+            let own: Vec<Step> = own.cloned().collect();
+            let (kept, written) = subtask.cut(cut, &earlier, &own);
+            all.extend(kept);
+            for (piece, encoded) in written.into_iter().enumerate() {
+                self.deltas += usize::from(encoded.kind == SegmentKind::Delta);
+                let name = format!("{number}/{at}/{piece}");
+                all.push(encoded.segment(name.clone()));
+                self.files.insert(name, encoded);
+            }
+        }
+        if fate == Fate::Decided {
+            self.newest = Some((cut.checkpoint, all.clone()));
+        }
+        all
+    }
+
+    fn readers(&self, segments: &[Segment]) -> Vec<Reader> {
+        let open = |segment: &Segment| {
+            let bytes = self.files[&segment.object.name].bytes.clone();
+            Reader::open(bytes.into(), segment).expect("what was written")
+        };
+        segments.iter().map(open).collect()
+    }
+}
+
+fn few_steps() -> impl Strategy<Value = Vec<Step>> {
+    steps().prop_map(|mut steps| {
+        steps.truncate(steps.len() / 12);
+        steps
+    })
+}
+
+proptest! {
+    #[test]
+    fn deltas_add_up_to_the_state(
+        is_word in any::<bool>(),
+        first in steps(),
+        rounds in prop::collection::vec(
+            (
+                few_steps(),
+                few_steps(),
+                prop::sample::select(vec![
+                    Fate::Decided,
+                    Fate::Decided,
+                    Fate::Aborted,
+                    Fate::Savepoint,
+                ]),
+            ),
+            1..9,
+        ),
+        old in 1..4_u16,
+    ) {
+        let mut subtasks = subtasks(is_word, old, &[]);
+        subtasks.iter_mut().for_each(|subtask| subtask.index.track_changes());
+        for step in &first {
+            own(&mut subtasks, is_word, step).step(step);
+        }
+        let mut log = Log::default();
+        let mut numbers = 1..;
+        let rounds = [(Vec::new(), Vec::new(), Fate::Decided)].into_iter().chain(rounds);
+        for (before, later, fate) in rounds {
+            for step in &before {
+                own(&mut subtasks, is_word, step).step(step);
+            }
+            let model = whole(&mut subtasks);
+            let number = numbers.next().expect("numbers go on");
+            let segments = log.checkpoint((number, fate), &mut subtasks, &later);
+            if fate == Fate::Savepoint {
+                let own = format!("{number}/");
+                prop_assert!(segments.iter().all(|it| it.object.name.starts_with(&own)));
+            }
+            let readers = log.readers(&segments);
+            for new in [1, 2, 5] {
+                let mut is = self::subtasks(is_word, new, &[]);
+                for subtask in &mut is {
+                    subtask.restore(&readers).expect("what was written");
+                    subtask.index.recycle();
+                }
+                prop_assert_eq!(whole(&mut is), model.clone());
+            }
+        }
+    }
+}
+
+/// Sixty keys with a value each.
+fn many_keys() -> Vec<Step> {
+    let step = |key| Step {
+        key,
+        state: 0,
+        seed: 1,
+        time: 0,
+    };
+    (0..60).map(step).collect()
+}
+
+#[test]
+fn a_delta_holds_what_changed_and_says_what_is_gone() {
+    let mut subtasks = subtasks(true, 1, &[]);
+    subtasks[0].index.track_changes();
+    for step in many_keys() {
+        subtasks[0].step(&step);
+    }
+    let mut log = Log::default();
+    log.checkpoint((1, Fate::Decided), &mut subtasks, &[]);
+    // One key changes, one goes, one goes and comes back, one is only looked at.
+    let step = |key, seed| Step {
+        key,
+        state: 0,
+        seed,
+        time: 0,
+    };
+    for (key, seed) in [(3, 2), (4, 7), (5, 7), (5, 9)] {
+        subtasks[0].step(&step(key, seed));
+    }
+    let known = key_of(true, 6);
+    subtasks[0].id(&known);
+    // The first try is given up: the next delta has its changes too.
+    let aborted = log.checkpoint((2, Fate::Aborted), &mut subtasks, &[]);
+    subtasks[0].step(&step(7, 3));
+    let decided = log.checkpoint((3, Fate::Decided), &mut subtasks, &[]);
+    let keys = |segments: &[Segment]| {
+        let last = segments.last().expect("a delta").clone();
+        assert_eq!(last.kind, SegmentKind::Delta);
+        let readers = log.readers(&[last]);
+        let gone = readers[0].addresses().len() - 1;
+        let mut keys = BTreeMap::new();
+        for rows in readers[0].rows(KeyGroupRange::all(KEY_GROUPS_DEFAULT)) {
+            let rows = rows.expect("what was written");
+            for row in (0..rows.len()).map(|at| rows.get(at)) {
+                keys.insert(row.key.to_vec(), row.address == gone);
+            }
+        }
+        keys
+    };
+    let expected = |of: &[(u64, bool)]| -> BTreeMap<Vec<u8>, bool> {
+        of.iter()
+            .map(|(key, gone)| (key_of(true, *key), *gone))
+            .collect()
+    };
+    assert_eq!(
+        keys(&aborted),
+        expected(&[(3, false), (4, true), (5, false)])
+    );
+    let all = [(3, false), (4, true), (5, false), (7, false)];
+    assert_eq!(keys(&decided), expected(&all));
+    assert_eq!(decided.len(), 2, "a base and a delta");
+}
+
+#[test]
+fn deltas_that_outgrow_their_base_are_followed_by_a_base() {
+    let mut subtasks = subtasks(true, 1, &[]);
+    subtasks[0].index.track_changes();
+    for step in many_keys() {
+        subtasks[0].step(&step);
+    }
+    let mut log = Log::default();
+    let mut kinds = Vec::new();
+    for number in 1..12 {
+        for key in 0..20 {
+            subtasks[0].step(&Step {
+                key,
+                state: 0,
+                seed: number as u8 % 6 + 1,
+                time: 0,
+            });
+        }
+        let segments = log.checkpoint((number, Fate::Decided), &mut subtasks, &[]);
+        kinds.push(segments.last().expect("a segment").kind);
+        let bytes = |kind: SegmentKind| -> u64 {
+            let of_kind = segments.iter().filter(|segment| segment.kind == kind);
+            of_kind.map(|segment| segment.object.bytes).sum()
+        };
+        let largest = segments.iter().map(|it| it.object.bytes).max();
+        let most = bytes(SegmentKind::Base) + largest.expect("a segment");
+        assert!(bytes(SegmentKind::Delta) < most, "{kinds:?}");
+    }
+    let bases = kinds.iter().filter(|kind| **kind == SegmentKind::Base);
+    assert!((2..8).contains(&bases.count()), "{kinds:?}");
+}
+
+#[test]
+fn deltas_without_their_base_and_two_bases_are_refused() {
+    let mut subtasks = subtasks(false, 1, &[]);
+    subtasks[0].index.track_changes();
+    for step in many_keys() {
+        subtasks[0].step(&step);
+    }
+    let mut log = Log::default();
+    log.checkpoint((1, Fate::Decided), &mut subtasks, &[]);
+    subtasks[0].step(&many_keys()[0]);
+    let segments = log.checkpoint((2, Fate::Decided), &mut subtasks, &[]);
+    let restored = |segments: &[Segment]| {
+        let mut is = self::subtasks(false, 1, &[]);
+        is[0]
+            .restore(&log.readers(segments))
+            .map_err(|error| error.to_string())
+    };
+    restored(&segments).expect("a base and its delta");
+    let error = restored(&segments[1..]).expect_err("the base is missing");
+    assert!(error.contains("without the base"), "{error}");
+    let twice = [segments[0].clone(), segments[0].clone()];
+    let error = restored(&twice).expect_err("two bases");
+    assert!(error.contains("stands in both"), "{error}");
+    let lying = Segment {
+        kind: SegmentKind::Base,
+        object: ObjectRef::clone(&segments[1].object),
+        ..segments[1].clone()
+    };
+    let bytes = log.files[&lying.object.name].bytes.clone();
+    let error = Reader::open(bytes.into(), &lying).expect_err("it is a delta");
+    assert!(
+        error.to_string().contains("says that it is a delta"),
+        "{error}"
+    );
 }

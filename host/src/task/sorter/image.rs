@@ -103,6 +103,8 @@ pub enum Share<'a> {
         /// How many the job has.
         key_groups: u16,
     },
+    /// Those of the first subtask: all have them alike.
+    Alike,
     /// Without keys, those of the same subtask before, or of one that is no more.
     Subtask {
         /// The subtask.
@@ -200,6 +202,7 @@ impl Share<'_> {
                 let is_own = |hash: &u64| range.contains(key::key_group(*hash, *key_groups));
                 Some(hashes.iter().map(is_own).collect())
             }
+            Self::Alike => (held_by == 0).then(|| vec![true; batch.len()]),
             Self::Subtask {
                 subtask,
                 parallelism,

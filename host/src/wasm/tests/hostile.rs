@@ -114,6 +114,7 @@ fn decode(output: &RawOutput) -> Result<usize, String> {
     };
     let question = Question {
         rows: 20,
+        is_broadcast: false,
         output_rows_max: 1_000,
         ..Question::default()
     };

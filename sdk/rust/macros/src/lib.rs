@@ -53,7 +53,7 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// | `#[state(ttl = "30d")]` | so long after the last write the state is gone |
 /// | `#[state(items_max = 10)]` | a longer list drops its front |
 /// | `#[state(column = "merchant")]` | a map's entries ride with the rows that name them here |
-/// | `#[state(migrate(from = u32, with = widen))]` | stored values of an older type become this one's by a function; may stand more than once |
+/// | `#[state(migrate(from = u32, with = widen))]` | stored values of an older type: a function |
 #[proc_macro_derive(States, attributes(states, state))]
 pub fn derive_states(input: TokenStream) -> TokenStream {
     derive!(input, states::expand)

@@ -54,11 +54,26 @@ impl Layout for InputBatch<'_> {
         for state in 0..store.specs.len() {
             self.put_state(state, put);
         }
+        store.put_broadcasts(put);
         store.put_timers(put);
         if has_processing {
             put.section(group::BATCH, 0, 1);
             put.copy(0, kind::VALUES, &self.now.to_le_bytes());
         }
+    }
+}
+
+/// Rows that belong to no key, with what rides with them.
+pub(super) struct BroadcastBatch<'b> {
+    pub(super) rows: &'b Rows,
+    pub(super) input: u32,
+    pub(super) store: &'b Store,
+}
+
+impl Layout for BroadcastBatch<'_> {
+    fn put(&self, put: &mut impl Put) {
+        self.rows.put(group::INPUT, self.input, false, put);
+        self.store.put_broadcasts(put);
     }
 }
 
@@ -94,6 +109,7 @@ impl InputBatch<'_> {
                     store.put_entries(state, &entries, put);
                 }
             }
+            Kind::Broadcast => {}
         }
     }
 }

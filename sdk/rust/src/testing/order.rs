@@ -42,7 +42,12 @@ pub(super) fn as_given<'r, 'a, Op: Operator>(given: impl Iterator<Item = &'r Op:
 where
     Op::Input<'a>: 'r,
 {
-    let mut rows = Rows::new(&<Op::Input<'static> as Input<'static>>::shapes());
+    let mut given = given.peekable();
+    let input = given.peek().map_or(0, |row| row.input());
+    let mut rows = Rows::new(&<Op::Input<'static> as Input<'static>>::shapes(input));
+    let given = given.inspect(|row| {
+        assert_eq!(row.input(), input, "push rows of one input at a time");
+    });
     given.for_each(|row| row.append(&mut rows));
     rows
 }

@@ -4,6 +4,10 @@
 //! in common with the host is what crosses the boundary, byte by byte; the vectors in
 //! docs/formats/vectors hold both to it.
 
+mod broadcast;
+
+use broadcast::Alike;
+
 use super::read::{key_bytes, read_optional, read_u32s, read_values};
 use crate::arena::{Layout, Put};
 use crate::buffer::{Batch, Section, group, kind};
@@ -29,6 +33,10 @@ pub(super) struct Store {
     pub(super) keys: Vec<KeyState>,
     /// The keys of the batch in hand.
     pub(super) batch_keys: Vec<usize>,
+    /// Broadcast states, by their positions.
+    broadcasts: BTreeMap<usize, Alike>,
+    /// Whether the instance has not been called yet.
+    pub(super) is_new: bool,
     /// Lines that the operator has logged.
     pub(super) log: Vec<String>,
     /// Questions that the operator has asked during calls.
@@ -53,6 +61,8 @@ pub(super) enum Kind {
     List,
     /// Entries; only those ride that somebody names.
     Map,
+    /// Entries of no key; those ride that the instance does not know.
+    Broadcast,
 }
 
 /// What is kept for one key; the vectors have a place for each state.
@@ -84,6 +94,8 @@ impl Store {
             ids: BTreeMap::new(),
             keys: Vec::new(),
             batch_keys: Vec::new(),
+            broadcasts: BTreeMap::new(),
+            is_new: true,
             log: Vec::new(),
             calls: 0,
         }
@@ -331,7 +343,16 @@ impl Store {
     /// Applies what the guest changed.
     pub(super) fn apply(&mut self, answer: &Buffers) -> Result<(), Malformed> {
         let batch = Batch::new(&answer.0, &answer.1)?;
+        self.is_new = false;
+        self.broadcasts
+            .values_mut()
+            .for_each(|kept| kept.news.clear());
         for state in 0..self.specs.len() {
+            if self.specs[state].kind == Kind::Broadcast {
+                let section = batch.section(group::STATE_CHANGES, state as u32)?;
+                self.apply_broadcast(state, &section)?;
+                continue;
+            }
             for key in read_u32s(&batch.section(group::MAP_CLEARS, state as u32)?, 0)? {
                 let id = self.batch_keys[key as usize];
                 self.keys[id].maps[state].clear();
@@ -382,6 +403,8 @@ impl Store {
                     };
                 }
             }
+            // These have no key.
+            Kind::Broadcast => {}
         }
         Ok(())
     }
@@ -444,6 +467,7 @@ impl Spec {
             kind: match described["kind"].as_str() {
                 Some("list") => Kind::List,
                 Some("map") => Kind::Map,
+                Some("broadcast") => Kind::Broadcast,
                 _ => Kind::Value,
             },
             widths,

@@ -1,4 +1,4 @@
-//! Version 1 of a ledger: its state is what `tests/inspect.rs` computes in plain Rust.
+//! Version 1 of a ledger: its state is what `tests/inspect` computes in plain Rust.
 
 use std::time::Duration;
 use wasmill_sdk::prelude::*;

@@ -200,6 +200,12 @@ fn walk(effects: &Effects<'_>) -> usize {
                 values,
                 ..
             } => sum(entries, keys.len()) + sum(values, keys.len()),
+            StateChanges::Broadcast {
+                count,
+                entries,
+                values,
+                ..
+            } => sum(entries, *count) + sum(values, *count),
             StateChanges::Operator { value, .. } => value.map_or(0, <[u8]>::len),
         };
     }

@@ -47,6 +47,7 @@ pub(super) fn operator(
     let features = binding.features(&streams);
     let inputs = binding.inputs(&streams, &features);
     binding.needs(&streams);
+    binding.broadcasts(&streams, order, features.len());
     if binding.builder.errors.len() > errors_before {
         return None;
     }
@@ -60,11 +61,7 @@ pub(super) fn operator(
         inputs,
         key_by: document.key_by.to_vec(),
         order,
-        batch: document
-            .batch
-            .as_ref()
-            .map(Batching::from)
-            .unwrap_or_default(),
+        batch: Batching::of(document.batch.as_ref()),
         outputs,
         late,
         late_right: None,
@@ -80,8 +77,7 @@ pub(super) fn operator(
             limits: document
                 .limits
                 .as_ref()
-                .map(Limits::from)
-                .unwrap_or_default(),
+                .map_or_else(Limits::default, Into::into),
         })),
     })
 }
@@ -156,13 +152,19 @@ impl Binding<'_, '_> {
         for (input, stream) in streams {
             let schema = self.builder.streams[stream.0].schema.clone();
             let descriptor = self.descriptor;
+            let is_broadcast = descriptor.inputs[*input].broadcast;
             let mut columns = Vec::new();
             for field in descriptor.inputs[*input].schema.fields() {
                 columns.extend(self.bound(bind::column(field, &schema, features)));
             }
             let key_by = &self.document.key_by;
-            let key_columns = self.builder.key_columns(&self.path, key_by, &schema);
-            let keys = self.keys(&schema);
+            let (key_columns, keys) = match is_broadcast {
+                true => (Vec::new(), Vec::new()),
+                false => {
+                    let columns = self.builder.key_columns(&self.path, key_by, &schema);
+                    (columns, self.keys(&schema))
+                }
+            };
             inputs.push(InputBinding {
                 stream: *stream,
                 input: *input,
@@ -171,8 +173,39 @@ impl Binding<'_, '_> {
                 keys,
             });
         }
-        self.builder.equal_keys(&self.path, &inputs);
+        let keyed = inputs.iter();
+        let keyed = keyed.filter(|input| !self.descriptor.inputs[input.input].broadcast);
+        let keyed: Vec<InputBinding> = keyed.cloned().collect();
+        self.builder.equal_keys(&self.path, &keyed);
         inputs
+    }
+
+    /// Rows that go to every subtask meet keyed rows in one order, or subtasks would not agree on
+    /// what they have said.
+    fn broadcasts(&mut self, streams: &[(usize, StreamId)], order: OrderWord, features: usize) {
+        let is_broadcast = |input: usize| self.descriptor.inputs[input].broadcast;
+        let Some((_, stream)) = streams.iter().find(|(input, _)| is_broadcast(*input)) else {
+            return;
+        };
+        if order != OrderWord::EventTime {
+            let message = "an operator with a broadcast input goes by event time";
+            let remedy = "use `order: event-time`";
+            self.builder
+                .wrong(&self.path.key("order"), message, Some(remedy));
+        }
+        let readers = streams.iter().filter(|(_, other)| other == stream);
+        if readers.count() > 1 {
+            let message = "a stream is keyed or broadcast, not both";
+            let remedy = "use two streams";
+            self.builder
+                .wrong(&self.path.key("input"), message, Some(remedy));
+        }
+        if features > 0 {
+            let message = "an operator with a broadcast input has no features";
+            let remedy = "compute them in an operator before it";
+            self.builder
+                .wrong(&self.path.key("features"), message, Some(remedy));
+        }
     }
 
     /// Columns of a plugin stand nowhere in the document: their mistakes are told at the operator.

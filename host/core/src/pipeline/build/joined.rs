@@ -194,7 +194,10 @@ impl Binding<'_, '_> {
         let has_time = |side: Side| self.builder.streams[self.streams[side.index()].0].has_time;
         let timeless = Side::BOTH.into_iter().find(|side| !has_time(*side));
         if let Some(side) = timeless.filter(|_| kind.is_timed()) {
-            let message = format!("{} joins go by event time, and the stream has none", kind.name());
+            let message = format!(
+                "{} joins go by event time, and the stream has none",
+                kind.name()
+            );
             let remedy = "declare `event-time` at the source";
             let path = input.key(side.name());
             self.builder.wrong(&path, &message, Some(remedy));
@@ -218,7 +221,8 @@ impl Binding<'_, '_> {
         if (is_versioned || kind == JoinKind::Lookup) && join_type.keeps(Side::Right) {
             let message = format!("{} joins are `inner` or `left`", kind.name());
             let path = self.path.key("join").key("type");
-            self.builder.wrong(&path, &message, Some("choose one of them"));
+            self.builder
+                .wrong(&path, &message, Some("choose one of them"));
         }
         if kind == JoinKind::Lookup {
             self.table(&input.key("right"));
@@ -255,7 +259,8 @@ impl Binding<'_, '_> {
                 let path = self.path.key("select");
                 if select.is_empty() {
                     let message = "a join has columns";
-                    self.builder.wrong(&path, message, Some("add some, or remove `select`"));
+                    self.builder
+                        .wrong(&path, message, Some("add some, or remove `select`"));
                 }
                 let columns = select.iter();
                 let columns = columns.filter_map(|(name, from)| {
@@ -283,7 +288,10 @@ impl Binding<'_, '_> {
                 },
             });
         }
-        let names: HashSet<&str> = keys[0].iter().map(|at| left.field(*at).name().as_str()).collect();
+        let names: HashSet<&str> = keys[0]
+            .iter()
+            .map(|at| left.field(*at).name().as_str())
+            .collect();
         for side in Side::BOTH {
             let (own, other) = match side {
                 Side::Left => (left, right),
@@ -324,7 +332,9 @@ impl Binding<'_, '_> {
         };
         let schema = self.schemas[side.index()].clone();
         if of == "key" {
-            let place = keys[0].iter().position(|at| schema.field(*at).name() == name);
+            let place = keys[0]
+                .iter()
+                .position(|at| schema.field(*at).name() == name);
             if let Some(place) = place {
                 return Some(ColumnFrom::Either(keys[0][place], keys[1][place]));
             }
@@ -354,10 +364,12 @@ impl Binding<'_, '_> {
         let mut kept: [Vec<usize>; 2] = Default::default();
         let mut place = |side: Side, at: usize| {
             let kept = &mut kept[side.index()];
-            kept.iter().position(|known| *known == at).unwrap_or_else(|| {
-                kept.push(at);
-                kept.len() - 1
-            })
+            kept.iter()
+                .position(|known| *known == at)
+                .unwrap_or_else(|| {
+                    kept.push(at);
+                    kept.len() - 1
+                })
         };
         let places = selected.iter().map(|column| match column.from {
             ColumnFrom::Side(side, at) => ColumnFrom::Side(side, place(side, at)),

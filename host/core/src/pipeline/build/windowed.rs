@@ -68,11 +68,7 @@ pub(super) fn operator(
         inputs,
         key_by: document.key_by.to_vec(),
         order: document.order.unwrap_or(OrderWord::Arrival),
-        batch: document
-            .batch
-            .as_ref()
-            .map(Batching::from)
-            .unwrap_or_default(),
+        batch: Batching::of(document.batch.as_ref()),
         outputs,
         late,
         late_right: None,

@@ -1,6 +1,6 @@
 //! PostgreSQL: what can be told of a sink without a connection.
 
-pub mod url;
+pub(super) mod url;
 
 use arrow_schema::SchemaRef;
 

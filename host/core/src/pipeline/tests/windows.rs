@@ -1,6 +1,7 @@
 //! Documents with windows.
 
 use super::*;
+use crate::data_type;
 use crate::window::{Assigner, Slices};
 
 /// The document with an operator that aggregates over windows in the place of the plugin.

@@ -2,6 +2,8 @@
 
 use wasmill_core::checkpoint::Name;
 
+use crate::model::is_own;
+
 use super::*;
 
 impl World {
@@ -297,6 +299,8 @@ impl World {
             ));
         }
         self.counts.savepoints += u64::from(manifest.reason == Reason::Savepoint);
+        let is_shared = manifest.objects().any(|it| !is_own(manifest, &it.name));
+        self.counts.shared += u64::from(is_shared);
         Ok(())
     }
 

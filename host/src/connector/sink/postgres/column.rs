@@ -88,23 +88,20 @@ pub(super) fn fitting(data_type: &DataType, found: &Found) -> Option<Wire> {
         "int8" => Some((Wire::Int8, 63)),
         _ => None,
     };
-    let bits = match data_type {
-        DataType::Int8 => Some(7),
-        DataType::UInt8 => Some(8),
-        DataType::Int16 => Some(15),
-        DataType::UInt16 => Some(16),
-        DataType::Int32 => Some(31),
-        DataType::UInt32 => Some(32),
-        // Each value is looked at.
-        DataType::Int64 | DataType::UInt64 => Some(63),
+    // The bits of the largest value, and its decimal digits.
+    let size = match data_type {
+        DataType::Int8 => Some((7, 3)),
+        DataType::UInt8 => Some((8, 3)),
+        DataType::Int16 => Some((15, 5)),
+        DataType::UInt16 => Some((16, 5)),
+        DataType::Int32 => Some((31, 10)),
+        DataType::UInt32 => Some((32, 10)),
+        DataType::Int64 => Some((63, 19)),
+        // Into a `bigint` each value is looked at.
+        DataType::UInt64 => Some((63, 20)),
         _ => None,
     };
-    if let Some(bits) = bits {
-        let digits = if *data_type == DataType::UInt64 {
-            20
-        } else {
-            19
-        };
+    if let Some((bits, digits)) = size {
         return match integer {
             Some((wire, room)) => (bits <= room).then_some(wire),
             None => numeric(found, digits, 0),
@@ -317,6 +314,8 @@ mod tests {
         check("u64", &found("numeric", -1), Some(Wire::Numeric));
         check("u64", &numeric(20, 0), Some(Wire::Numeric));
         check("u64", &numeric(19, 0), None);
+        check("u32", &numeric(10, 0), Some(Wire::Numeric));
+        check("u32", &numeric(9, 0), None);
         check("decimal(12,2)", &numeric(12, 2), Some(Wire::Numeric));
         check("decimal(12,2)", &numeric(12, 3), None);
         check("decimal(12,2)", &numeric(13, 3), Some(Wire::Numeric));

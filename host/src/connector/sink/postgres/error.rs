@@ -48,7 +48,8 @@ pub enum PostgresError {
     },
     /// The table is not one for these rows.
     #[error(
-        "the table `{table}` of `{database}` does not take the rows: {mistakes}; change it, or write to another table"
+        "the table `{table}` of `{database}` does not take the rows: {mistakes}; change it, or \
+         write to another table"
     )]
     Table {
         /// The table.

@@ -26,7 +26,7 @@ use crate::{
 
 /// Held while tables are made, so that two sinks that need the same do not get into each other's
 /// way: "wasmill" as a number.
-const TABLES_LOCK: i64 = 0x7761_736d_696c_6c;
+const TABLES_LOCK: i64 = 0x77_61_73_6d_69_6c_6c;
 
 /// Writes rows into a table, those of decided checkpoints only. What the newest of these is stands
 /// in the table `wasmill_commits` of the same schema.
@@ -89,15 +89,11 @@ impl PostgresFollower {
         let known = self.database.with(async |client, database, target| {
             let failed = |error| PostgresError::of(database, "keep markers", &error);
             marker::begin(client).await.map_err(failed)?;
-            let lock = "select pg_advisory_xact_lock($1)";
-            client
-                .execute(lock, &[&TABLES_LOCK])
-                .await
-                .map_err(failed)?;
+            marker::lock(client, database, TABLES_LOCK).await?;
             let table = Table::prepare(client, database, &target.sink, &target.rows).await?;
             let schema = &table.schema;
             marker::prepare(client, schema).await.map_err(failed)?;
-            marker::lock(client, (database, schema), place).await?;
+            marker::lock(client, database, marker::lock_of(schema, place)).await?;
             let found = marker::read(client, schema, place).await.map_err(failed)?;
             let row = marker::taken_over(found, taking, place)?;
             if let Some(marker) = row.marker.as_ref().filter(|_| table.is_new) {
@@ -135,12 +131,12 @@ impl Applying<'_> {
         let what = format!("keep the marker of the table `{}`", place.told);
         let failed = |error| PostgresError::of(database, &what, &error);
         marker::begin(client).await.map_err(failed)?;
-        marker::lock(client, (database, &table.schema), place).await?;
+        marker::lock(client, database, marker::lock_of(&table.schema, place)).await?;
         let found = marker::read(client, &table.schema, place).await;
         let found = found.map_err(failed)?;
         let new = Marker {
             checkpoint: self.checkpoint,
-            digest: self.digest.clone(),
+            digest: self.digest,
         };
         if found.as_ref().and_then(|row| row.marker.as_ref()) == Some(&new) {
             // The answer to an earlier commit was lost, or who took over has done the same.

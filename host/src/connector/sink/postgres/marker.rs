@@ -66,15 +66,15 @@ pub(super) async fn begin(client: &Client) -> Result<(), tokio_postgres::Error> 
     client.batch_execute(begin).await
 }
 
-/// Keeps everybody else from applying for this sink until the transaction ends.
-pub(super) async fn lock(
-    client: &Client,
-    (database, schema): (&str, &str),
-    place: &Place,
-) -> Result<(), PostgresError> {
-    let failed = |error| PostgresError::of(database, "lock the marker", &error);
+/// The lock of a sink: nobody else applies for it.
+pub(super) fn lock_of(schema: &str, place: &Place) -> i64 {
     let name = format!("wasmill\0{schema}\0{}\0{}", place.job, place.sink);
-    let key = xxh3_64(name.as_bytes()) as i64;
+    xxh3_64(name.as_bytes()) as i64
+}
+
+/// Takes a lock that is held until the transaction ends.
+pub(super) async fn lock(client: &Client, database: &str, key: i64) -> Result<(), PostgresError> {
+    let failed = |error| PostgresError::of(database, "lock the marker", &error);
     for look in 0..LOOKS_MAX {
         let locked = client
             .query_one("select pg_try_advisory_xact_lock($1)", &[&key])
@@ -93,12 +93,14 @@ pub(super) async fn lock(
     })
 }
 
-/// Ends the session that holds the lock.
+/// Ends the session that holds the lock, if it is this user's: those of others must not be.
 async fn end_holder(client: &Client, key: i64) -> Result<(), tokio_postgres::Error> {
     let (high, low) = ((key as u64 >> 32) as u32, key as u32);
-    let end = "select pid, pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' \
-         and classid = $1 and objid = $2 and objsubid = 1 and granted \
-         and database = (select oid from pg_database where datname = current_database())";
+    let end = "select l.pid, pg_terminate_backend(l.pid) from pg_locks l \
+         join pg_stat_activity a on a.pid = l.pid and a.usename = current_user \
+         where l.locktype = 'advisory' and l.classid = $1 and l.objid = $2 and l.objsubid = 1 \
+         and l.granted and a.datname = current_database() \
+         and l.database = (select oid from pg_database where datname = current_database())";
     for row in client.query(end, &[&high, &low]).await? {
         let pid: i32 = row.get(0);
         tracing::warn!(

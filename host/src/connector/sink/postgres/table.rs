@@ -58,10 +58,7 @@ impl Table {
             database: database.to_owned(),
             mistakes,
         };
-        let said = sink.schema.as_deref();
-        let schema = "select coalesce($1::text, current_schema()::text)";
-        let schema = client.query_one(schema, &[&said]).await.map_err(failed)?;
-        let schema: Option<String> = schema.get(0);
+        let schema = schema_of(client, sink).await.map_err(failed)?;
         let schema = schema.ok_or_else(|| {
             refused("the user's `search_path` names no schema that is there; say `schema`".into())
         })?;
@@ -198,6 +195,16 @@ async fn send(
 ) -> Result<(), tokio_postgres::Error> {
     let bytes = std::mem::replace(piece, Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 2)));
     copying.send(bytes.into()).await
+}
+
+/// The schema that the sink names, or else the user's own.
+async fn schema_of(
+    client: &Client,
+    sink: &PostgresSink,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    let find = "select coalesce($1::text, current_schema()::text)";
+    let row = client.query_one(find, &[&sink.schema.as_deref()]).await?;
+    Ok(row.get(0))
 }
 
 /// The columns of a table.

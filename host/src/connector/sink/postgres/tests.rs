@@ -236,7 +236,7 @@ fn an_attempt_that_was_taken_over_writes_nothing() {
     old.apply(CheckpointId(1), &one)
         .expect("it is done, by whomever");
     applied(&mut new, 2);
-    assert!(try_applied(&mut old, 2).is_err());
+    assert!(try_applied(&mut old, 3).is_err());
     assert_eq!(table.read(), [1, 2]);
     let late = table.try_follower(&table.opening(1, false, None)).err();
     assert!(
@@ -511,8 +511,7 @@ fn what_cannot_be_reached_is_away_and_what_refuses_is_not() {
     assert!(matches!(away, Err(ConnectorError::Away { .. })), "{away:?}");
     let (server, _) = url.rsplit_once('/').expect("a URL");
     let error = open(&format!("{server}/no-such"))
-        .err()
-        .expect("no database")
+        .expect_err("no database")
         .to_string();
     assert!(
         error.contains("refuses the connection; create the database"),

@@ -1,8 +1,8 @@
 //! Rows that wait survive a restore: in order, with their ids and original bytes.
 
 use wasmill_core::checkpoint::{Digest, ObjectRef, Part};
-use wasmill_core::key::{KeyCodec, KeyGroupRange};
-use wasmill_core::lineage::Derived;
+use wasmill_core::key::{KeyCodec, KeyGroupRange, Keys};
+use wasmill_core::lineage::{Derived, WindowRows};
 
 use super::*;
 use crate::format::encode;
@@ -29,7 +29,8 @@ fn part(subtask: u16, sorter: &Sorter) -> (Part, Option<bytes::Bytes>) {
     (part, encoded.rows.map(Into::into))
 }
 
-/// Rows that the source gave, that an operator emitted for them, and that a timer emitted.
+/// Rows that the source gave, that an operator emitted for them, that a timer emitted, and that
+/// windows gave.
 fn mixed(times: &[i64]) -> Batch {
     let source = batch(1, 40, times);
     let bytes: Vec<String> = times.iter().map(|time| format!("<{time}>")).collect();
@@ -46,8 +47,8 @@ fn mixed(times: &[i64]) -> Batch {
         end += text.len() as u32;
     }
     let parent = Lineage::whole(Ancestor::Chunk(Arc::new(chunk)), times.len());
-    let cause = |row: usize| match row % 3 {
-        0 => Cause::Timer(Arc::new(TimerCause {
+    let cause = |row: usize| match row % 4 {
+        1 => Cause::Timer(Arc::new(TimerCause {
             key: vec![1, 2].into(),
             name: "flush".into(),
             time: times[row],
@@ -65,18 +66,20 @@ fn mixed(times: &[i64]) -> Batch {
         causes: (0..times.len()).map(cause).collect(),
     };
     let derived = Lineage::whole(Ancestor::Derived(Arc::new(derived)), times.len());
-    let both = Lineage::concat([&parent, &derived]);
+    let windows = WindowRows {
+        operator: "per-minute".into(),
+        keys: Keys::Words(times.iter().map(|time| *time as u64).collect()),
+        starts: times.iter().map(|time| time - 60).collect(),
+        ends: times.to_vec(),
+        ordinals: (0..times.len() as u32).collect(),
+    };
+    let windows = Lineage::whole(Ancestor::Windows(Arc::new(windows)), times.len());
+    let all = Lineage::concat([&parent, &derived, &windows]);
     let pick: Vec<u32> = (0..times.len() as u32)
-        .map(|row| {
-            if row % 2 == 0 {
-                row
-            } else {
-                row + times.len() as u32
-            }
-        })
+        .map(|row| row + [0, 1, 1, 2][row as usize % 4] * times.len() as u32)
         .collect();
     Batch {
-        lineage: both.take(&pick.into()),
+        lineage: all.take(&pick.into()),
         ..source
     }
 }

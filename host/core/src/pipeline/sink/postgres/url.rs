@@ -1,7 +1,7 @@
 //! `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE`, as the database's own tools read it.
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 
 use crate::secret::SecretText;
 use crate::spelling;

@@ -1,0 +1,94 @@
+//! Checkpoints of earlier versions, frozen: each still restores, into either kind of state, at any
+//! parallelism. A folder of `tests/fixtures` is what a run left that was asked to stop; it is never
+//! written anew.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use wasmill_tests::{programs, root};
+
+/// Rows in all; the runs that were frozen had seen some of them.
+const ROWS: u64 = 1_200;
+const ACCOUNTS: u64 = 40;
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("the frozen folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).expect("a copy")),
+        }
+    }
+}
+
+/// What comes out for all rows, sorted.
+fn expected() -> Vec<String> {
+    let mut tallies: BTreeMap<u64, (u64, f64)> = BTreeMap::new();
+    let line = |i: u64| {
+        let account = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % ACCOUNTS;
+        let (count, sum) = tallies.entry(account).or_default();
+        *count += 1;
+        *sum += (i % 100) as f64;
+        format!(r#"{{"account":{account},"count":{count},"sum":{sum:.1}}}"#)
+    };
+    let mut lines: Vec<String> = (0..ROWS).map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// The job of the folder, to its end.
+fn goes_on(version: &str, state: &str, parallelism: &str) {
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    copy(&root().join("tests/fixtures").join(version), folder.path());
+    let before = fs::read_to_string(folder.path().join("out.jsonl")).expect("some rows");
+    assert!((100..ROWS as usize).contains(&before.lines().count()));
+    let plugin = root().join("target/plugins/count-by-key.wasm");
+    let document = format!(
+        "name: frozen
+checkpoint: {{ interval: 1h, storage: checkpoints }}
+state: {state}
+sources:
+  sales:
+    generator:
+      records: {ROWS}
+      columns: {{ account: {{ hash-mod: {ACCOUNTS} }}, amount: {{ mod: 100, type: f64 }} }}
+operators:
+  counts: {{ input: sales, key-by: [account], plugin: {} }}
+sinks:
+  out: {{ input: counts, file: {{ path: out.jsonl }} }}
+",
+        plugin.display()
+    );
+    fs::write(folder.path().join("pipeline.yaml"), document).expect("writable");
+    let output = Command::new(programs().join("wasmill"))
+        .args(["run", "pipeline.yaml", "--parallelism", parallelism])
+        .current_dir(folder.path())
+        .output()
+        .expect("wasmill starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let after = fs::read_to_string(folder.path().join("out.jsonl")).expect("all rows");
+    assert!(
+        after.starts_with(&before),
+        "what was decided stays as it is"
+    );
+    let mut lines: Vec<String> = after.lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(
+        lines,
+        expected(),
+        "{version}, {state}, parallelism {parallelism}"
+    );
+}
+
+#[test]
+fn segments_of_version_1_restore() {
+    for parallelism in ["1", "2", "3"] {
+        goes_on("segments-v1", "{ backend: memory }", parallelism);
+        let spilling = "{ backend: rocksdb, cache: 64KiB, directory: spill }";
+        goes_on("segments-v1", spilling, parallelism);
+    }
+}

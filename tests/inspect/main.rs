@@ -1,0 +1,7 @@
+//! State looked at from outside, and brought to other types: `wasmill checkpoint` and `wasmill
+//! state` against what plain Rust remembers.
+
+mod bench;
+mod damage;
+mod migration;
+mod state;

@@ -1,0 +1,156 @@
+//! What is shown is what plain Rust remembers.
+
+use serde_json::{Value as Json, json};
+
+use crate::bench::{DAY, SECOND, entries, remembered, short, stopped, time};
+
+/// The rows of a table as plain Rust has them, keys in any order.
+#[track_caller]
+fn same(found: Vec<Json>, expected: impl Iterator<Item = Json>) {
+    let sorted = |mut rows: Vec<String>| {
+        rows.sort();
+        rows
+    };
+    let without_written = |mut row: Json| {
+        if let Json::Object(row) = &mut row {
+            row.remove("written");
+        }
+        row.to_string()
+    };
+    let found = sorted(found.into_iter().map(without_written).collect());
+    assert_eq!(found, sorted(expected.map(|row| row.to_string()).collect()));
+}
+
+#[test]
+fn state_is_what_plain_rust_remembers() {
+    println!("seed 1");
+    let entries = entries(1, 3_000);
+    let accounts = remembered(&entries);
+    let bench = stopped(&entries, "3");
+    let before = bench.stored();
+
+    let listed = bench.json(&["state", "ls", "pipeline.yaml", "--json", "--key-groups"]);
+    let operators = listed["operators"].as_array().expect("a list");
+    let ledger = operators
+        .iter()
+        .find(|it| it["operator"] == "ledger")
+        .expect("the operator");
+    for (state, rows) in [
+        ("total", accounts.len()),
+        ("recent", accounts.values().map(|it| it.recent.len()).sum()),
+        ("shops", accounts.values().map(|it| it.shops.len()).sum()),
+        ("timers", accounts.len()),
+    ] {
+        let states = ledger["states"].as_array().expect("a list");
+        let told = states
+            .iter()
+            .find(|it| it["name"] == state)
+            .expect("the state");
+        assert_eq!(
+            (&told["keys"], &told["rows"]),
+            (&accounts.len().into(), &rows.into()),
+            "{state}"
+        );
+    }
+    let groups = ledger["key-groups"].as_array().expect("a list");
+    let keys: u64 = groups
+        .iter()
+        .map(|it| it["keys"].as_u64().expect("a number"))
+        .sum();
+    assert_eq!(keys, accounts.len() as u64);
+
+    let totals = accounts
+        .iter()
+        .map(|(account, it)| json!({ "account": account, "value": it.total }));
+    same(bench.export("total"), totals);
+    let recent = accounts.iter().flat_map(|(account, it)| {
+        let items = it.recent.iter().enumerate();
+        items.map(move |(at, item)| json!({ "account": account, "position": at, "value": item }))
+    });
+    same(bench.export("recent"), recent);
+    let shops = accounts.iter().flat_map(|(account, it)| {
+        let entries = it.shops.iter();
+        entries.map(move |(shop, n)| json!({ "account": account, "entry": shop, "value": n }))
+    });
+    same(bench.export("shops"), shops);
+    let timers = accounts.iter().map(
+        |(account, it)| json!({ "account": account, "timer": "idle", "at": time(it.seen + DAY) }),
+    );
+    same(bench.export("timers"), timers);
+    let seen = bench.export("seen");
+    assert!(
+        seen.iter().all(|row| row["written"].is_string()),
+        "it has a time to live"
+    );
+
+    let question = "select count(*) as n, sum(t.value) as total from ledger.total t \
+        join ledger.timers using (account) where account < 100";
+    let answer = bench.ask(&[
+        "state",
+        "sql",
+        "pipeline.yaml",
+        question,
+        "--format",
+        "json",
+    ]);
+    let few = accounts.range(..100);
+    let total: i64 = few.clone().map(|(_, it)| it.total).sum();
+    assert_eq!(
+        answer,
+        format!("{}\n", json!({ "n": few.count(), "total": total }))
+    );
+    // By its name alone nobody knows what the columns of the key are called.
+    let named = ["state", "sql", "books", "--storage", "checkpoints"];
+    let question = "select max(key) from total";
+    let answer = bench.ask(&[&named[..], &[question, "--format", "csv"]].concat());
+    let last = accounts.keys().next_back().expect("an account");
+    assert_eq!(answer, format!("max(key)\n{last}\n"));
+    assert!(
+        bench
+            .ask(&named)
+            .contains("ledger.shops (key u64, entry u16, value u32")
+    );
+    assert_eq!(before, bench.stored(), "nothing has changed");
+}
+
+#[test]
+fn one_key_is_shown_with_all_that_is_kept_of_it() {
+    println!("seed 2");
+    let entries = entries(2, 2_000);
+    let accounts = remembered(&entries);
+    let bench = stopped(&entries, "2");
+    let (account, memory) = accounts.iter().nth(7).expect("an account");
+    let get = |key: &str| bench.json(&["state", "get", "pipeline.yaml", "ledger", key]);
+    let told = get(&account.to_string());
+    assert_eq!(told["key"], json!({ "account": account }));
+    assert_eq!(told["states"]["total"]["value"], memory.total);
+    assert_eq!(told["states"]["recent"]["items"], json!(memory.recent));
+    let shops = memory
+        .shops
+        .iter()
+        .map(|(shop, n)| json!({ "key": shop, "value": n }));
+    assert_eq!(told["states"]["shops"]["entries"], shops.collect::<Json>());
+    let timers = json!([{ "timer": "idle", "at": short(memory.seen + DAY) }]);
+    assert_eq!(told["timers"], timers);
+    let hour = SECOND * 60 * 60;
+    let of_account = entries.iter().filter(|entry| entry.account == *account);
+    let young = of_account.filter(|entry| entry.at > memory.seen - hour);
+    let rows = young.map(|entry| json!({ "time": short(entry.at), "amount": entry.amount }));
+    assert_eq!(told["features"][0]["remembers"], rows.collect::<Json>());
+    for other in [
+        format!("account={account}"),
+        format!("[{account}]"),
+        json!({ "account": account }).to_string(),
+    ] {
+        assert_eq!(get(&other), told, "{other}");
+    }
+    for (key, code, words) in [
+        ("nobody", 2, "a key is account (u64)"),
+        ("acount=7", 2, "no key column `acount`"),
+        ("999999", 1, "keeps nothing of key"),
+    ] {
+        let said = bench.say(&["state", "get", "pipeline.yaml", "ledger", key]);
+        assert_eq!(said.code, Some(code), "{}", said.err);
+        assert!(said.err.contains(words), "{}", said.err);
+    }
+}

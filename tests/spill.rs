@@ -1,0 +1,238 @@
+//! State that is larger than its memory, from outside: jobs whose keys hardly ever are all in
+//! memory, ended by `kill -9`, with one backend and then the other, at one parallelism and then
+//! another, bring out what plain Rust finds.
+#![allow(
+    clippy::print_stdout,
+    reason = "which seed it was, for whoever repeats a failure"
+)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+use wasmill_tests::every_state::{Random, expected, sales, time};
+use wasmill_tests::{programs, root};
+
+/// Starts that are ended by force.
+const KILLS: usize = 8;
+/// So little memory that most keys are on disk, whichever job it is.
+const SPILLING: &str = "{ backend: rocksdb, cache: 64KiB, directory: spill }";
+
+/// Lets the job run for a while, however far that takes it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a kill comes at any time; nothing is expected to have happened"
+)]
+fn some_time(milliseconds: u64) {
+    thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// A folder with a job and its input.
+struct Bench {
+    folder: tempfile::TempDir,
+    /// The document, but for its name and what stands before the sources.
+    document: String,
+    /// The file that comes out.
+    out: &'static str,
+}
+
+impl Bench {
+    fn new(document: String, out: &'static str, inputs: &[(&str, String)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test's files");
+        for (name, text) in inputs {
+            fs::write(folder.path().join(name), text).expect("the folder is writable");
+        }
+        Self {
+            folder,
+            document,
+            out,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The job with a kind of state.
+    fn command(&self, state: &str, parallelism: u64, has_checkpoints: bool) -> Command {
+        let checkpoint = match has_checkpoints {
+            true => "checkpoint: { interval: 30ms, storage: checkpoints }\n",
+            false => "",
+        };
+        let head = format!("name: spill\nstate: {state}\n{checkpoint}");
+        fs::write(self.path("pipeline.yaml"), head + &self.document).expect("writable");
+        let mut command = Command::new(programs().join("wasmill"));
+        command.args(["run", "pipeline.yaml", "--parallelism"]);
+        command.arg(parallelism.to_string());
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    fn finish(&self, mut command: Command) {
+        let output = command.output().expect("wasmill starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+    }
+
+    /// What came out, sorted.
+    fn found(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path(self.out)).expect("the job wrote its file");
+        let head = usize::from(self.out.ends_with(".csv"));
+        let mut lines: Vec<String> = text.lines().skip(head).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    fn check(&self, expected: &[String], how: &str) {
+        let found = self.found();
+        let mut pairs = found.iter().zip(expected);
+        let differs = pairs.find(|(found, expected)| found != expected);
+        assert_eq!(differs, None, "{how}");
+        assert_eq!(found.len(), expected.len(), "{how}");
+    }
+
+    /// What `memory` brings out without any disturbance, which other tests compare with plain Rust.
+    fn undisturbed(&self) -> Vec<String> {
+        self.finish(self.command("{ backend: memory }", 1, false));
+        let found = self.found();
+        fs::remove_file(self.path(self.out)).expect("it is there");
+        found
+    }
+
+    /// Whole runs, and then one that is killed again and again.
+    fn survives(&self, expected: &[String], seed: u64) {
+        for parallelism in [1, 2, 4] {
+            self.finish(self.command(SPILLING, parallelism, false));
+            self.check(expected, &format!("parallelism {parallelism}"));
+            fs::remove_file(self.path(self.out)).expect("it is there");
+        }
+        let mut random = Random(seed);
+        let mut killed = 0;
+        for number in 0..KILLS {
+            let state = ["{ backend: memory }", SPILLING, SPILLING][number % 3];
+            let parallelism = [1, 2, 4][random.below(3) as usize];
+            let mut command = self.command(state, parallelism, true);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut running = command.spawn().expect("wasmill starts");
+            some_time(100 + random.below(400));
+            killed += usize::from(running.try_wait().expect("a child").is_none());
+            running.kill().expect("a child can be killed");
+            running.wait().expect("a killed child ends");
+        }
+        println!("{}, seed {seed}: {killed} kills", self.out);
+        assert!(killed > 0, "the job is slower than the first kill");
+        self.finish(self.command(SPILLING, 2, true));
+        self.check(expected, "after kills");
+        let left = fs::read_dir(self.path("spill")).expect("the folder of the disk");
+        assert_eq!(left.count(), 0, "what dead processes left is removed");
+    }
+}
+
+/// Values, lists, both kinds of maps and timers.
+#[test]
+fn every_kind_of_state_and_timers_leave_memory() {
+    let sales = sales(11, 600, 60_000);
+    let mut text = String::from("key,shop,amount,at\n");
+    for sale in &sales {
+        let at = time(sale.at);
+        writeln!(text, "{},{},{},{at}", sale.key, sale.shop, sale.amount).expect("memory");
+    }
+    let plugin = root().join("target/plugins/guest-every-state.wasm");
+    let document = format!(
+        "sources:
+  sales:
+    file: {{ path: sales.csv }}
+    format: {{ csv: {{ key: u64, shop: string, amount: i64, at: timestamp }} }}
+    event-time: {{ column: at, out-of-orderness: 2s }}
+operators:
+  memory: {{ input: sales, key-by: [key], plugin: {}, order: arrival }}
+sinks:
+  out: {{ input: memory, file: {{ path: out.csv }}, format: csv }}
+",
+        plugin.display()
+    );
+    let bench = Bench::new(document, "out.csv", &[("sales.csv", text)]);
+    bench.survives(&expected(&sales, 2_000_000), 11);
+}
+
+/// What features remember, with windows of time and of rows.
+#[test]
+fn features_leave_memory() {
+    let mut random = Random(12);
+    let mut text = String::from("account,amount,at\n");
+    for second in 0..60_000_u64 {
+        let (account, amount) = (random.below(3_000), random.below(1_000));
+        let (hour, minute) = (second / 3_600, second / 60 % 60);
+        let at = format!("2026-03-01T{hour:02}:{minute:02}:{:02}Z", second % 60);
+        writeln!(text, "{account},{amount},{at}").expect("memory");
+    }
+    let plugin = root().join("target/plugins/unusual.wasm");
+    let document = format!(
+        "sources:
+  payments:
+    file: {{ path: payments.csv }}
+    format: {{ csv: {{ account: u64, amount: f64, at: timestamp }} }}
+    event-time: {{ column: at, out-of-orderness: 5s }}
+operators:
+  unusual:
+    input: payments
+    key-by: [account]
+    order: event-time
+    features:
+      count_1m: {{ count: rows, over: 1h }}
+      spent_1h: {{ sum: amount, over: 1h }}
+      mean_3: {{ mean: amount, rows: 3 }}
+    plugin: {}
+    config: {{ max-per-minute: 0 }}
+sinks:
+  out: {{ input: unusual, file: {{ path: out.jsonl }}, format: json }}
+",
+        plugin.display()
+    );
+    let bench = Bench::new(document, "out.jsonl", &[("payments.csv", text)]);
+    let expected = bench.undisturbed();
+    assert_eq!(expected.len(), 60_000);
+    bench.survives(&expected, 12);
+}
+
+/// State with a time to live: a day, after which a key is new again.
+#[test]
+fn what_has_expired_does_not_come_back() {
+    const DAYS: u64 = 6;
+    let mut random = Random(13);
+    let mut text = String::from("id,body,at\n");
+    let (mut expected, mut seen) = (Vec::new(), BTreeSet::new());
+    for number in 0..60_000_u64 {
+        // Every third day: what came the time before has expired, by far.
+        let period = number * DAYS / 60_000;
+        let (day, second) = (period * 3 + 1, number % 10_000);
+        let (hour, minute) = (second / 3_600, second / 60 % 60);
+        let id = random.below(4_000);
+        let at = format!("2026-03-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60);
+        writeln!(text, "k{id},{number},{at}").expect("memory");
+        if seen.insert((period, id)) {
+            expected.push(format!("k{id},{number}"));
+        }
+    }
+    expected.sort();
+    let plugin = root().join("target/plugins/dedup.wasm");
+    let document = format!(
+        "sources:
+  messages:
+    file: {{ path: messages.csv }}
+    format: {{ csv: {{ id: string, body: string, at: timestamp }} }}
+    event-time: {{ column: at, out-of-orderness: 5s }}
+operators:
+  dedup: {{ input: messages, key-by: [id], plugin: {} }}
+sinks:
+  out: {{ input: dedup, file: {{ path: out.csv }}, format: csv }}
+  again: {{ input: dedup.duplicates, discard: {{}} }}
+",
+        plugin.display()
+    );
+    let bench = Bench::new(document, "out.csv", &[("messages.csv", text)]);
+    bench.survives(&expected, 13);
+}
