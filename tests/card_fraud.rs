@@ -60,6 +60,9 @@ impl Bench {
             .args([
                 "run",
                 "pipeline.yaml",
+                "--fresh",
+                "--storage",
+                "checkpoints",
                 "--parallelism",
                 &parallelism.to_string(),
             ])

@@ -32,6 +32,7 @@ fn check(example: &Path, parallelism: &str) {
         .arg("run")
         .arg(example.join("pipeline.yaml"))
         .args(["--parallelism", parallelism])
+        .args(["--fresh", "--storage", "checkpoints"])
         .current_dir(place.path())
         .output()
         .expect("wasmill starts");

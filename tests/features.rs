@@ -121,6 +121,7 @@ fn write(folder: &Path, payments: &[Payment]) {
 fn found(folder: &Path, parallelism: &str) -> Vec<String> {
     let output = Command::new(programs().join("wasmill"))
         .args(["run", "pipeline.yaml", "--parallelism", parallelism])
+        .args(["--fresh", "--storage", "checkpoints"])
         .current_dir(folder)
         .output()
         .expect("wasmill starts");

@@ -79,7 +79,13 @@ fn run(folder: &Path, plugin: &Path, misbehave: &str) -> Output {
     fs::write(folder.join("rows.csv"), format!("id\n{rows}")).expect("writable");
     fs::write(folder.join("pipeline.yaml"), pipeline(plugin, misbehave)).expect("writable");
     Command::new(programs().join("wasmill"))
-        .args(["run", "pipeline.yaml"])
+        .args([
+            "run",
+            "pipeline.yaml",
+            "--fresh",
+            "--storage",
+            "checkpoints",
+        ])
         .current_dir(folder)
         .output()
         .expect("wasmill starts")

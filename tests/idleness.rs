@@ -39,7 +39,7 @@ operators:
     plugin: {}
     config: {{ size: 10s }}
 sinks:
-  out: {{ input: counts, file: {{ path: out.jsonl }}, format: json }}
+  out: {{ input: counts, file: {{ path: out.jsonl }}, format: json, delivery: at-least-once }}
 ",
         plugin.display()
     );
@@ -53,7 +53,7 @@ sinks:
     )
     .expect("writable");
     let child = Command::new(programs().join("wasmill"))
-        .args(["run", "pipeline.yaml"])
+        .args(["run", "pipeline.yaml", "--storage", "checkpoints"])
         .current_dir(folder.path())
         .stderr(Stdio::null())
         .spawn()

@@ -60,7 +60,7 @@ impl Bench {
     fn command(&self, state: &str, parallelism: u64, has_checkpoints: bool) -> Command {
         let checkpoint = match has_checkpoints {
             true => "checkpoint: { interval: 30ms, storage: checkpoints }\n",
-            false => "",
+            false => "checkpoint: off\n",
         };
         let head = format!("name: spill\nstate: {state}\n{checkpoint}");
         fs::write(self.path("pipeline.yaml"), head + &self.document).expect("writable");

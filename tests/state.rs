@@ -72,6 +72,7 @@ sinks:
         let parallelism = self.parallelism.to_string();
         let output = Command::new(programs().join("wasmill"))
             .args(["run", "pipeline.yaml", "--parallelism", &parallelism])
+            .args(["--fresh", "--storage", "checkpoints"])
             .current_dir(folder)
             .output()
             .expect("wasmill starts");

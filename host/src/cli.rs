@@ -25,7 +25,8 @@ use failure::Failure;
 
 /// Streams with Flink's semantics, operators in WebAssembly.
 ///
-/// Exit codes: 0 done, 1 failed, 2 invalid input, 130 and 143 stopped by Ctrl-C and SIGTERM.
+/// Exit codes: 0 done, 1 failed, 2 invalid input, 3 taken over by another run, 130 and 143 stopped
+/// by Ctrl-C and SIGTERM.
 #[derive(Parser)]
 #[command(name = "wasmill", version, propagate_version = true)]
 struct Cli {

@@ -190,7 +190,53 @@ pub enum ConnectorError {
         /// How far it had been read.
         wanted: u64,
     },
+    /// A file that a checkpoint was taken of holds other rows.
+    #[error(
+        "`{}` was changed: before byte {before}, up to which it had been read when the checkpoint \
+         was taken, stand other bytes now; bring the file back, or begin anew with --fresh",
+        path.display()
+    )]
+    Rewritten {
+        /// The file.
+        path: PathBuf,
+        /// How far it had been read.
+        before: u64,
+    },
     /// The batch cannot be written in the sink's format.
     #[error("the rows cannot be encoded")]
     Encode(#[from] crate::format::FormatError),
+}
+
+impl ConnectorError {
+    /// Of an input that is too short: how long it should be.
+    fn wanting(self, bytes: u64) -> Self {
+        match self {
+            Self::Changed { path, found, .. } => Self::Changed {
+                path,
+                found,
+                wanted: bytes,
+            },
+            other => other,
+        }
+    }
+
+    /// Whether the same would happen again if it was tried later: something must be changed first.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Read { .. } | Self::Write { .. } | Self::Spool { .. } => false,
+            Self::Away { .. } | Self::GaveUp { .. } => false,
+            Self::Follow(FollowError::Busy { .. }) => false,
+            Self::Sqlite { source, .. } => !matches!(
+                source.sqlite_error_code(),
+                Some(
+                    rusqlite::ErrorCode::DatabaseBusy
+                        | rusqlite::ErrorCode::DatabaseLocked
+                        | rusqlite::ErrorCode::DiskFull
+                        | rusqlite::ErrorCode::SystemIoFailure
+                        | rusqlite::ErrorCode::CannotOpen
+                )
+            ),
+            _ => true,
+        }
+    }
 }

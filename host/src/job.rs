@@ -1,6 +1,7 @@
 //! Jobs: a plan brought to life on slots, and what became of it.
 
 mod build;
+mod failure;
 mod participants;
 mod readers;
 mod splits;

@@ -9,5 +9,6 @@ mod graph;
 mod log;
 mod plugin;
 mod program;
+mod recovery;
 mod schema;
 mod summary;

@@ -39,7 +39,12 @@ impl Ran {
 pub(crate) fn wasmill(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(programs().join("wasmill"));
     command.args(arguments).current_dir(folder);
-    command.env_remove("WASMILL_LOG").stdin(Stdio::null());
+    command
+        .env_remove("WASMILL_LOG")
+        .env_remove("WASMILL_STORAGE");
+    command.stdin(Stdio::null());
+    // No two tests share checkpoints.
+    command.env("XDG_DATA_HOME", folder.join("data"));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -173,7 +173,7 @@ fn agrees(seed: u64, (join, kind): (&str, Kind), types: &[&str]) {
             let job = Job {
                 join: &format!("{{ {join}, type: {join_type} }}"),
                 kind,
-                top: "",
+                top: "checkpoint: off\n",
                 rows_max,
             };
             job.write(folder.path(), sides);

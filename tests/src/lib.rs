@@ -1,9 +1,13 @@
-//! What tests from outside share: where things lie, a database, and an oracle.
+//! What tests from outside share: where things lie, a database, numbers by seed, oracles.
 
 pub mod every_state;
 pub mod postgres;
+mod random;
+pub mod sales;
 
 use std::path::PathBuf;
+
+pub use random::Random;
 
 /// The repository's root.
 ///

@@ -69,7 +69,9 @@ impl Demo {
         let start = Instant::now();
         let mut command = shell::command(self.programs.join("wasmill"));
         command
-            .args(["run", PIPELINE, "--summary-file"])
+            .args(["run", PIPELINE, "--fresh", "--storage"])
+            .arg(self.folder.join("checkpoints"))
+            .arg("--summary-file")
             .arg(self.folder.join("summary.json"));
         shell::run(&mut command)?;
         eprintln!("the job took {:.1} s", start.elapsed().as_secs_f64());

@@ -22,6 +22,7 @@ pub mod key;
 pub mod lineage;
 pub mod pipeline;
 pub mod plan;
+pub mod restart;
 pub mod secret;
 pub mod spelling;
 pub mod timer;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow_buffer::ScalarBuffer;
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::key::Keys;
 
@@ -25,6 +26,8 @@ pub struct Chunk {
     pub offsets: Vec<u64>,
     /// Bytes of the split before the row behind the last one, as unpacked.
     pub next_byte: u64,
+    /// The last bytes before that.
+    pub tail: Tail,
     /// The rows' original bytes, if there are any (a generator has none).
     pub bytes: Bytes,
     /// Row `i` is `bytes[spans[i].0 .. spans[i].1]`.
@@ -34,6 +37,32 @@ pub struct Chunk {
     /// Rows that are longer than their source allows, with their length in bytes: `bytes` holds
     /// only their start.
     pub oversized: Vec<(u32, u64)>,
+}
+
+/// The last bytes before a place in a split, to recognise the split by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tail {
+    /// How many; 0 where nothing is known.
+    pub bytes: u32,
+    /// Their 64-bit XXH3.
+    pub hash: u64,
+}
+
+impl Tail {
+    /// The most bytes: enough that other rows have other ones.
+    pub const BYTES_MAX: usize = 1024;
+
+    /// Of the bytes before a place, as many as there are.
+    pub fn of(bytes: &[u8]) -> Self {
+        let last = &bytes[bytes.len().saturating_sub(Self::BYTES_MAX)..];
+        if last.is_empty() {
+            return Self::default();
+        }
+        Self {
+            bytes: small(last.len()),
+            hash: xxh3_64(last),
+        }
+    }
 }
 
 impl Chunk {

@@ -11,6 +11,7 @@ mod bind;
 mod build;
 mod error;
 mod operator;
+mod recovery;
 mod salvage;
 mod sink;
 mod source;
@@ -33,6 +34,7 @@ pub use source::{
 
 use crate::descriptor::Descriptor;
 use crate::json_schema::Schema;
+use crate::restart::RestartPolicy;
 use crate::tree::{self, Node, Path};
 use document::Document;
 
@@ -73,6 +75,8 @@ pub struct Pipeline {
     pub checkpoint: Option<Checkpointing>,
     /// Where state on disk is kept, if not all of it is in memory.
     pub spilling: Option<Spilling>,
+    /// What becomes of the job when it fails.
+    pub restart: RestartPolicy,
     /// Where rows come from.
     pub sources: Vec<Source>,
     /// What is done with them; each after those whose streams it reads.
@@ -94,6 +98,12 @@ pub struct Checkpointing {
     pub timeout_us: i64,
     /// The folder where they are kept, if the document names one.
     pub storage: Option<String>,
+}
+
+impl Default for Checkpointing {
+    fn default() -> Self {
+        Self::from(&document::Checkpoint::default())
+    }
 }
 
 impl From<&document::Checkpoint> for Checkpointing {

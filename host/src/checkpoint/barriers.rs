@@ -145,6 +145,18 @@ impl SourceBarriers {
         .await
     }
 
+    /// A split has gone without rows for too long, which it will still have when the job goes on
+    /// from the next checkpoint.
+    pub fn idle(&self, split: u32) {
+        for turns in self.splits.lock().values() {
+            turns.look(|progress| {
+                if progress.position.split == split {
+                    progress.position.is_idle = true;
+                }
+            });
+        }
+    }
+
     /// The job fails: nobody waits for barriers any more.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);

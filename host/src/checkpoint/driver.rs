@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod migrate;
+mod recover;
 mod restore;
 mod upload;
 
@@ -14,9 +15,8 @@ use std::{
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
     Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, LookedUp, Manifest, Migrated, Now, Position, Reason, Recovered, Recovery,
-    RecoveryError,
-    Request, RestoreFrom, Scope, Settings, Start, compatibility,
+    KeyHash, LookedUp, Manifest, Now, Position, Reason, RecoveryError, Request, Scope, Settings,
+    Start,
 };
 
 use super::{MigrationError, Offers, Report, SinkOrder, SourceBarriers, Storage, StorageError};
@@ -96,6 +96,9 @@ pub struct Plan {
     pub followers: Vec<String>,
     /// Whether the job begins anew, whatever is stored.
     pub is_fresh: bool,
+    /// The attempt of this process that this one comes after: if another run has begun since, it
+    /// is that one's job now.
+    pub after: Option<AttemptId>,
 }
 
 /// The parts of a running job that the loop speaks to.
@@ -125,6 +128,8 @@ pub struct Checkpoints {
     base: Option<Arc<Manifest>>,
     ended_sources: usize,
     has_begun: bool,
+    /// The job's last checkpoint, once its barriers have set out: nobody sends any behind them.
+    closing: Option<CheckpointId>,
     failed_sink: Option<String>,
 }
 
@@ -148,7 +153,7 @@ impl Checkpoints {
         reports: Receiver<Report>,
     ) -> Result<Begun, CheckpointsError> {
         let begun_us = clock::wall_us();
-        let (recovered, migrated) = recover(&storage, &plan).await?;
+        let (recovered, migrated) = recover::recover(&storage, &plan).await?;
         let finished = recovered
             .manifest
             .clone()
@@ -187,6 +192,7 @@ impl Checkpoints {
             base: None,
             ended_sources: 0,
             has_begun: false,
+            closing: None,
             failed_sink: None,
         };
         if let Some(manifest) = finished {
@@ -202,6 +208,11 @@ impl Checkpoints {
             }
         }
         Ok(Begun::Running(Box::new((checkpoints, restored))))
+    }
+
+    /// The attempt's number.
+    pub fn attempt(&self) -> AttemptId {
+        self.attempt
     }
 
     /// What tells the outputs which attempt this is.
@@ -276,17 +287,25 @@ impl Checkpoints {
                     is_last,
                     base,
                     ..
-                } => inject(
-                    job,
-                    Barrier {
-                        checkpoint,
-                        base,
-                        is_last,
-                    },
-                ),
+                } => {
+                    self.closing = is_last.then_some(checkpoint);
+                    inject(
+                        job,
+                        Barrier {
+                            checkpoint,
+                            base,
+                            is_last,
+                        },
+                    )
+                }
                 Action::Abort { checkpoint, reason } => {
                     tracing::warn!(%checkpoint, reason, "a checkpoint was given up");
                     self.shares.retain(|(_, of), _| *of != checkpoint);
+                    if self.closing == Some(checkpoint) {
+                        let failures = 1;
+                        let error = AttemptError::Failures { failures, reason };
+                        end = Some(End::Broken(error));
+                    }
                 }
                 Action::Decided { manifest } => self.decided(&manifest, job).await,
                 Action::Apply { sink, manifest } => self.apply(&sink, &manifest, job).await,
@@ -445,38 +464,6 @@ pub fn orders() -> (Sender<SinkOrder>, Receiver<SinkOrder>) {
 /// Has the sources send a barrier.
 fn inject(job: &Handle, barrier: Barrier) {
     job.sources.iter().for_each(|source| source.ask(barrier));
-}
-
-/// What is stored of a job, checked against what it is now, and which states are to be migrated.
-async fn recover(
-    storage: &Storage,
-    plan: &Plan,
-) -> Result<(Recovered, Vec<Migrated>), CheckpointsError> {
-    let names = storage.list(&plan.scope.job_prefix()).await?;
-    let mut recovery = Recovery::new(plan.scope.clone(), &names)?;
-    while let Some(position) = recovery.wants() {
-        let read = storage.get(&plan.scope.entry(position)).await;
-        let bytes = match read {
-            Ok(bytes) => Ok(bytes.map(|bytes| bytes.to_vec())),
-            Err(error) => Err(error.to_string()),
-        };
-        recovery.read(position, bytes)?;
-    }
-    let from = match plan.is_fresh {
-        true => RestoreFrom::Nothing,
-        false => RestoreFrom::Newest,
-    };
-    let recovered = recovery.finish(&from)?;
-    let mut migrated = Vec::new();
-    if let Some(manifest) = &recovered.manifest {
-        let planned = migrate::planned(plan);
-        let compatible = compatibility(manifest, &planned, false)?;
-        for operator in compatible.changed_code {
-            tracing::info!(operator, "goes on with other code than made its state");
-        }
-        migrated = compatible.migrated;
-    }
-    Ok((recovered, migrated))
 }
 
 fn now() -> Now {

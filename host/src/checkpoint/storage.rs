@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     ops::Range,
+    os::unix::fs::MetadataExt,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
 };
@@ -42,8 +43,8 @@ pub enum StorageError {
     },
     /// Another process runs the job.
     #[error(
-        "`{job}` is running already: another process holds `{}`; stop that one first",
-        lock.display()
+        "`{job}` is running already: another process holds `{}`; stop that one first, or end it \
+         from here with --take-over", lock.display()
     )]
     Running {
         /// The job.
@@ -104,26 +105,39 @@ impl Storage {
     }
 
     /// Makes sure that no other process of this machine runs the job: the lock is held until the
-    /// storage is dropped, and goes with the process however that ends.
+    /// storage is dropped, and goes with the process however that ends. With `take_over` another
+    /// process loses it: its next entry of the log will be its last.
     ///
     /// # Errors
     /// If another process holds it.
-    pub fn lock(&mut self, folder: &FilePath, job: &str) -> Result<(), StorageError> {
+    pub fn lock(
+        &mut self,
+        folder: &FilePath,
+        (job, take_over): (&str, bool),
+    ) -> Result<(), StorageError> {
         let lock = folder.join(format!(".{job}.lock"));
         let wrong = |error: std::io::Error| StorageError::Folder {
             folder: folder.into(),
             reason: error.to_string(),
         };
-        let file = File::create(&lock).map_err(wrong)?;
-        match file.try_lock() {
-            Ok(()) => self.lock = Some(Arc::new(file)),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let job = job.to_owned();
-                return Err(StorageError::Running { job, lock });
+        loop {
+            let file = File::create(&lock).map_err(wrong)?;
+            match file.try_lock() {
+                // Somebody who takes over puts another file in its place.
+                Ok(()) if !is_file_at(&file, &lock).map_err(wrong)? => continue,
+                Ok(()) => self.lock = Some(Arc::new(file)),
+                Err(std::fs::TryLockError::WouldBlock) if take_over => {
+                    tracing::warn!(job, "taking over from another process");
+                    self.lock = Some(Arc::new(replace(&lock).map_err(wrong)?));
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let job = job.to_owned();
+                    return Err(StorageError::Running { job, lock });
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(wrong(error)),
             }
-            Err(std::fs::TryLockError::Error(error)) => return Err(wrong(error)),
+            return Ok(());
         }
-        Ok(())
     }
 
     /// Makes an object that must not be there yet.
@@ -220,6 +234,25 @@ impl Storage {
     }
 }
 
+/// Whether a path still leads to an open file.
+fn is_file_at(file: &File, path: &FilePath) -> std::io::Result<bool> {
+    let own = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts a locked file into the place of one that another process holds.
+fn replace(lock: &FilePath) -> std::io::Result<File> {
+    let new = lock.with_extension(format!("lock.{}", std::process::id()));
+    let file = File::create(&new)?;
+    file.lock()?;
+    std::fs::rename(&new, lock)?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,11 +292,22 @@ mod tests {
     fn a_job_runs_once_at_a_time() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut first = Storage::folder(folder.path()).expect("it can be written");
-        first.lock(folder.path(), "j").expect("nobody runs it");
+        let path = folder.path();
+        first.lock(path, ("j", false)).expect("nobody runs it");
         let mut second = Storage::folder(folder.path()).expect("it can be written");
-        let refused = second.lock(folder.path(), "j").expect_err("it runs");
+        let refused = second.lock(path, ("j", false)).expect_err("it runs");
+        assert!(matches!(refused, StorageError::Running { .. }), "{refused}");
+        second.lock(path, ("j", true)).expect("it is taken over");
+        let mut third = Storage::folder(folder.path()).expect("it can be written");
+        let refused = third
+            .lock(path, ("j", false))
+            .expect_err("another one runs");
         assert!(matches!(refused, StorageError::Running { .. }), "{refused}");
         drop(first);
-        second.lock(folder.path(), "j").expect("it is free again");
+        third
+            .lock(path, ("j", false))
+            .expect_err("it is the second's");
+        drop(second);
+        third.lock(path, ("j", false)).expect("it is free again");
     }
 }

@@ -9,6 +9,8 @@ pub(super) enum Failure {
     Invalid(String),
     /// The work failed: exit code 1.
     Failed(String),
+    /// Another run has taken over: exit code 3.
+    Fenced(String),
     /// A signal stopped it: exit code 128 and the signal's number.
     Stopped(i32),
 }
@@ -24,10 +26,16 @@ impl Failure {
         Self::Failed(chain(&error))
     }
 
+    /// Another run has taken over, with all that led to it.
+    pub(super) fn fenced(error: impl Error) -> Self {
+        Self::Fenced(chain(&error))
+    }
+
     pub(super) fn code(&self) -> ExitCode {
         match self {
             Self::Invalid(_) => ExitCode::from(2),
             Self::Failed(_) => ExitCode::from(1),
+            Self::Fenced(_) => ExitCode::from(3),
             Self::Stopped(signal) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
         }
     }
@@ -36,7 +44,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(message) | Self::Failed(message) => write!(f, "wasmill: {message}"),
+            Self::Invalid(message) | Self::Failed(message) | Self::Fenced(message) => {
+                write!(f, "wasmill: {message}")
+            }
             Self::Stopped(signal) => write!(f, "wasmill: stopped by signal {signal}"),
         }
     }
@@ -63,6 +73,7 @@ mod tests {
         let of = |number: u8| format!("{:?}", ExitCode::from(number));
         assert_eq!(code(Failure::Invalid(String::new())), of(2));
         assert_eq!(code(Failure::Failed(String::new())), of(1));
+        assert_eq!(code(Failure::Fenced(String::new())), of(3));
         assert_eq!(code(Failure::Stopped(2)), of(130));
         assert_eq!(code(Failure::Stopped(15)), of(143));
     }

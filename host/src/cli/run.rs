@@ -1,6 +1,7 @@
 //! `wasmill run`.
 
 pub(super) mod attempt;
+mod restart;
 
 use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 
@@ -8,9 +9,13 @@ use clap::{Args, ValueEnum, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 use wasmill_core::{
+    checkpoint::Manifest,
     pipeline::{Pipeline, SinkKind},
     plan,
 };
+
+use attempt::Session;
+use restart::{Ran, Running, Signals};
 
 use super::{failure::Failure, load};
 use crate::{
@@ -41,6 +46,13 @@ pub(super) struct Arguments {
     /// wrote.
     #[arg(long)]
     pub(super) fresh: bool,
+    /// Where checkpoints are kept, instead of where the document says.
+    #[arg(long, env = "WASMILL_STORAGE", value_name = "FOLDER")]
+    pub(super) storage: Option<PathBuf>,
+    /// End another process that runs this pipeline, wherever it hangs, and go on from its newest
+    /// checkpoint.
+    #[arg(long)]
+    pub(super) take_over: bool,
 }
 
 /// The form of a summary.
@@ -61,28 +73,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(Failure::failed)?;
-    let attempt = match &loaded.pipeline.checkpoint {
+    let session = match &loaded.pipeline.checkpoint {
         None => None,
-        Some(checkpointing) => {
-            let told = (checkpointing, arguments.fresh);
-            let begun = attempt::begin(&loaded.pipeline, &plan, &plugins, told);
-            match runtime.block_on(begun)? {
-                Some(attempt) => Some(attempt),
-                None => return Ok(()),
-            }
-        }
+        Some(checkpointing) => Some(Session::open(
+            &loaded.pipeline,
+            (&plan, &plugins),
+            checkpointing,
+            arguments,
+        )?),
     };
-    // Sources that read and sinks that write may ask for the runtime.
     let entered = runtime.enter();
-    let built = job::build(&loaded.pipeline, &plan, &plugins, &loaded.folder, attempt);
+    let mut signals = Signals {
+        interrupt: signal(SignalKind::interrupt()).map_err(Failure::failed)?,
+        terminate: signal(SignalKind::terminate()).map_err(Failure::failed)?,
+    };
     drop(entered);
-    let job = built.map_err(|error| match error {
-        job::JobError::Open { .. } => Failure::invalid(error),
-        other => Failure::failed(other),
-    })?;
-    let (outcome, signal) = runtime.block_on(watch(job))?;
+    let mut running = Running {
+        loaded: &loaded,
+        plan: &plan,
+        plugins: &plugins,
+        session,
+    };
+    let (outcome, signal) = match running.run(&runtime, &mut signals)? {
+        Ran::To(outcome, signal) => (*outcome, signal),
+        Ran::Finished(manifest) => return finished(arguments, &loaded.pipeline, &manifest),
+    };
     report(arguments, &loaded.pipeline, &outcome)?;
     match (outcome.error, signal) {
+        (Some(error), _) if error.is_fenced() => Err(Failure::fenced(error)),
         (Some(error), _) => Err(Failure::failed(error)),
         (None, Some(signal)) if outcome.summary.outcome == Ended::Stopped => {
             Err(Failure::Stopped(signal))
@@ -104,11 +122,28 @@ pub(super) fn plugins(loaded: &load::Loaded) -> Result<job::Plugins, Failure> {
     plugin.collect()
 }
 
+/// Says that there is nothing left to do. A program that wants a summary gets one.
+fn finished(
+    arguments: &Arguments,
+    pipeline: &Pipeline,
+    manifest: &Manifest,
+) -> Result<(), Failure> {
+    super::complain(&format!(
+        "wasmill: `{}` has come to the end of its input before (checkpoint {}), so there is \
+         nothing left to do; --fresh begins anew",
+        pipeline.name, manifest.checkpoint,
+    ));
+    if arguments.summary == Summary::Human && arguments.summary_file.is_none() {
+        return Ok(());
+    }
+    let summary = job::Summary::new(&pipeline.name, &[], Duration::ZERO, Duration::ZERO);
+    let error = None;
+    report(arguments, pipeline, &Outcome { summary, error })
+}
+
 /// Runs a job, shows how far it is, and stops it at the first signal; the second one ends the
 /// process.
-async fn watch(job: Job) -> Result<(Outcome, Option<i32>), Failure> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+async fn watch(job: Job, signals: &mut Signals) -> Result<(Outcome, Option<i32>), Failure> {
     let ending = job.ending();
     let nodes = job.nodes().to_vec();
     let progress = Progress::new();
@@ -122,8 +157,8 @@ async fn watch(job: Job) -> Result<(Outcome, Option<i32>), Failure> {
                 progress.finish();
                 return Ok((outcome, stopped));
             }
-            _ = interrupt.recv() => SignalKind::interrupt(),
-            _ = terminate.recv() => SignalKind::terminate(),
+            _ = signals.interrupt.recv() => SignalKind::interrupt(),
+            _ = signals.terminate.recv() => SignalKind::terminate(),
             _ = tick.tick() => {
                 progress.show(&nodes);
                 continue;
@@ -244,6 +279,12 @@ fn table(summary: &job::Summary) -> String {
             }
         }
         lines.push(line);
+    }
+    if summary.restarts > 0 {
+        let restarts = super::count(u64::from(summary.restarts), "restart");
+        lines.push(format!(
+            "  {restarts}; rows that came again are counted again"
+        ));
     }
     lines.join("\n")
 }

@@ -9,7 +9,10 @@ use std::{
 use clap::Args;
 use wasmill_core::{
     checkpoint::{CheckpointId, Manifest},
-    pipeline::{self, document::Document},
+    pipeline::{
+        self,
+        document::{CheckpointDocument, Document},
+    },
 };
 
 use super::{
@@ -55,7 +58,7 @@ impl Arguments {
         } else {
             let written = read(path)?;
             let kept = written.checkpoint.as_ref();
-            let kept = kept.and_then(|checkpoint| checkpoint.storage.as_deref());
+            let kept = kept.and_then(CheckpointDocument::storage);
             let storage = self.storage(kept)?;
             let job = written.name.clone();
             document = Some(written);

@@ -224,12 +224,8 @@ impl Input for PlainFile {
         sought.map(drop).map_err(|error| self.error(error))
     }
 
-    fn changed(&self, found: u64, wanted: u64) -> ConnectorError {
-        ConnectorError::Changed {
-            path: self.path.clone(),
-            found,
-            wanted,
-        }
+    fn path(&self) -> &Path {
+        &self.path
     }
 
     fn check(&mut self) -> Result<(), ConnectorError> {
@@ -247,13 +243,6 @@ impl Input for PlainFile {
         }
         Ok(())
     }
-
-    fn error(&self, source: io::Error) -> ConnectorError {
-        ConnectorError::Read {
-            path: self.path.clone(),
-            source,
-        }
-    }
 }
 
 /// A compressed file.
@@ -267,19 +256,8 @@ impl Input for PackedFile {
         self.input.by_ref().take(bytes_max as u64).read_to_end(into)
     }
 
-    fn changed(&self, found: u64, wanted: u64) -> ConnectorError {
-        ConnectorError::Changed {
-            path: self.path.clone(),
-            found,
-            wanted,
-        }
-    }
-
-    fn error(&self, source: io::Error) -> ConnectorError {
-        ConnectorError::Read {
-            path: self.path.clone(),
-            source,
-        }
+    fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -296,19 +274,8 @@ impl<F: AsFd + Send> Input for Handle<F> {
         Ok(())
     }
 
-    fn changed(&self, found: u64, wanted: u64) -> ConnectorError {
-        ConnectorError::Changed {
-            path: "stdin".into(),
-            found,
-            wanted,
-        }
-    }
-
-    fn error(&self, source: io::Error) -> ConnectorError {
-        ConnectorError::Read {
-            path: "stdin".into(),
-            source,
-        }
+    fn path(&self) -> &Path {
+        Path::new("stdin")
     }
 }
 

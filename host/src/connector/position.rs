@@ -1,6 +1,7 @@
 //! Where a split goes on.
 
 use serde_json::{Value, json};
+use wasmill_core::lineage::Tail;
 
 /// The place right behind a row of a split: all that a reader needs to go on from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,6 +14,10 @@ pub struct Position {
     pub bytes: u64,
     /// Whether the split has come to its end.
     pub is_end: bool,
+    /// Whether the others do not wait for it, since it has gone without rows for too long.
+    pub is_idle: bool,
+    /// The last of the bytes before it: where others stand there now, the input was changed.
+    pub tail: Tail,
 }
 
 impl Position {
@@ -26,7 +31,20 @@ impl Position {
 
     /// As a manifest carries it.
     pub fn to_json(self) -> Value {
-        json!({ "split": self.split, "rows": self.rows, "bytes": self.bytes, "end": self.is_end })
+        let mut json = json!({
+            "split": self.split,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "end": self.is_end,
+        });
+        if self.is_idle {
+            json["idle"] = true.into();
+        }
+        if self.tail.bytes > 0 {
+            let Tail { bytes, hash } = self.tail;
+            json["tail"] = json!({ "bytes": bytes, "xxh3": format!("{hash:016x}") });
+        }
+        json
     }
 
     /// Reads it back; none if it is no position.
@@ -36,8 +54,16 @@ impl Position {
             rows: json.get("rows")?.as_u64()?,
             bytes: json.get("bytes")?.as_u64()?,
             is_end: json.get("end")?.as_bool()?,
+            is_idle: json.get("idle").is_some_and(|idle| idle == true),
+            tail: json.get("tail").and_then(tail).unwrap_or_default(),
         })
     }
+}
+
+fn tail(json: &Value) -> Option<Tail> {
+    let bytes = u32::try_from(json.get("bytes")?.as_u64()?).ok()?;
+    let hash = u64::from_str_radix(json.get("xxh3")?.as_str()?, 16).ok()?;
+    Some(Tail { bytes, hash }).filter(|tail| tail.bytes as usize <= Tail::BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -51,8 +77,12 @@ mod tests {
             rows: u64::MAX,
             bytes: 7,
             is_end: true,
+            is_idle: true,
+            tail: Tail::of(b"abc"),
         };
         assert_eq!(Position::from_json(&position.to_json()), Some(position));
+        let start = Position::start(3);
+        assert_eq!(Position::from_json(&start.to_json()), Some(start));
         assert_eq!(Position::from_json(&json!({ "rows": 1 })), None);
     }
 }

@@ -1,9 +1,9 @@
 //! From bytes to chunks of whole rows.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use wasmill_core::lineage::Chunk;
+use wasmill_core::lineage::{Chunk, Tail};
 
 use super::{ConnectorError, Position, SplitReader, Waiter};
 use crate::format::framing::Framing;
@@ -51,8 +51,18 @@ pub(super) trait Input: Send {
         Ok(())
     }
 
+    /// What people call it.
+    fn path(&self) -> &Path;
+
     /// The input has `found` bytes, of which `wanted` had been read when a checkpoint was taken.
-    fn changed(&self, found: u64, wanted: u64) -> ConnectorError;
+    fn changed(&self, found: u64, wanted: u64) -> ConnectorError {
+        let path = self.path().into();
+        ConnectorError::Changed {
+            path,
+            found,
+            wanted,
+        }
+    }
 
     /// Checks that the input is still the one that was opened; called where nothing new was read.
     fn check(&mut self) -> Result<(), ConnectorError> {
@@ -60,7 +70,10 @@ pub(super) trait Input: Send {
     }
 
     /// The error's words for this input.
-    fn error(&self, source: io::Error) -> ConnectorError;
+    fn error(&self, source: io::Error) -> ConnectorError {
+        let path = self.path().into();
+        ConnectorError::Read { path, source }
+    }
 }
 
 /// How rows are cut out of an input.
@@ -99,6 +112,9 @@ pub(super) struct RowReader<I> {
     dropped: Option<u64>,
     header: Option<Bytes>,
     started: bool,
+    /// Whether whole rows may stand in what is called partial: more than was needed has been read
+    /// to find the place to go on from.
+    is_ahead: bool,
     ended: bool,
 }
 
@@ -122,6 +138,7 @@ impl<I: Input> RowReader<I> {
             dropped: None,
             header: None,
             started: false,
+            is_ahead: false,
             ended: false,
         }
     }
@@ -129,6 +146,9 @@ impl<I: Input> RowReader<I> {
     /// Reads once; the bytes are the partial row and what was read behind it.
     fn fill(&mut self, bytes_max: usize) -> Result<Vec<u8>, ConnectorError> {
         let mut bytes = std::mem::take(&mut self.partial);
+        if std::mem::take(&mut self.is_ahead) {
+            return Ok(bytes);
+        }
         loop {
             bytes.reserve(bytes_max);
             let read = self.input.read(&mut bytes, bytes_max);
@@ -173,6 +193,10 @@ impl<I: Input> RowReader<I> {
         }
         self.shorten(skipped, &mut chunk);
         self.keep(&bytes[start + consumed..]);
+        if self.dropped.is_none() {
+            // What was dropped of a row that was too long stands before `start`.
+            chunk.tail = Tail::of(&bytes[start..bytes.len() - self.partial.len()]);
+        }
         chunk.bytes = bytes.into();
         self.take_header(&mut chunk);
         chunk.first_offset = self.next_offset;
@@ -196,13 +220,33 @@ impl<I: Input> RowReader<I> {
         self.dropped = None;
         self.started = position.bytes > 0;
         self.next_offset = position.rows;
-        if self.taken > position.bytes {
-            let known = (self.taken - position.bytes) as usize;
-            self.partial = first.split_off(first.len() - known);
-        } else if self.taken < position.bytes {
-            self.input
-                .skip(position.bytes - self.taken, position.bytes)?;
-            self.taken = position.bytes;
+        let tail = u64::from(position.tail.bytes);
+        let begin = position.bytes.saturating_sub(tail);
+        if self.taken < begin {
+            let skipped = self.input.skip(begin - self.taken, begin);
+            skipped.map_err(|error| error.wanting(position.bytes))?;
+            self.taken = begin;
+            first.clear();
+        }
+        // From here on `first` ends with the bytes from `begin` to what was taken.
+        while self.taken < position.bytes {
+            let missing = usize::try_from(position.bytes - self.taken).unwrap_or(SKIPPED_BYTES);
+            first.reserve(missing);
+            let read = self.input.read(&mut first, missing);
+            let read = read.map_err(|error| self.input.error(error))?;
+            if read == 0 {
+                return Err(self.input.changed(self.taken, position.bytes));
+            }
+            self.taken += read as u64;
+        }
+        let known = usize::try_from(self.taken - position.bytes).unwrap_or(usize::MAX);
+        self.partial = first.split_off(first.len().saturating_sub(known));
+        self.is_ahead = !self.partial.is_empty();
+        let last = &first[first.len().saturating_sub(tail as usize)..];
+        if tail > 0 && Tail::of(last) != position.tail {
+            let path = self.input.path().into();
+            let before = position.bytes;
+            return Err(ConnectorError::Rewritten { path, before });
         }
         Ok(self)
     }

@@ -13,7 +13,7 @@ pub(crate) mod sqlite;
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -80,8 +80,9 @@ pub fn open_for(
     schema: &SchemaRef,
     opening: &Opening<'_>,
 ) -> Result<Output, ConnectorError> {
+    let goes_on = opening.since.is_some();
     if sink.delivery == Delivery::AtLeastOnce {
-        return open(sink, schema, opening.job).map(Output::Plain);
+        return open(sink, schema, (opening.job, goes_on)).map(Output::Plain);
     }
     let metadata = Metadata::new(schema, &sink.include, opening.job);
     Ok(match &sink.kind {
@@ -101,7 +102,9 @@ pub fn open_for(
             let follower = PostgresFollower::open(sink, table, metadata, opening)?;
             Output::Follower(Box::new(follower))
         }
-        SinkKind::Stdout(_) | SinkKind::Discard => Output::Plain(open(sink, schema, opening.job)?),
+        SinkKind::Stdout(_) | SinkKind::Discard => {
+            Output::Plain(open(sink, schema, (opening.job, goes_on))?)
+        }
     })
 }
 
@@ -137,16 +140,18 @@ impl Sink for Discard {
     }
 }
 
-/// Opens the sink of a pipeline for streams of `schema`; rows go out as they come.
+/// Opens the sink of a pipeline for streams of `schema`; rows go out as they come. Those of a job
+/// that goes on from a checkpoint come behind those that are there.
 pub fn open(
     sink: &pipeline::Sink,
     schema: &SchemaRef,
-    job: &str,
+    (job, goes_on): (&str, bool),
 ) -> Result<Box<dyn Sink>, ConnectorError> {
     let metadata = Metadata::new(schema, &sink.include, job);
     Ok(match &sink.kind {
         SinkKind::File(file, format) => {
-            Box::new(TextSink::file(Path::new(&file.path), format, metadata)?)
+            let path = Path::new(&file.path);
+            Box::new(TextSink::file(path, (format, goes_on), metadata)?)
         }
         SinkKind::Stdout(format) => Box::new(TextSink::stdout(format, metadata)),
         SinkKind::Sqlite(table) => Box::new(SqliteSink::open(
@@ -174,14 +179,20 @@ impl TextSink {
     /// Writes to a file, which is made if need be; so are the folders on the way. What is in it is
     /// replaced when the first rows come or the sink is closed: a run that fails before leaves it
     /// alone. From then on the rows so far stand in it, as in any log that is written as it goes; a
-    /// job that never ends could not show them by renaming a file at its end.
+    /// job that never ends could not show them by renaming a file at its end. Where the job
+    /// `goes_on` from a checkpoint, nothing is replaced: its rows come behind the last whole line.
     pub fn file(
         path: &Path,
-        format: &EncodeSpec,
+        (format, goes_on): (&EncodeSpec, bool),
         metadata: Metadata,
     ) -> Result<Self, ConnectorError> {
-        let out = Box::new(Replaced::open(path)?);
-        Ok(Self::new(path, out, format, metadata))
+        let (out, bytes) = match goes_on {
+            true => Replaced::behind(path)?,
+            false => (Replaced::open(path)?, 0),
+        };
+        let mut sink = Self::new(path, Box::new(out), format, metadata);
+        sink.is_started = bytes > 0;
+        Ok(sink)
     }
 
     /// Writes to standard output.
@@ -281,6 +292,24 @@ impl Replaced {
         Ok(Self { file, is_old })
     }
 
+    /// Opens a file to write behind its last whole line; gives how long that is. A half line was
+    /// left by a run that was killed, whose rows come again.
+    fn behind(path: &Path) -> Result<(Self, u64), ConnectorError> {
+        let mut replaced = Self::open(path)?;
+        if !std::mem::take(&mut replaced.is_old) {
+            return Ok((replaced, 0));
+        }
+        let whole = whole_lines(path).and_then(|bytes| {
+            replaced.file.set_len(bytes)?;
+            replaced.file.seek(SeekFrom::Start(bytes))
+        });
+        let bytes = whole.map_err(|source| ConnectorError::Write {
+            path: path.into(),
+            source,
+        })?;
+        Ok((replaced, bytes))
+    }
+
     fn begin(&mut self) -> io::Result<()> {
         if self.is_old {
             self.file.set_len(0)?;
@@ -288,6 +317,24 @@ impl Replaced {
         }
         Ok(())
     }
+}
+
+/// How many bytes of a file its whole lines are.
+fn whole_lines(path: &Path) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut end = file.metadata()?.len();
+    let mut piece = vec![0; BUFFER_BYTES];
+    while end > 0 {
+        let begin = end.saturating_sub(BUFFER_BYTES as u64);
+        let piece = &mut piece[..(end - begin) as usize];
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_exact(piece)?;
+        if let Some(at) = memchr::memrchr(b'\n', piece) {
+            return Ok(begin + at as u64 + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
 }
 
 impl Write for Replaced {

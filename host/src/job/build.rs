@@ -3,6 +3,7 @@
 mod features;
 mod gated;
 mod keys;
+mod sinks;
 mod source;
 
 use std::{
@@ -15,13 +16,13 @@ use wasmill_core::{
     checkpoint::SubtaskIndex,
     join::Side,
     key::{KeyCodec, Partitioner},
-    pipeline::{self, OperatorKind, Pipeline, Producer, SinkId, SinkKind, StreamId},
+    pipeline::{OperatorKind, Pipeline, SinkId, StreamId},
     plan::{EdgePlan, OperatorPlan, Partition as Deal, Plan, Root, TaskId, TaskPlan},
 };
 
 use super::{Job, JobError, Stop, Subtask, readers};
 use crate::{
-    checkpoint::{self, Checkpoints, Handle, Report, Reporter, Restored, RestoredOperator},
+    checkpoint::{Checkpoints, Handle, Report, Reporter, Restored, RestoredOperator},
     clock, connector,
     exchange::gate::{Gate, Sender, gate},
     join::{self, JoinOperator},
@@ -32,7 +33,6 @@ use crate::{
         chain::{Chain, Routes, Target},
         chained::Chained,
         outbox::{Outbox, Output, Partition},
-        sink::SinkTask,
     },
     window::{self, WindowOperator},
 };
@@ -53,6 +53,8 @@ pub struct Attempt {
     pub is_fresh: bool,
     /// A folder for rows that wait for their checkpoint.
     pub spool: PathBuf,
+    /// The counters of the attempt before in this process, which go on; none in the first one.
+    pub counters: Vec<Node>,
 }
 
 /// How the instances of each operator are made, by the operator's position in the pipeline; none
@@ -123,7 +125,9 @@ impl<'a> Builder<'a> {
         folder: &'a Path,
         attempt: Option<Attempt>,
     ) -> Result<Self, JobError> {
-        let node = |name: &str, kind| Node::new(name, kind);
+        let counters = attempt.as_ref().map_or(&[][..], |it| &it.counters[..]);
+        let counted = |node: Node| node.again(counters);
+        let node = |name: &str, kind| counted(Node::new(name, kind));
         let mut this = Self {
             pipeline,
             plan,
@@ -146,7 +150,7 @@ impl<'a> Builder<'a> {
             sink_nodes: pipeline
                 .sinks
                 .iter()
-                .map(|sink| sink_node(pipeline, sink))
+                .map(|sink| counted(sinks::node(pipeline, sink)))
                 .collect(),
             sinks: HashMap::new(),
             threads: Vec::new(),
@@ -167,64 +171,6 @@ impl<'a> Builder<'a> {
         this.open_sinks()?;
         this.connect();
         Ok(this)
-    }
-
-    /// Opens every sink that writes something.
-    fn open_sinks(&mut self) -> Result<(), JobError> {
-        for task in &self.plan.tasks {
-            let (Root::Gate(_), [], Some((id, stream))) =
-                (&task.root, &task.operators[..], task.sinks.first())
-            else {
-                continue;
-            };
-            let spec = self.pipeline.sink(*id);
-            if spec.kind == SinkKind::Discard {
-                continue;
-            }
-            let schema = self.plan.stream(*stream).schema.clone();
-            let opened = match &self.attempt {
-                None => connector::sink::open(spec, &schema, &self.pipeline.name)
-                    .map(connector::sink::Output::Plain),
-                Some(attempt) => {
-                    let manifest = attempt.restored.manifest.as_ref();
-                    let opening = connector::sink::Opening {
-                        job: &self.pipeline.name,
-                        fence: attempt.checkpoints.fence(),
-                        is_fresh: attempt.is_fresh,
-                        since: manifest.map(|manifest| manifest.checkpoint),
-                        spool: &attempt.spool,
-                    };
-                    connector::sink::open_for(spec, &schema, &opening)
-                }
-            };
-            let sink = opened.map_err(|source| JobError::Open {
-                name: spec.name.clone(),
-                source,
-            })?;
-            self.sinks.insert(task.id, (*id, sink));
-        }
-        Ok(())
-    }
-
-    /// Starts a sink's thread.
-    fn sink(&mut self, task: &TaskPlan, (id, output): (SinkId, connector::sink::Output)) {
-        let gate = self
-            .gates
-            .remove(&task.id)
-            .and_then(|mut gates| gates.pop());
-        let name = self.pipeline.sink(id).name.clone();
-        let sink = SinkTask {
-            name: name.clone(),
-            gate: gate.expect("a sink has one gate"),
-            metrics: self.sink_nodes[id.0].metrics.clone(),
-            reporter: self.reporter(task, 0),
-        };
-        let orders = matches!(output, connector::sink::Output::Follower(_)).then(|| {
-            let (sender, receiver) = checkpoint::orders();
-            self.handle.sinks.insert(name.clone(), sender);
-            receiver
-        });
-        self.threads.push((name, sink.start(output, orders)));
     }
 
     /// What the checkpoint that the job goes on from holds for an operator or a gate.
@@ -465,15 +411,6 @@ impl<'a> Builder<'a> {
             requests,
             is_ending: Arc::default(),
         }
-    }
-}
-
-fn sink_node(pipeline: &Pipeline, sink: &pipeline::Sink) -> Node {
-    let is_named =
-        |stream: &StreamId| !matches!(pipeline.stream(*stream).producer, Producer::DeadLetters(_));
-    Node {
-        has_input: sink.inputs.iter().any(is_named),
-        ..Node::new(&sink.name, NodeKind::Sink)
     }
 }
 

@@ -97,6 +97,7 @@ pub fn participants(
             .map(|it| it.name.clone())
             .collect(),
         is_fresh,
+        after: None,
     })
 }
 

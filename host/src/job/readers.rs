@@ -17,7 +17,7 @@ use crate::{
     checkpoint::SplitTurns,
     connector::{ConnectorError, Position, SplitReader},
     spawn,
-    task::source::Work,
+    task::source::{ReadFailure, Work},
 };
 
 /// Bytes that a reader gives at once under load.
@@ -25,7 +25,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks that may wait for the subtasks of a source.
 const CHUNKS_MAX: usize = 8;
 /// What a reader hands over: a piece of work, or why it cannot go on.
-type Handover = Result<Work, String>;
+type Handover = Result<Work, ReadFailure>;
 
 /// The channel between a source's readers and its subtasks.
 pub(super) fn channel() -> (Sender<Handover>, Receiver<Handover>) {
@@ -57,15 +57,21 @@ pub(super) fn start(
                         let turns = new_turns(&opened.name, opened.from);
                         read(reader, split, turns, &work, &stopping)
                     });
-                    read.map_err(|error| explain(&error))
+                    read.map_err(|error| ReadFailure {
+                        message: explain(&error),
+                        is_lasting: error.is_lasting(),
+                    })
                 };
                 // A reader that panics must not look like the end of its split.
                 let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-                    Err(JobError::Panic(super::panic_message(&*panic)).to_string())
+                    Err(ReadFailure {
+                        message: JobError::Panic(super::panic_message(&*panic)).to_string(),
+                        is_lasting: true,
+                    })
                 });
-                if let Err(message) = read {
+                if let Err(failure) = read {
                     // If nobody listens the job has ended for another reason.
-                    let _ = work.send_blocking(Err(message));
+                    let _ = work.send_blocking(Err(failure));
                     return;
                 }
             }

@@ -16,6 +16,7 @@ pub struct Summary {
     pub outcome: Ended,
     pub error: Option<String>,
     pub parallelism: usize,
+    pub restarts: u32,
     pub wall_seconds: f64,
     pub cpu_seconds: f64,
     pub records_in: u64,
@@ -96,6 +97,7 @@ impl Summary {
             outcome: Ended::Done,
             error: None,
             parallelism: 0,
+            restarts: 0,
             wall_seconds,
             cpu_seconds: cpu.as_secs_f64(),
             records_in,
@@ -111,6 +113,15 @@ impl Summary {
             operators,
             sinks,
         }
+    }
+}
+
+impl Summary {
+    /// Adds the time of an attempt before, whose counters went on.
+    pub fn add_time(&mut self, earlier: &Self) {
+        self.wall_seconds += earlier.wall_seconds;
+        self.cpu_seconds += earlier.cpu_seconds;
+        self.records_per_second = self.records_in as f64 / self.wall_seconds.max(f64::EPSILON);
     }
 }
 

@@ -29,9 +29,19 @@ pub enum TaskError {
     /// Rows cannot be joined.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// A source cannot be read, or a row of it does not fit and the policy is to fail.
+    /// A source cannot be read.
     #[error("source `{source_name}`: {message}")]
     Source {
+        /// The source's name.
+        source_name: Arc<str>,
+        /// What is wrong, where, and what to do.
+        message: String,
+        /// Whether the same would happen again if it was tried later.
+        is_lasting: bool,
+    },
+    /// A row of a source does not fit and the policy is to fail.
+    #[error("source `{source_name}`: {message}")]
+    Row {
         /// The source's name.
         source_name: Arc<str>,
         /// What is wrong, where, and what to do.

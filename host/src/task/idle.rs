@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use wasmill_core::watermark::{Idleness, WatermarkMerge};
 
-use crate::clock;
+use crate::{clock, connector::Position};
 
 /// Watches the splits of one source for those that have gone without rows for too long. Its
 /// subtasks share it; only sources that say `idle-after` have one.
@@ -45,6 +45,22 @@ impl IdleWatch {
         }
         drop(known);
         watch
+    }
+
+    /// A split goes on where a checkpoint had it.
+    pub fn resumed(&self, at: Position, watermark: i64) {
+        let mut splits = self.splits.lock();
+        let known = splits.open(at.split, self.after_us, 0);
+        known.is_idle = at.is_idle;
+        let lane = known.lane;
+        splits.merge.update(lane, watermark);
+        if at.is_idle {
+            splits.merge.idle(lane);
+        }
+        drop(splits);
+        if at.is_end {
+            self.ended(at.split);
+        }
     }
 
     /// Rows of a split came. If it was idle, gives the watermark that the others have reached
@@ -114,5 +130,29 @@ impl Splits {
             idleness: Idleness::new(Some(after_us), now_us),
             is_idle: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_that_was_idle_still_is() {
+        let watch = IdleWatch::new(3_600_000_000, 3);
+        let idle = Position {
+            is_idle: true,
+            ..Position::start(0)
+        };
+        let ended = Position {
+            is_end: true,
+            ..Position::start(1)
+        };
+        watch.resumed(idle, 5);
+        watch.resumed(ended, 7);
+        watch.resumed(Position::start(2), 50);
+        assert_eq!(watch.idle(), Vec::<u32>::new(), "it is no news");
+        assert_eq!(watch.active(0), Some(50), "the others have come so far");
+        assert_eq!(watch.active(0), None);
     }
 }

@@ -48,12 +48,30 @@ pub struct Work {
     pub chunk: Option<Arc<Chunk>>,
 }
 
+/// Why a reader gave up.
+#[derive(Debug)]
+pub struct ReadFailure {
+    /// What is wrong, where, and what to do.
+    pub message: String,
+    /// Whether the same would happen again if it was tried later.
+    pub is_lasting: bool,
+}
+
+/// What a split had promised when the checkpoint was taken that the job goes on from.
+#[derive(Debug, Clone, Copy)]
+pub struct Promise {
+    /// Where it stood.
+    pub at: Position,
+    /// Its watermark.
+    pub watermark: i64,
+}
+
 /// Where a source subtask gets its rows.
 pub enum Feed {
     /// Chunks from readers, to be decoded.
     Chunks {
         /// Shared by the source's subtasks; an error says why a reader gave up.
-        work: Receiver<Result<Work, String>>,
+        work: Receiver<Result<Work, ReadFailure>>,
         /// This subtask's decoder.
         decoder: Box<Decoder>,
     },
@@ -105,9 +123,8 @@ pub struct SourceTask {
     /// The chain's state before the chunk that it has been run with: whether that one lies behind a
     /// barrier shows only in its turn.
     pub before: Option<Vec<StateImage>>,
-    /// What the splits had promised when the checkpoint was taken that the job goes on from: each
-    /// one's watermark, and whether it had ended.
-    pub restored: Vec<(u32, i64, bool)>,
+    /// What the splits had promised when the checkpoint was taken that the job goes on from.
+    pub restored: Vec<Promise>,
 }
 
 impl SourceTask {
@@ -120,7 +137,11 @@ impl SourceTask {
         match feed {
             Feed::Chunks { work, decoder } => {
                 while let Some(work) = self.next(work).await? {
-                    let work = work.map_err(|message| self.error(message))?;
+                    let work = work.map_err(|failure| TaskError::Source {
+                        source_name: self.name.clone(),
+                        message: failure.message,
+                        is_lasting: failure.is_lasting,
+                    })?;
                     self.take(work, decoder).await?;
                     slot::breathe().await;
                 }
@@ -141,13 +162,18 @@ impl SourceTask {
         if self.subtask.0 > 0 || self.event_time.is_none() {
             return Ok(());
         }
-        for (split, time, has_ended) in std::mem::take(&mut self.restored) {
-            let lane = self.lane + split;
-            let promise = Message::Watermark { lane, time };
+        for Promise { at, watermark } in std::mem::take(&mut self.restored) {
+            let lane = self.lane + at.split;
+            let promise = Message::Watermark {
+                lane,
+                time: watermark,
+            };
             self.chain.outbox.broadcast(&promise).await?;
-            if has_ended {
+            if at.is_end {
                 let end = Message::LaneEnd { lane };
                 self.chain.outbox.broadcast(&end).await?;
+            } else if at.is_idle {
+                self.chain.outbox.broadcast(&Message::Idle { lane }).await?;
             }
         }
         Ok(())
@@ -199,8 +225,8 @@ impl SourceTask {
     /// barriers are sent, and the first subtask tells which splits have become idle.
     async fn next(
         &mut self,
-        work: &Receiver<Result<Work, String>>,
-    ) -> Result<Option<Result<Work, String>>, TaskError> {
+        work: &Receiver<Result<Work, ReadFailure>>,
+    ) -> Result<Option<Result<Work, ReadFailure>>, TaskError> {
         let watch = self.idle.clone().filter(|_| self.subtask.0 == 0);
         let barriers = Arc::clone(&self.barriers);
         while !self.is_over {
@@ -233,6 +259,7 @@ impl SourceTask {
 
     async fn tell_idle(&mut self, watch: Option<&IdleWatch>) -> Result<(), TaskError> {
         for split in watch.map(IdleWatch::idle).unwrap_or_default() {
+            self.barriers.idle(split);
             let lane = self.lane + split;
             self.chain.outbox.broadcast(&Message::Idle { lane }).await?;
         }
@@ -252,6 +279,7 @@ impl SourceTask {
         self.remember();
         place.behind.rows = chunk.first_offset + chunk.spans.len() as u64;
         place.behind.bytes = chunk.next_byte;
+        place.behind.tail = chunk.tail;
         let decoded = self.decoded(chunk, decoder).await;
         self.proceed(place, decoded).await
     }
@@ -340,7 +368,8 @@ impl SourceTask {
     async fn hand_on(&mut self, place: Place<'_>, mut batch: Batch) -> Result<(), TaskError> {
         let times = self.times(&mut batch);
         let late_rows = (!self.late.is_empty()).then(|| batch.clone());
-        self.metrics.records_out.add(batch.len());
+        let len = batch.len();
+        self.metrics.records_out.add(len);
         let targets = std::mem::take(&mut self.targets);
         let pushed = self.chain.push(&targets, batch, None).await;
         self.targets = targets;
@@ -355,6 +384,9 @@ impl SourceTask {
         }
         self.before = None;
         if self.is_over {
+            // Nobody gets these rows: they are the next run's.
+            self.metrics.records_in.replace(len as u64, 0);
+            self.metrics.records_out.replace(len as u64, 0);
             return Ok(());
         }
         let split = place.split;
@@ -436,7 +468,7 @@ impl SourceTask {
     }
 
     fn error(&self, message: String) -> TaskError {
-        TaskError::Source {
+        TaskError::Row {
             source_name: self.name.clone(),
             message,
         }

@@ -101,6 +101,7 @@ fn build(
         reports: sender,
         is_fresh: false,
         spool: folder.into(),
+        counters: Vec::new(),
     };
     Ok(engine::build(
         &pipeline,

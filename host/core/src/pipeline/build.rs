@@ -72,15 +72,19 @@ impl<'a> Builder<'a> {
         let operators = self.operators();
         let mut sinks = self.sinks();
         self.distinct_places(&sinks);
-        self.deliveries(&sources, &operators, &mut sinks);
+        let checkpoint = self.checkpointing(&sources, &sinks);
+        let restart = self.restart(checkpoint.as_ref());
+        let takes_checkpoints = checkpoint.is_some();
+        self.deliveries(&sources, &operators, (&mut sinks, takes_checkpoints));
         if self.errors.is_empty() {
             self.unused(&operators, &sinks);
         }
         Pipeline {
             name: self.document.name.clone(),
             parallelism: self.document.parallelism.map(|n| n as usize),
-            checkpoint: self.document.checkpoint.as_ref().map(Into::into),
+            checkpoint,
             spilling: self.document.state.as_ref().and_then(Spilling::of),
+            restart,
             sources,
             operators,
             sinks,

@@ -4,6 +4,7 @@
 mod format;
 mod generator;
 mod postgres;
+mod restart;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -28,6 +29,7 @@ pub use generator::{
     GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,
 };
 pub use postgres::PostgresSink;
+pub use restart::{ExponentialRestart, FailureRateRestart, FixedRestart, RestartDocument};
 
 /// A pipeline: sources, operators and sinks, joined by the names of streams.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -39,8 +41,11 @@ pub struct Document {
     /// How many subtasks a task has; the number of processor cores if not given.
     #[schemars(range(min = 1, max = 128))]
     pub parallelism: Option<u32>,
-    /// Takes checkpoints, from which the job goes on after a failure or another start.
-    pub checkpoint: Option<Checkpoint>,
+    /// How checkpoints are taken, from which the job goes on after a failure or another start, or
+    /// `off`. If not given, they are taken where the input can be read again and the output lasts.
+    pub checkpoint: Option<CheckpointDocument>,
+    /// What becomes of the job when it fails; `exponential` if not given and it takes checkpoints.
+    pub restart: Option<RestartDocument>,
     /// Where state by key is kept while the job runs; in memory if not given.
     pub state: Option<StateDocument>,
     /// Where rows come from. A source's name is the name of its stream.
@@ -77,8 +82,36 @@ impl Document {
     }
 }
 
-/// How often a consistent snapshot is taken.
+/// Checkpoints, or none.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum CheckpointDocument {
+    /// None are taken.
+    Off(CheckpointWord),
+    /// They are taken.
+    On(Checkpoint),
+}
+
+impl CheckpointDocument {
+    /// The folder that the document names.
+    pub fn storage(&self) -> Option<&str> {
+        match self {
+            Self::Off(_) => None,
+            Self::On(checkpoint) => checkpoint.storage.as_deref(),
+        }
+    }
+}
+
+/// Instead of saying how checkpoints are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckpointWord {
+    /// None are taken.
+    Off,
+}
+
+/// How often a consistent snapshot is taken.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Checkpoint {
     /// Time from one checkpoint to the next; 10s if not given.

@@ -21,7 +21,7 @@ pub struct DryRun {
 /// # Errors
 /// As for [`Checkpoints::begin`].
 pub async fn dry_run(storage: &Storage, plan: &Plan) -> Result<DryRun, CheckpointsError> {
-    let (recovered, migrated) = super::recover(storage, plan).await?;
+    let (recovered, migrated) = super::recover::recover(storage, plan).await?;
     let (restored, migrated) = load(storage, plan, (&recovered, &migrated)).await?;
     let checkpoint = restored.manifest.map(|manifest| manifest.checkpoint);
     Ok(DryRun {

@@ -1,67 +1,111 @@
-//! The attempt that a run of a job with checkpoints is.
+//! The attempts of a job with checkpoints: one for each start and restart.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use wasmill_core::{
-    checkpoint::Manifest,
+    checkpoint::{AttemptId, Manifest},
     pipeline::{Checkpointing, Pipeline},
     plan::Plan,
 };
 
+use super::Arguments;
 use crate::{
-    checkpoint::{Begun, Checkpoints, Storage, reports},
+    checkpoint::{self, Begun, Checkpoints, Storage, reports},
     cli::failure::Failure,
-    job::{self, Attempt, Plugins},
+    job::{self, Attempt, JobError, Plugins},
+    metrics::Node,
 };
 
-/// Begins an attempt; none if there is nothing to run.
-pub(super) async fn begin(
-    pipeline: &Pipeline,
-    plan: &Plan,
-    plugins: &Plugins,
-    (checkpointing, is_fresh): (&Checkpointing, bool),
-) -> Result<Option<Attempt>, Failure> {
-    let told = (checkpointing, is_fresh);
-    let participants =
-        job::participants(pipeline, plan, plugins, told).map_err(Failure::invalid)?;
-    let folder = folder(checkpointing.storage.as_deref())?;
-    let mut storage = Storage::folder(&folder).map_err(Failure::failed)?;
-    storage
-        .lock(&folder, &pipeline.name)
-        .map_err(Failure::failed)?;
-    let (sender, receiver) = reports();
-    let begun = Checkpoints::begin(storage, participants, receiver).await;
-    let (checkpoints, restored) = match begun.map_err(Failure::failed)? {
-        Begun::Running(running) => *running,
-        Begun::Finished(checkpoints, manifest) => {
-            let since = Some(manifest.checkpoint);
-            let fence = checkpoints.fence();
-            let followers = job::followers(pipeline, plan, (since, &folder), fence);
-            let mut followers = followers.map_err(Failure::failed)?;
-            let caught_up = checkpoints.catch_up(&mut followers).await;
-            caught_up.map_err(Failure::failed)?;
-            tell_finished(pipeline, &manifest);
-            return Ok(None);
-        }
-    };
-    if let Some(manifest) = &restored.manifest {
-        tracing::info!(checkpoint = %manifest.checkpoint, "going on from a checkpoint");
-    }
-    Ok(Some(Attempt {
-        checkpoints,
-        restored,
-        reports: sender,
-        is_fresh,
-        spool: folder,
-    }))
+/// A job's checkpoints over all attempts of this process.
+pub(super) struct Session {
+    folder: PathBuf,
+    storage: Storage,
+    participants: checkpoint::Plan,
+    /// Whether nothing has been restored since the job began anew.
+    is_fresh: bool,
+    last: Option<AttemptId>,
 }
 
-fn tell_finished(pipeline: &Pipeline, manifest: &Manifest) {
-    crate::cli::complain(&format!(
-        "`{}` has come to the end of its input (checkpoint {}): there is nothing left to do; \
-         `--fresh` begins anew",
-        pipeline.name, manifest.checkpoint,
-    ));
+/// What there is to do.
+pub(super) enum Next {
+    /// A job to run.
+    Run(Box<Attempt>),
+    /// Nothing: the job has come to the end of its input.
+    Finished(Arc<Manifest>),
+}
+
+impl Session {
+    /// Opens the storage, which nobody else uses for this job then.
+    pub(super) fn open(
+        pipeline: &Pipeline,
+        (plan, plugins): (&Plan, &Plugins),
+        checkpointing: &Checkpointing,
+        arguments: &Arguments,
+    ) -> Result<Self, Failure> {
+        let told = (checkpointing, arguments.fresh);
+        let participants =
+            job::participants(pipeline, plan, plugins, told).map_err(Failure::invalid)?;
+        let document = checkpointing.storage.as_deref();
+        let folder = match &arguments.storage {
+            Some(folder) => folder.clone(),
+            None => folder(document)?,
+        };
+        let mut storage = Storage::folder(&folder).map_err(Failure::failed)?;
+        storage
+            .lock(&folder, (&pipeline.name, arguments.take_over))
+            .map_err(Failure::failed)?;
+        Ok(Self {
+            folder,
+            storage,
+            participants,
+            is_fresh: arguments.fresh,
+            last: None,
+        })
+    }
+
+    /// Begins the next attempt; `counters` are those of the one before.
+    pub(super) async fn begin(
+        &mut self,
+        pipeline: &Pipeline,
+        plan: &Plan,
+        counters: Vec<Node>,
+    ) -> Result<Next, JobError> {
+        let participants = checkpoint::Plan {
+            // A restart goes on from what has been decided since.
+            is_fresh: self.is_fresh && self.last.is_none(),
+            after: self.last,
+            ..self.participants.clone()
+        };
+        let (sender, receiver) = reports();
+        let begun = Checkpoints::begin(self.storage.clone(), participants, receiver).await;
+        let (checkpoints, restored) = match begun? {
+            Begun::Running(running) => *running,
+            Begun::Finished(checkpoints, manifest) => {
+                let since = Some(manifest.checkpoint);
+                let fence = checkpoints.fence();
+                let followers = job::followers(pipeline, plan, (since, &self.folder), fence);
+                let caught_up = match followers {
+                    Ok(mut followers) => checkpoints.catch_up(&mut followers).await,
+                    Err(error) => Err(error.into()),
+                };
+                caught_up?;
+                return Ok(Next::Finished(manifest));
+            }
+        };
+        self.last = Some(checkpoints.attempt());
+        if let Some(manifest) = &restored.manifest {
+            tracing::info!(checkpoint = %manifest.checkpoint, "going on from a checkpoint");
+            self.is_fresh = false;
+        }
+        Ok(Next::Run(Box::new(Attempt {
+            checkpoints,
+            restored,
+            reports: sender,
+            is_fresh: self.is_fresh,
+            spool: self.folder.clone(),
+            counters,
+        })))
+    }
 }
 
 /// Where a document keeps checkpoints, or the user's data folder.
@@ -73,7 +117,8 @@ pub(in crate::cli) fn folder(storage: Option<&str>) -> Result<PathBuf, Failure> 
     let data = variable("XDG_DATA_HOME").map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/share")));
     let data = data.ok_or_else(|| {
-        let remedy = "neither XDG_DATA_HOME nor HOME is set; say `checkpoint: { storage: FOLDER }`";
+        let remedy = "neither XDG_DATA_HOME nor HOME is set: say where checkpoints are kept with \
+                      --storage FOLDER, or `checkpoint: off`";
         Failure::Invalid(remedy.into())
     })?;
     Ok(data.join("wasmill").join("checkpoints"))

@@ -166,3 +166,61 @@ fn a_followed_file_that_shrinks_is_an_error() {
         .to_string();
     assert!(error.contains("became shorter"), "{error}");
 }
+
+/// Goes on behind the first chunk of about `len` bytes, after the file was written anew.
+fn goes_on(name: &str, len: usize, before: &[u8], after: &[u8]) -> Result<usize, String> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join(name);
+    fs::write(&path, before).expect("writable");
+    let mut source = files(path.to_str().expect("a plain path"), false);
+    let split = source.discover().expect("it is there").remove(0);
+    let open = |from| source.open(&split, options(), None, from);
+    let mut reader = open(Position::start(0)).expect("the file opens");
+    let chunk = reader.next_chunk(len).expect("it is read").expect("rows");
+    let from = Position {
+        rows: chunk.spans.len() as u64,
+        bytes: chunk.next_byte,
+        tail: chunk.tail,
+        ..Position::start(0)
+    };
+    assert!(from.tail.bytes > 0, "something is known of the file");
+    fs::write(&path, after).expect("writable");
+    let mut reader = open(from).map_err(|error| error.to_string())?;
+    Ok(from.rows as usize + rows(reader.as_mut()).len())
+}
+
+#[test]
+fn a_file_that_was_changed_before_the_place_is_refused() {
+    let lines: String = (0..2_000).map(|row| format!("row {row:04}\n")).collect();
+    // Of 1,666 rows that were read the bytes of the last 113 are looked at.
+    let (near, far) = (
+        lines.replace("row 1600", "row 9600"),
+        lines.replace("row 0003", "row 9003"),
+    );
+    let more = lines.clone() + "row 2000\n";
+    for (len, text, wanted) in [
+        (15_000, &lines, Ok(2_000)),
+        (15_000, &more, Ok(2_001)),
+        // Nothing of that is looked at.
+        (15_000, &far, Ok(2_000)),
+        (15_000, &near, Err("was changed: before byte ")),
+        (300, &far, Err("was changed: before byte ")),
+    ] {
+        for is_packed in [false, true] {
+            let found = match is_packed {
+                false => goes_on("in.txt", len, lines.as_bytes(), text.as_bytes()),
+                true => goes_on("in.txt.gz", len, &gzip(&lines), &gzip(text)),
+            };
+            match wanted {
+                Ok(rows) => assert_eq!(found, Ok(rows), "{len} {is_packed}"),
+                Err(part) => {
+                    let error = found.expect_err("it was changed");
+                    assert!(error.contains(part), "{error}");
+                }
+            }
+        }
+    }
+    let short = goes_on("in.txt", 15_000, lines.as_bytes(), &lines.as_bytes()[..100]);
+    let error = short.expect_err("it is shorter");
+    assert!(error.contains("has 100 bytes"), "{error}");
+}

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, path::Path};
 
 use super::*;
 
@@ -13,20 +13,8 @@ impl Input for Parts {
         Ok(part.len())
     }
 
-    fn changed(&self, found: u64, wanted: u64) -> ConnectorError {
-        let path = "parts".into();
-        ConnectorError::Changed {
-            path,
-            found,
-            wanted,
-        }
-    }
-
-    fn error(&self, source: io::Error) -> ConnectorError {
-        ConnectorError::Read {
-            path: "parts".into(),
-            source,
-        }
+    fn path(&self) -> &Path {
+        Path::new("parts")
     }
 }
 

@@ -158,6 +158,17 @@ pub enum FollowError {
         /// What its marker says.
         marker: CheckpointId,
     },
+    /// The job goes on from an older checkpoint than the output has.
+    #[error(
+        "it holds the rows up to checkpoint {marker}, and the job goes on from {}: rows would be \
+         doubled; bring its data back as of there, or begin anew with --fresh", told(.since)
+    )]
+    Ahead {
+        /// What the output's marker says.
+        marker: CheckpointId,
+        /// What the job goes on from.
+        since: Option<CheckpointId>,
+    },
     /// A share does not begin where the output ends.
     #[error(
         "the rows of checkpoint {checkpoint} begin behind {}, and {place} holds those up to {}: \

@@ -23,7 +23,8 @@ fn a_file_holds_every_row_once_it_is_flushed() {
     let rows = batch("{\"n\":1,\"s\":\"a\"}\n{\"n\":2,\"s\":null}");
     let check = |format: &EncodeSpec, expected: &str| {
         let metadata = Metadata::new(&rows.rows.schema(), &[], "job");
-        let mut sink = TextSink::file(&path, format, metadata).expect("the file can be made");
+        let mut sink =
+            TextSink::file(&path, (format, false), metadata).expect("the file can be made");
         sink.write(&rows).expect("written");
         sink.write(&rows.slice(1, 1)).expect("written");
         sink.close().expect("written");
@@ -42,7 +43,7 @@ fn a_path_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let metadata = Metadata::new(&batch("").rows.schema(), &[], "job");
     let format = EncodeSpec::Json(EncodeJson::default());
-    let error = TextSink::file(folder.path(), &format, metadata)
+    let error = TextSink::file(folder.path(), (&format, false), metadata)
         .err()
         .expect("a folder is no file");
     assert!(
@@ -60,7 +61,7 @@ fn a_plain_file_keeps_its_old_bytes_until_rows_come() {
     let open = || {
         let metadata = Metadata::new(&batch("").rows.schema(), &[], "job");
         let format = EncodeSpec::Json(EncodeJson::default());
-        TextSink::file(&path, &format, metadata).expect("the file can be opened")
+        TextSink::file(&path, (&format, false), metadata).expect("the file can be opened")
     };
     let text = || std::fs::read_to_string(&path).expect("the file is there");
     drop(open());
@@ -70,6 +71,15 @@ fn a_plain_file_keeps_its_old_bytes_until_rows_come() {
         .expect("written");
     sink.close().expect("written");
     assert_eq!(text(), "{\"n\":1,\"s\":\"a\"}\n");
+    // One that goes on from a checkpoint comes behind the last whole line.
+    std::fs::write(&path, "{\"n\":1}\n{\"n\":").expect("it is ours");
+    let metadata = Metadata::new(&batch("").rows.schema(), &[], "job");
+    let format = EncodeSpec::Json(EncodeJson::default());
+    let mut sink = TextSink::file(&path, (&format, true), metadata).expect("it can be opened");
+    sink.write(&batch("{\"n\":2,\"s\":\"b\"}"))
+        .expect("written");
+    sink.close().expect("written");
+    assert_eq!(text(), "{\"n\":1}\n{\"n\":2,\"s\":\"b\"}\n");
     open().close().expect("written");
     assert_eq!(text(), "");
 }

@@ -21,7 +21,7 @@ use crate::{
     job::{JobError, Subtask, readers, splits},
     task::{
         idle::IdleWatch,
-        source::{Feed, Generated, GeneratedSplit, SourceTask},
+        source::{Feed, Generated, GeneratedSplit, Promise, SourceTask},
     },
 };
 
@@ -40,6 +40,16 @@ impl Builder<'_> {
         let splits = self.splits.get(&task.id).copied().unwrap_or(1);
         let idle_after_us = spec.event_time.and_then(|time| time.idle_after_us);
         let idle = idle_after_us.map(|after_us| Arc::new(IdleWatch::new(after_us, splits)));
+        let promises = known.values().map(|(at, watermark)| Promise {
+            at: *at,
+            watermark: *watermark,
+        });
+        let promises: Vec<Promise> = promises.collect();
+        for Promise { at, watermark } in &promises {
+            if let Some(idle) = &idle {
+                idle.resumed(*at, *watermark);
+            }
+        }
         for (subtask, feed) in feeds.into_iter().enumerate() {
             let mut chain = self.chain(task, subtask)?;
             self.restore_operators(&mut chain)?;
@@ -62,10 +72,7 @@ impl Builder<'_> {
                 sent: CheckpointId(0),
                 is_over: false,
                 before: None,
-                restored: known
-                    .values()
-                    .map(|(at, watermark)| (at.split, *watermark, at.is_end))
-                    .collect(),
+                restored: promises.clone(),
             };
             self.subtasks
                 .push((subtask, Subtask::Source(Box::new(source), Box::new(feed))));

@@ -13,15 +13,15 @@ impl Builder<'_> {
         &mut self,
         sources: &[Source],
         operators: &[Operator],
-        sinks: &mut [Sink],
+        (sinks, takes_checkpoints): (&mut [Sink], bool),
     ) {
         for sink in sinks {
             let said = self.document.sinks[&sink.name].delivery;
             let path = Path::keys(&["sinks", &sink.name]);
-            if self.document.checkpoint.is_none() {
+            if !takes_checkpoints {
                 if said == Some(Delivery::ExactlyOnce) {
                     let message = "without checkpoints nothing tells which rows are out";
-                    let remedy = "add `checkpoint: {}` to the document, or say `at-least-once`";
+                    let remedy = "leave out `checkpoint: off`, or say `at-least-once`";
                     self.wrong(&path.key("delivery"), message, Some(remedy));
                 }
                 sink.delivery = Delivery::AtLeastOnce;
@@ -188,14 +188,14 @@ sinks:
 
     #[test]
     fn without_checkpoints_rows_go_out_as_they_come() {
-        let without = DOCUMENT.replace("checkpoint: {}\n", "");
+        let without = DOCUMENT.replace("checkpoint: {}\n", "checkpoint: off\n");
         let plain = sound(&without);
         let deliveries = plain.sinks.iter().map(|sink| sink.delivery);
         assert!(deliveries.clone().all(|it| it == Delivery::AtLeastOnce));
         assert!(!is_warned(&plain, "letters"), "nothing was promised");
         let said = without.replace("sound.jsonl }", "sound.jsonl }, delivery: exactly-once");
         let errors = pipeline(&said).expect_err("nothing decides").to_string();
-        assert!(errors.contains("add `checkpoint: {}`"), "{errors}");
+        assert!(errors.contains("leave out `checkpoint: off`"), "{errors}");
     }
 
     #[test]
