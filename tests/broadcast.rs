@@ -277,7 +277,7 @@ fn rules_survive_kills() {
         let mut command = command(folder.path(), random.below(4) + 1);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut running = command.spawn().expect("wasmill starts");
-        some_time(200 + random.below(1_200));
+        some_time(30 + random.below(250));
         killed += usize::from(running.try_wait().expect("a child can be asked").is_none());
         running.kill().expect("a child can be killed");
         running.wait().expect("a killed child ends");
