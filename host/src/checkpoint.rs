@@ -4,16 +4,22 @@
 mod barriers;
 mod driver;
 mod image;
+mod ledger;
 mod migration;
+mod origin;
 mod reporter;
 mod storage;
+mod wish;
 
 pub use barriers::{Progress, SourceBarriers, SplitTurns};
 pub use driver::{
-    Begun, Checkpoints, CheckpointsError, DryRun, Handle, Plan, Restored, RestoredOperator,
-    dry_run, orders,
+    Begun, Checkpoints, CheckpointsError, Detour, DryRun, Found, Handle, Plan, Restored,
+    RestoredOperator, dry_run, orders, read_log, recover,
 };
 pub use image::{Encoded, Image, StateImage, TaskImage};
+pub use ledger::{Completed, Ledger, State, Underway, completed};
 pub use migration::{MigratedState, MigrationError, Offer, Offers};
+pub use origin::{Beginning, NoOrigin, Origin, Place};
 pub use reporter::{Report, Reporter, SinkOrder, reports};
 pub use storage::{Storage, StorageError};
+pub use wish::Wish;

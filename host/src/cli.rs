@@ -4,11 +4,15 @@ mod check;
 mod checkpoint;
 mod failure;
 mod graph;
+mod jobs;
 mod load;
 mod logs;
 mod plugin;
 mod run;
+mod savepoint;
 mod state;
+mod status;
+mod stop;
 mod table;
 mod target;
 
@@ -40,6 +44,16 @@ struct Cli {
 enum Command {
     /// Run a pipeline until its input ends or it is stopped.
     Run(run::Arguments),
+    /// Show how a running job does, or which jobs of this user run.
+    Status(status::Arguments),
+    /// List the running jobs of this user.
+    Ls(status::ListArguments),
+    /// Take a savepoint of a running job; list, copy and dispose of savepoints.
+    Savepoint(savepoint::Arguments),
+    /// Stop a running job; it goes on from its last checkpoint another time.
+    Stop(stop::Arguments),
+    /// End a running job's input: timers fire, everything comes out, and the job is finished.
+    Drain(stop::DrainArguments),
     /// Tell everything that is wrong with a pipeline, without running it.
     Check(check::Arguments),
     /// Show what would run where: the plan as text, DOT or SVG.
@@ -75,6 +89,11 @@ pub fn main() -> ExitCode {
     cli.logs.start();
     end(match cli.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Ls(arguments) => status::list(&arguments),
+        Command::Savepoint(arguments) => savepoint::run(&arguments),
+        Command::Stop(arguments) => stop::run(&arguments),
+        Command::Drain(arguments) => stop::drain(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Graph(arguments) => graph::run(&arguments),
         Command::Checkpoint(command) => checkpoint::run(&command),

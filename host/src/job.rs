@@ -2,6 +2,7 @@
 
 mod build;
 mod failure;
+mod live;
 mod participants;
 mod readers;
 mod splits;
@@ -17,17 +18,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_channel::TrySendError;
 use futures_util::{
     FutureExt,
     future::{Either, join_all, select},
 };
-use wasmill_core::checkpoint::Request;
+use wasmill_core::checkpoint::{CheckpointId, Request};
 
 use crate::{
-    checkpoint::{Checkpoints, CheckpointsError, Handle},
+    checkpoint::{Checkpoints, CheckpointsError, Handle, Wish},
     clock,
     connector::ConnectorError,
     metrics::Node,
+    spawn,
     task::{
         chain::TaskError,
         gated::GatedTask,
@@ -37,7 +40,8 @@ use crate::{
 };
 
 pub use build::{Attempt, Plugins, build};
-pub use participants::{followers, participants};
+pub use live::{Live, SubtaskView, TaskView};
+pub use participants::{followers, participants, scope};
 pub use summary::{Ended, Summary};
 
 /// Why a job failed.
@@ -94,49 +98,121 @@ pub struct Job {
     parallelism: usize,
     nodes: Vec<Node>,
     /// Each with its slot.
-    subtasks: Vec<(usize, Subtask)>,
+    subtasks: Vec<(usize, Arc<TaskClock>, Subtask)>,
+    tasks: Vec<TaskView>,
     sinks: Vec<(String, JoinHandle<Result<(), ConnectorError>>)>,
     stop: Stop,
     failed: Arc<AtomicBool>,
     checkpoints: Option<(Checkpoints, Handle)>,
-    asking: async_channel::Sender<Request>,
-    requests: async_channel::Receiver<Request>,
-    is_ending: Arc<AtomicBool>,
+    asking: async_channel::Sender<Wish>,
+    requests: async_channel::Receiver<Wish>,
+    asked: Arc<Asked>,
 }
 
-/// Asks a job to stop: its sources end, everything read is processed and written.
+/// What a job was asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    is_stopping: AtomicBool,
+    is_draining: AtomicBool,
+}
+
+/// Ends the sources of a job: everything read is processed and written.
 #[derive(Clone)]
 pub struct Stop {
     flag: Arc<AtomicBool>,
+    /// Have no more rows come in.
+    cutters: Vec<Arc<dyn Fn() + Send + Sync>>,
+    /// Have nobody wait for barriers any more.
     closers: Vec<Arc<dyn Fn() + Send + Sync>>,
 }
 
-/// Asks a job to end in an orderly way.
+/// Asks a job to end in an orderly way, and for savepoints on its way.
 #[derive(Clone)]
 pub struct Ending {
     stop: Stop,
-    /// Where a job with checkpoints is asked for its last one.
-    requests: Option<async_channel::Sender<Request>>,
-    is_ending: Arc<AtomicBool>,
+    /// Where a job with checkpoints is asked for one.
+    wishes: Option<async_channel::Sender<Wish>>,
+    asked: Arc<Asked>,
 }
 
 impl Ending {
     /// Ends the job: what was read is processed and written. A job with checkpoints takes its last
     /// one, from which it goes on the next time. May be called more than once.
     pub fn end(&self) {
-        self.is_ending.store(true, Ordering::Release);
-        match &self.requests {
-            // A request that waits already is the same one.
-            Some(requests) => drop(requests.try_send(Request::Drain)),
+        self.ask(Request::Stop);
+    }
+
+    /// As [`Ending::end`], and the last checkpoint is a savepoint.
+    pub fn end_with_savepoint(&self) {
+        self.ask(Request::StopWithSavepoint);
+    }
+
+    fn ask(&self, request: Request) {
+        self.asked.is_stopping.store(true, Ordering::Release);
+        match &self.wishes {
+            Some(_) => drop(self.wish(Wish::Take(request))),
             None => self.stop.stop(),
         }
+    }
+
+    /// Has the input end here: watermarks rise to their end, timers fire, and the job finishes as
+    /// if there were no more rows. May be called more than once.
+    pub fn drain(&self) {
+        self.asked.is_draining.store(true, Ordering::Release);
+        match self.wish(Wish::Drain) {
+            Some(()) => {}
+            None => self.stop.cut(),
+        }
+    }
+
+    /// A savepoint, while the job goes on; what comes of it comes through the receiver, which is
+    /// closed without a word if the job ends first. None if the job takes no checkpoints.
+    pub fn savepoint(&self) -> Option<async_channel::Receiver<Result<CheckpointId, String>>> {
+        let (answer, answered) = async_channel::bounded(1);
+        self.wish(Wish::Savepoint(answer))?;
+        Some(answered)
+    }
+
+    /// Lets go of a savepoint; the receiver tells whether it is gone already, or why it stays.
+    pub fn dispose(
+        &self,
+        savepoint: CheckpointId,
+    ) -> Option<async_channel::Receiver<Result<bool, String>>> {
+        let (answer, answered) = async_channel::bounded(1);
+        self.wish(Wish::Dispose(savepoint, answer))?;
+        Some(answered)
+    }
+
+    fn wish(&self, wish: Wish) -> Option<()> {
+        let wishes = self.wishes.as_ref()?;
+        if let Err(TrySendError::Full(wish)) = wishes.try_send(wish) {
+            let wishes = wishes.clone();
+            // Where the job has ended, nobody wishes for anything any more.
+            spawn::task(async move { drop(wishes.send(wish).await) });
+        }
+        Some(())
+    }
+
+    /// Whether the job was asked to stop, and whether its input was cut off.
+    pub fn is_asked(&self) -> (bool, bool) {
+        let asked = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        (
+            asked(&self.asked.is_stopping),
+            asked(&self.asked.is_draining),
+        )
     }
 }
 
 impl Stop {
+    /// Has the input end here. May be called more than once.
+    fn cut(&self) {
+        self.flag.store(true, Ordering::Release);
+        self.cutters.iter().for_each(|cut| cut());
+    }
+
     /// Stops the job. May be called more than once.
     fn stop(&self) {
-        self.flag.store(true, Ordering::Release);
+        self.cut();
         self.closers.iter().for_each(|close| close());
     }
 }
@@ -154,8 +230,21 @@ impl Job {
     pub fn ending(&self) -> Ending {
         Ending {
             stop: self.stop.clone(),
-            requests: self.checkpoints.is_some().then(|| self.asking.clone()),
-            is_ending: self.is_ending.clone(),
+            wishes: self.checkpoints.is_some().then(|| self.asking.clone()),
+            asked: self.asked.clone(),
+        }
+    }
+
+    /// What may be watched of it.
+    pub fn live(&self) -> Live {
+        let checkpoints = self.checkpoints.as_ref();
+        Live {
+            name: self.name.clone(),
+            parallelism: self.parallelism,
+            nodes: self.nodes.clone(),
+            tasks: self.tasks.clone(),
+            checkpoints: checkpoints.map(|(checkpoints, _)| checkpoints.ledger().clone()),
+            ending: self.ending(),
         }
     }
 
@@ -172,13 +261,9 @@ impl Job {
         let tasks: Vec<_> = self
             .subtasks
             .into_iter()
-            .map(|(slot, subtask)| {
+            .map(|(slot, clock, subtask)| {
                 let failed = self.failed.clone();
-                slots.spawn(
-                    slot,
-                    TaskClock::new(100),
-                    supervise(subtask, failed, self.stop.clone()),
-                )
+                slots.spawn(slot, clock, supervise(subtask, failed, self.stop.clone()))
             })
             .collect();
         let stop = Halt {
@@ -209,7 +294,8 @@ impl Job {
         summary.parallelism = self.parallelism;
         summary.outcome = match &error {
             Some(_) => Ended::Failed,
-            None if self.is_ending.load(Ordering::Acquire) => Ended::Stopped,
+            None if self.asked.is_stopping.load(Ordering::Acquire) => Ended::Stopped,
+            None if self.asked.is_draining.load(Ordering::Acquire) => Ended::Drained,
             None => Ended::Done,
         };
         summary.error = error.as_ref().map(|error| readers::explain(error));
@@ -227,7 +313,7 @@ struct Halt {
 async fn with_checkpoints(
     tasks: impl Future<Output = Option<JobError>>,
     (checkpoints, handle): (Checkpoints, Handle),
-    requests: async_channel::Receiver<Request>,
+    requests: async_channel::Receiver<Wish>,
     halt: Halt,
 ) -> Option<JobError> {
     let taking = checkpoints.run(handle, requests);

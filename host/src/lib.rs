@@ -1,5 +1,6 @@
 //! The wasmill runtime: it does what `wasmill-core` decides.
 
+pub mod api;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;

@@ -59,7 +59,11 @@ fn check_numbers(folder: &Path, count: usize) {
         [],
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     );
-    assert_eq!(counts, Ok((count as i64, count as i64)), "each number once in the table");
+    assert_eq!(
+        counts,
+        Ok((count as i64, count as i64)),
+        "each number once in the table"
+    );
 }
 
 #[test]

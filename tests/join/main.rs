@@ -70,7 +70,8 @@ sinks:
         .expect("memory");
         if !is_lookup {
             text += "  late-left: { input: joined.late-left, file: { path: late-left.jsonl } }\n";
-            text += "  late-right: { input: joined.late-right, file: { path: late-right.jsonl } }\n";
+            text +=
+                "  late-right: { input: joined.late-right, file: { path: late-right.jsonl } }\n";
         }
         text
     }
@@ -201,9 +202,17 @@ fn rows_meet_that_lie_within_an_interval() {
 #[test]
 fn an_interval_may_lie_before_or_behind() {
     let before = Kind::Interval(-20 * SECOND, -3 * SECOND);
-    agrees(2, ("interval: { lower: -20s, upper: -3s }", before), &["full"]);
+    agrees(
+        2,
+        ("interval: { lower: -20s, upper: -3s }", before),
+        &["full"],
+    );
     let behind = Kind::Interval(3 * SECOND, 20 * SECOND);
-    agrees(3, ("interval: { lower: 3s, upper: 20s }", behind), &["full"]);
+    agrees(
+        3,
+        ("interval: { lower: 3s, upper: 20s }", behind),
+        &["full"],
+    );
 }
 
 #[test]

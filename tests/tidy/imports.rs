@@ -56,7 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["inspection"],
+    &["api", "inspection"],
     &["job"],
     &["task"],
     &[

@@ -12,6 +12,7 @@
 //! | [`Coordinator`] | facts in, actions out: triggers, decides, aborts, retains, collects |
 //! | [`BarrierAligner`] | tells a task when the barrier has come on all of its channels |
 //! | [`Recovery`] | from a listing and the entries that matter to what is restored |
+//! | [`disposal()`] | what goes with a savepoint while nobody runs the job |
 //! | [`compatibility()`] | whether a manifest's state fits a changed pipeline |
 //! | [`Entry`], [`Manifest`], [`Scope`] | the documents and names (`docs/formats/checkpoint.md`) |
 //!
@@ -30,6 +31,7 @@ mod aligner;
 mod compatibility;
 mod coordinator;
 mod digest;
+mod disposal;
 mod entry;
 mod id;
 mod manifest;
@@ -43,6 +45,7 @@ pub use coordinator::{
     Request, Settings, Snapshot, Start, SubtaskIndex,
 };
 pub use digest::Digest;
+pub use disposal::{DisposalError, disposal};
 pub use entry::{ENTRY_BYTES_MAX, Entry, EntryError, FORMAT_VERSION};
 pub use id::{AttemptId, CheckpointId, Position};
 pub use manifest::{
@@ -50,4 +53,4 @@ pub use manifest::{
     Place, Reason, Segment, SegmentKind, SinkState, SourceState, SplitState, StateSchema,
 };
 pub use name::{Name, NameError, Scope};
-pub use recovery::{Damage, Kept, Recovered, Recovery, RecoveryError, RestoreFrom};
+pub use recovery::{Damage, Kept, Recovered, Recovery, RecoveryError, RestoreFrom, Unmet};

@@ -25,6 +25,7 @@ use wasmill_core::{
 use crate::{
     connector::Position,
     exchange::{gate::Barrier, turn::Turns},
+    metrics::SplitMetrics,
 };
 
 /// A split as its subtasks share it: whose turn it is, and how far it has come.
@@ -40,16 +41,24 @@ pub struct Progress {
     /// The last barrier that cut it, and how far it had come there.
     cut: CheckpointId,
     state: Option<SplitState>,
+    /// Where it is told, for those who watch.
+    metrics: Arc<SplitMetrics>,
 }
 
 impl Progress {
     /// A split that goes on at a position.
-    pub fn new(watermark: SplitWatermark, position: Position) -> Self {
+    pub fn new(watermark: SplitWatermark, position: Position, metrics: Arc<SplitMetrics>) -> Self {
+        metrics.reach(position.rows, position.bytes);
+        metrics.watermark.set(watermark.watermark());
+        if position.is_end {
+            metrics.end();
+        }
         Self {
             watermark,
             position,
             cut: CheckpointId(0),
             state: None,
+            metrics,
         }
     }
 
@@ -68,11 +77,18 @@ impl Progress {
     /// Rows up to here were handed on.
     pub fn reach(&mut self, position: Position) {
         self.position = position;
+        self.metrics.reach(position.rows, position.bytes);
+    }
+
+    /// Tells its watermark to those who watch.
+    pub fn tell(&self) {
+        self.metrics.watermark.set(self.watermark.watermark());
     }
 
     /// No rows will come any more.
     pub fn end(&mut self) {
         self.position.is_end = true;
+        self.metrics.end();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The loop that tells the coordinator what happens and does what it wants done.
 
 mod catch_up;
+mod grant;
 mod migrate;
 mod recover;
 mod restore;
@@ -19,7 +20,10 @@ use wasmill_core::checkpoint::{
     Start,
 };
 
-use super::{MigrationError, Offers, Report, SinkOrder, SourceBarriers, Storage, StorageError};
+use super::{
+    Beginning, Ledger, MigrationError, Offers, Report, SinkOrder, SourceBarriers, Storage,
+    StorageError, Wish, wish::Waiting,
+};
 use crate::{
     clock,
     connector::{ConnectorError, Share, sink::Fence},
@@ -28,7 +32,8 @@ use crate::{
 };
 
 pub use migrate::{DryRun, dry_run};
-pub use restore::{Restored, RestoredOperator};
+pub use recover::{Found, read_log, recover};
+pub use restore::{Detour, Restored, RestoredOperator};
 
 /// Facts that may wait for the coordinator.
 const FACTS_MAX: usize = 256;
@@ -50,7 +55,7 @@ pub enum CheckpointsError {
     Recovery(#[from] RecoveryError),
     /// What is stored is another pipeline's.
     #[error("{0}; change the pipeline back, run it under another name, or begin anew with --fresh")]
-    Incompatible(#[from] Incompatible),
+    Incompatible(Incompatible),
     /// An object that the checkpoint names is gone or damaged.
     #[error("checkpoint {checkpoint} cannot be restored: `{name}` {reason}")]
     Damaged {
@@ -64,6 +69,14 @@ pub enum CheckpointsError {
     /// State cannot be brought to a new schema.
     #[error(transparent)]
     Migration(#[from] MigrationError),
+    /// A savepoint that was named cannot be used.
+    #[error("`{place}` {reason}")]
+    Origin {
+        /// Where it should lie.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The attempt cannot go on.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
@@ -99,6 +112,10 @@ pub struct Plan {
     /// The attempt of this process that this one comes after: if another run has begun since, it
     /// is that one's job now.
     pub after: Option<AttemptId>,
+    /// Otherwise, where it begins.
+    pub beginning: Beginning,
+    /// Where the storage lies, as people name it.
+    pub location: String,
 }
 
 /// The parts of a running job that the loop speaks to.
@@ -110,6 +127,8 @@ pub struct Handle {
     pub source_subtasks: usize,
     /// The sinks that follow.
     pub sinks: HashMap<String, Sender<SinkOrder>>,
+    /// Has the sources' input end where it stands.
+    pub cut: Option<Box<dyn Fn() + Send>>,
 }
 
 /// The checkpoints of one attempt.
@@ -131,6 +150,8 @@ pub struct Checkpoints {
     /// The job's last checkpoint, once its barriers have set out: nobody sends any behind them.
     closing: Option<CheckpointId>,
     failed_sink: Option<String>,
+    ledger: Arc<Ledger>,
+    waiting: Waiting,
 }
 
 /// How an attempt begins.
@@ -153,20 +174,16 @@ impl Checkpoints {
         reports: Receiver<Report>,
     ) -> Result<Begun, CheckpointsError> {
         let begun_us = clock::wall_us();
-        let (recovered, migrated) = recover::recover(&storage, &plan).await?;
-        let finished = recovered
-            .manifest
-            .clone()
-            .filter(|manifest| manifest.is_finished);
+        let found = recover(&storage, &plan).await?;
+        let is_finished = found.recovered.is_finished();
+        let finished = found.recovered.manifest.clone().filter(|_| is_finished);
         let restored = match finished {
             Some(_) => Restored::default(),
-            None => {
-                migrate::load(&storage, &plan, (&recovered, &migrated))
-                    .await?
-                    .0
-            }
+            None => migrate::load(&storage, &plan, &found).await?.0,
         };
+        let recovered = found.recovered;
         let attempt = recovered.attempt;
+        let ledger = grant::ledger(&plan, &recovered);
         let start = Start {
             scope: plan.scope.clone(),
             settings: plan.settings,
@@ -194,7 +211,10 @@ impl Checkpoints {
             has_begun: false,
             closing: None,
             failed_sink: None,
+            ledger,
+            waiting: Waiting::default(),
         };
+        checkpoints.keep();
         if let Some(manifest) = finished {
             return Ok(Begun::Finished(Box::new(checkpoints), manifest));
         }
@@ -230,7 +250,7 @@ impl Checkpoints {
     pub async fn run(
         mut self,
         job: Handle,
-        requests: Receiver<Request>,
+        wishes: Receiver<Wish>,
     ) -> Result<(), CheckpointsError> {
         loop {
             match self.act(&job).await {
@@ -238,6 +258,7 @@ impl Checkpoints {
                 Some(End::Done { .. }) => return Ok(()),
                 None => {}
             }
+            self.keep();
             let wake = self.wake();
             let (facts, reports) = (self.facts.1.clone(), self.reports.clone());
             tokio::select! {
@@ -245,7 +266,7 @@ impl Checkpoints {
                 report = reports.recv() => if let Ok(report) = report {
                     self.report(report, &job);
                 },
-                Ok(request) = requests.recv() => self.tell(Fact::Requested(request)),
+                Ok(wish) = wishes.recv() => self.grant(wish),
                 () = spawn::rest(wake) => self.tell(Fact::Tick),
             }
             if let Some(sink) = self.failed_sink.take() {
@@ -286,19 +307,20 @@ impl Checkpoints {
                     checkpoint,
                     is_last,
                     base,
+                    reason,
                     ..
                 } => {
+                    self.ledger.triggered(checkpoint, reason, is_last);
                     self.closing = is_last.then_some(checkpoint);
-                    inject(
-                        job,
-                        Barrier {
-                            checkpoint,
-                            base,
-                            is_last,
-                        },
-                    )
+                    let barrier = Barrier {
+                        checkpoint,
+                        base,
+                        is_last,
+                    };
+                    inject(job, barrier);
                 }
                 Action::Abort { checkpoint, reason } => {
+                    self.ledger.aborted(&reason);
                     tracing::warn!(%checkpoint, reason, "a checkpoint was given up");
                     self.shares.retain(|(_, of), _| *of != checkpoint);
                     if self.closing == Some(checkpoint) {
@@ -307,6 +329,7 @@ impl Checkpoints {
                         end = Some(End::Broken(error));
                     }
                 }
+                Action::Cut => job.cut.iter().for_each(|cut| cut()),
                 Action::Decided { manifest } => self.decided(&manifest, job).await,
                 Action::Apply { sink, manifest } => self.apply(&sink, &manifest, job).await,
                 Action::Create { position, bytes } => self.create(position, bytes),
@@ -324,6 +347,10 @@ impl Checkpoints {
             self.base = Some(manifest.clone());
         }
         tracing::debug!(%checkpoint, "a checkpoint is decided");
+        let (_, underway) = self.ledger.decided(manifest);
+        if manifest.reason == Reason::Savepoint && underway.is_some_and(|it| !it.is_last) {
+            self.waiting.answer(checkpoint);
+        }
         for orders in job.sinks.values() {
             // A sink that is gone has failed, and its own error says why.
             let _ = orders.send(SinkOrder::Decided(checkpoint)).await;

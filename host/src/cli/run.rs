@@ -1,6 +1,7 @@
 //! `wasmill run`.
 
 pub(super) mod attempt;
+mod listen;
 mod restart;
 
 use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
@@ -15,10 +16,12 @@ use wasmill_core::{
 };
 
 use attempt::Session;
+use listen::Listening;
 use restart::{Ran, Running, Signals};
 
 use super::{failure::Failure, load};
 use crate::{
+    checkpoint::{Beginning, Origin},
     job::{self, Ended, Job, Outcome},
     metrics::{Node, NodeKind},
     operator::Make,
@@ -53,6 +56,39 @@ pub(super) struct Arguments {
     /// checkpoint.
     #[arg(long)]
     pub(super) take_over: bool,
+    /// Begin with a savepoint or checkpoint: its number, or where its manifest lies, as
+    /// `wasmill savepoint ls` shows it.
+    #[arg(long, value_name = "SAVEPOINT", conflicts_with = "fresh")]
+    pub(super) from: Option<Origin>,
+    /// Let go of state that nobody in the pipeline takes any more: of an operator, OPERATOR.STATE,
+    /// a source or a sink. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(super) drop_state: Vec<String>,
+    /// With --from: let rows come out again that were brought out after that savepoint.
+    #[arg(long, requires = "from")]
+    pub(super) repeat_rows: bool,
+}
+
+impl Arguments {
+    /// Without checkpoints there is nothing to begin with.
+    fn needs_no_checkpoints<T>(&self, pipeline: &Pipeline) -> Result<Option<T>, Failure> {
+        if self.from.is_none() && self.drop_state.is_empty() {
+            return Ok(None);
+        }
+        let name = &pipeline.name;
+        Err(Failure::Invalid(format!(
+            "`{name}` takes no checkpoints, so it has no state to begin with: say \
+             `checkpoint: {{}}` in its document, or leave out --from and --drop-state"
+        )))
+    }
+
+    /// What they say about where the job begins.
+    fn beginning(&self) -> Beginning {
+        Beginning {
+            from: self.from.clone(),
+            drops: self.drop_state.iter().cloned().collect(),
+        }
+    }
 }
 
 /// The form of a summary.
@@ -74,13 +110,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .build()
         .map_err(Failure::failed)?;
     let session = match &loaded.pipeline.checkpoint {
-        None => None,
-        Some(checkpointing) => Some(Session::open(
-            &loaded.pipeline,
-            (&plan, &plugins),
-            checkpointing,
-            arguments,
-        )?),
+        None => arguments.needs_no_checkpoints(&loaded.pipeline)?,
+        Some(checkpointing) => {
+            let opened = Session::open(
+                &loaded.pipeline,
+                (&plan, &plugins),
+                checkpointing,
+                arguments,
+            );
+            let session = opened?;
+            runtime.block_on(session.meets(&loaded.pipeline, &plan))?;
+            Some(session)
+        }
     };
     let entered = runtime.enter();
     let mut signals = Signals {
@@ -88,13 +129,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         terminate: signal(SignalKind::terminate()).map_err(Failure::failed)?,
     };
     drop(entered);
+    let storage = session
+        .as_ref()
+        .map(|session| session.location().to_owned());
     let mut running = Running {
         loaded: &loaded,
         plan: &plan,
         plugins: &plugins,
         session,
+        listening: Listening::new(&loaded.pipeline, &arguments.pipeline, storage),
     };
-    let (outcome, signal) = match running.run(&runtime, &mut signals)? {
+    let ran = running.run(&runtime, &mut signals);
+    let outcome = match &ran {
+        Ok(Ran::To(outcome, _)) => Some(Ok(&**outcome)),
+        Ok(Ran::Finished(_)) => None,
+        Err(failure) => Some(Err(failure)),
+    };
+    runtime.block_on(running.listening.end(outcome));
+    let (outcome, signal) = match ran? {
         Ran::To(outcome, signal) => (*outcome, signal),
         Ran::Finished(manifest) => return finished(arguments, &loaded.pipeline, &manifest),
     };

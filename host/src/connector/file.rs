@@ -140,6 +140,11 @@ impl FileSource {
         Ok(Box::new(reader.resume_at(from)?))
     }
 
+    /// Whether a file is read unpacked, so that what is read is longer than it.
+    pub fn is_packed(&self, path: &Path) -> bool {
+        matches!(self.packing(path), Compression::Gzip | Compression::Zstd)
+    }
+
     fn packing(&self, path: &Path) -> Compression {
         let end = path.extension().and_then(|end| end.to_str());
         match (self.compression, end) {

@@ -20,15 +20,16 @@ use wasmill_core::{
     plan::{EdgePlan, OperatorPlan, Partition as Deal, Plan, Root, TaskId, TaskPlan},
 };
 
-use super::{Job, JobError, Stop, Subtask, readers};
+use super::{Job, JobError, Stop, Subtask, SubtaskView, TaskView, readers};
 use crate::{
     checkpoint::{Checkpoints, Handle, Report, Reporter, Restored, RestoredOperator},
     clock, connector,
     exchange::gate::{Gate, Sender, gate},
     join::{self, JoinOperator},
-    metrics::{Node, NodeKind},
+    metrics::{Gauge, Node, NodeKind, SourceMetrics},
     operator::{self, Make, Operator, OperatorRestore},
     state::{self, KeyedStates, Scratch, Secret},
+    task::slot::TaskClock,
     task::{
         chain::{Chain, Routes, Target},
         chained::Chained,
@@ -104,7 +105,9 @@ struct Builder<'a> {
     gates: HashMap<TaskId, Vec<Gate>>,
     /// For each receiving task: sender subtasks, each with a sender for every receiving subtask.
     senders: HashMap<(TaskId, TaskId), Vec<Vec<Arc<Sender>>>>,
-    subtasks: Vec<(usize, Subtask)>,
+    subtasks: Vec<(usize, Arc<TaskClock>, Subtask)>,
+    /// What may be watched of the tasks.
+    tasks: Vec<TaskView>,
     stop: Stop,
     failed: Arc<AtomicBool>,
     /// Splits that each source has from the start.
@@ -157,8 +160,10 @@ impl<'a> Builder<'a> {
             gates: HashMap::new(),
             senders: HashMap::new(),
             subtasks: Vec::new(),
+            tasks: Vec::new(),
             stop: Stop {
                 flag: Arc::default(),
+                cutters: Vec::new(),
                 closers: Vec::new(),
             },
             failed: Arc::default(),
@@ -197,6 +202,36 @@ impl<'a> Builder<'a> {
             taken.map_err(|error| JobError::Build(readers::explain(&error)))?;
         }
         Ok(())
+    }
+
+    /// Has a task be watched, with no subtask yet.
+    fn watch(&mut self, task: &TaskPlan, source: Option<(String, Arc<SourceMetrics>)>) {
+        let operators = task.operators.iter();
+        let name = |plan: &OperatorPlan| self.pipeline.operator(plan.operator).name.clone();
+        self.tasks.push(TaskView {
+            name: task.name.clone(),
+            source,
+            operators: operators.map(name).collect(),
+            subtasks: Vec::new(),
+        });
+    }
+
+    /// Adds a subtask to the task that is watched last, and to those that will run.
+    fn add(&mut self, slot: usize, subtask: Subtask) {
+        let (waits, watermark) = match &subtask {
+            Subtask::Source(task, _) => (task.chain.outbox.waits(), Arc::<Gauge>::default()),
+            Subtask::Gated(task) => (task.chain.outbox.waits(), task.watermark.clone()),
+        };
+        let view = SubtaskView {
+            clock: TaskClock::new(100),
+            waits: Arc::clone(waits),
+            watermark,
+        };
+        let clock = view.clock.clone();
+        if let Some(task) = self.tasks.last_mut() {
+            task.subtasks.push(view);
+        }
+        self.subtasks.push((slot, clock, subtask));
     }
 
     /// A subtask's way to report to the checkpoints' loop, if there is one.
@@ -389,7 +424,9 @@ impl<'a> Builder<'a> {
             .map_err(|error| JobError::Build(readers::explain(&error)))
     }
 
-    fn finish(self) -> Job {
+    fn finish(mut self) -> Job {
+        let stop = self.stop.clone();
+        self.handle.cut = Some(Box::new(move || stop.cut()));
         let nodes = self
             .sources
             .into_iter()
@@ -401,6 +438,7 @@ impl<'a> Builder<'a> {
             parallelism: self.plan.parallelism,
             nodes: nodes.collect(),
             subtasks: self.subtasks,
+            tasks: self.tasks,
             sinks: self.threads,
             stop: self.stop,
             failed: self.failed,
@@ -409,7 +447,7 @@ impl<'a> Builder<'a> {
                 .map(|attempt| (attempt.checkpoints, self.handle)),
             asking,
             requests,
-            is_ending: Arc::default(),
+            asked: Arc::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use wasmill_core::{
     data_type,
     descriptor::{self, State, schema_id},
     join::{JoinSpec, Side, entry_type},
-    key::KeyGroupRange,
+    key::{KEY_GROUPS_DEFAULT, KeyGroupRange},
     pipeline::{
         Checkpointing, Operator, OperatorKind, Pipeline, SinkKind,
         document::{Delivery, OrderWord},
@@ -98,6 +98,8 @@ pub fn participants(
             .collect(),
         is_fresh,
         after: None,
+        beginning: checkpoint::Beginning::default(),
+        location: String::new(),
     })
 }
 
@@ -122,6 +124,18 @@ fn offers(pipeline: &Pipeline, plugins: &Plugins) -> Offers {
         migrates.then(|| (operator.name.clone(), offer))
     };
     operators.filter_map(offer).collect()
+}
+
+/// Whose log the checkpoints of a pipeline are.
+///
+/// # Errors
+/// If the job's name cannot name objects.
+pub fn scope(pipeline: &Pipeline) -> Result<Scope, NameError> {
+    Scope::new(
+        TENANT,
+        &pipeline.name,
+        KeyGroupRange::all(KEY_GROUPS_DEFAULT),
+    )
 }
 
 /// Opens the sinks of a finished job that follow checkpoints; `spool` is for rows that wait.

@@ -15,9 +15,10 @@ use wasmill_core::pipeline::{self, document::FileSource as FileDocument};
 use crate::{
     connector::{
         ConnectorError, Position, SplitReader, Waiter,
-        file::{self, FileSource, RowOptions},
+        file::{self, FileSource, FileSplit, RowOptions},
     },
     format::framing::Framing,
+    metrics::{Extent, SourceMetrics},
     spawn,
 };
 
@@ -57,7 +58,7 @@ pub(super) struct Splits {
 pub(super) fn files(
     document: &FileDocument,
     format: &pipeline::Format,
-    (folder, known): (&Path, BTreeMap<String, Position>),
+    ((folder, known), metrics): ((&Path, BTreeMap<String, Position>), &Arc<SourceMetrics>),
     stopping: Arc<AtomicBool>,
 ) -> Result<Splits, ConnectorError> {
     let follow = document.follow;
@@ -73,6 +74,10 @@ pub(super) fn files(
         FILES_AT_ONCE.min(found.len())
     };
     let options = RowOptions::new(Framing::of(format));
+    let metrics = Arc::clone(metrics);
+    found
+        .iter()
+        .for_each(|split| measure(&source, split, &metrics));
     let open = move || loop {
         if let Some(split) = found.pop_front() {
             let name = file::split_name(&split.path);
@@ -93,7 +98,11 @@ pub(super) fn files(
             return None;
         }
         match source.discover() {
-            Ok(new) => found.extend(new),
+            Ok(new) => {
+                new.iter()
+                    .for_each(|split| measure(&source, split, &metrics));
+                found.extend(new);
+            }
             Err(error) => {
                 return Some(Opened {
                     split: u32::MAX,
@@ -109,6 +118,14 @@ pub(super) fn files(
         at_once,
         open: Box::new(open),
     })
+}
+
+/// Tells how long a file is, where its bytes are those that are counted.
+fn measure(source: &FileSource, split: &FileSplit, metrics: &SourceMetrics) {
+    let metrics = metrics.split(&file::split_name(&split.path));
+    if !source.is_packed(&split.path) {
+        metrics.measure(Extent::File(split.path.clone()));
+    }
 }
 
 /// Standard input.

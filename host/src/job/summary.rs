@@ -41,6 +41,8 @@ pub enum Ended {
     Done,
     /// A signal stopped it, and everything read so far was processed.
     Stopped,
+    /// It was drained: its input ended where it was asked to, and it is finished.
+    Drained,
     /// A task or a sink failed.
     Failed,
 }

@@ -27,7 +27,7 @@ use crate::{
         intake::{Intake, Taken},
     },
     feature::{FeatureRows, FeatureSet},
-    metrics::NodeMetrics,
+    metrics::{Gauge, NodeMetrics},
     operator::Keyed,
     state::{Cut, Resident, Residents, Spill},
     task::{
@@ -95,6 +95,8 @@ pub struct GatedTask {
     pub late: Vec<Arc<NodeMetrics>>,
     /// The merged watermark of all lanes.
     pub clock: i64,
+    /// Where that is told, for those who watch.
+    pub watermark: Arc<Gauge>,
 }
 
 /// What a gated task keeps between two messages.
@@ -506,6 +508,7 @@ impl GatedTask {
     /// on.
     async fn advance(&mut self, watermark: i64) -> Result<(), TaskError> {
         self.clock = watermark;
+        self.watermark.set(watermark);
         self.release(watermark).await?;
         self.chain.advance(watermark, self.keyed.as_mut()).await?;
         self.wake_others(TimeDomain::Event, watermark).await?;

@@ -1,6 +1,6 @@
 //! The way out of a task: rows are dealt to the receivers' gates and sent when there is credit.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Poll};
 
 use arrow_array::UInt32Array;
 use arrow_schema::ArrowError;
@@ -11,7 +11,7 @@ use wasmill_core::{
 
 use crate::{
     exchange::gate::{Gone, Message, Sender},
-    metrics::NodeMetrics,
+    metrics::{NodeMetrics, Waits},
 };
 
 /// How an edge deals rows to the subtasks behind it.
@@ -56,6 +56,8 @@ pub enum Output {
 pub struct Outbox {
     outputs: Vec<Output>,
     staged: Vec<Parcel>,
+    /// How long it has waited for credits.
+    waits: Arc<Waits>,
 }
 
 struct Parcel {
@@ -70,7 +72,13 @@ impl Outbox {
         Self {
             outputs,
             staged: Vec::new(),
+            waits: Arc::default(),
         }
+    }
+
+    /// How long it has waited for credits.
+    pub fn waits(&self) -> &Arc<Waits> {
+        &self.waits
     }
 
     /// Deals a batch to the receivers of an output.
@@ -161,12 +169,9 @@ impl Outbox {
         {
             match &self.outputs[output] {
                 Output::Edge { input, senders, .. } => {
-                    senders[receiver]
-                        .send(Message::Rows {
-                            input: *input,
-                            batch,
-                        })
-                        .await?;
+                    let input = *input;
+                    let message = Message::Rows { input, batch };
+                    send(&self.waits, &senders[receiver], message).await?;
                 }
                 Output::Discard(_) => {}
             }
@@ -180,10 +185,27 @@ impl Outbox {
         for output in &self.outputs {
             if let Output::Edge { senders, .. } = output {
                 for sender in senders {
-                    sender.send(message.clone()).await?;
+                    send(&self.waits, sender, message.clone()).await?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Sends when there is credit. The clock is asked only where there is none.
+async fn send(waits: &Waits, sender: &Sender, message: Message) -> Result<(), Gone> {
+    let mut is_waiting = false;
+    let mut sending = std::pin::pin!(sender.send(message));
+    std::future::poll_fn(move |context| {
+        let sent = sending.as_mut().poll(context);
+        match (&sent, is_waiting) {
+            (Poll::Pending, false) => waits.begin(),
+            (Poll::Ready(_), true) => waits.end(),
+            _ => {}
+        }
+        is_waiting = sent.is_pending();
+        sent
+    })
+    .await
 }

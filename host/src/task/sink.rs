@@ -91,6 +91,17 @@ struct Accounts {
 }
 
 impl Accounts {
+    /// Does what writes, and counts how long it took.
+    fn writing<T>(&self, write: impl FnOnce() -> T) -> T {
+        let began = clock::monotonic_us();
+        let done = write();
+        let took = clock::monotonic_us().saturating_sub(began);
+        self.metrics
+            .writing_us
+            .add(usize::try_from(took).unwrap_or(0));
+        done
+    }
+
     fn snapshot(&self, barrier: Barrier, image: TaskImage) {
         if let Some(reporter) = &self.reporter {
             // Where nobody listens the job ends for another reason.
@@ -110,7 +121,7 @@ fn serve(
         let taken = match intake.try_recv() {
             Some(taken) => taken,
             None => {
-                sink.flush()?;
+                accounts.writing(|| sink.flush())?;
                 match block_on(intake.recv()) {
                     Some(taken) => taken,
                     None => return sink.close(),
@@ -120,12 +131,12 @@ fn serve(
         match taken {
             Taken::Received(received) => {
                 if let Message::Rows { batch, .. } = &received.message {
-                    sink.write(batch)?;
+                    accounts.writing(|| sink.write(batch))?;
                     accounts.metrics.records_in.add(batch.len());
                 }
             }
             Taken::Barrier(barrier) => {
-                sink.flush()?;
+                accounts.writing(|| sink.flush())?;
                 accounts.snapshot(barrier, TaskImage::default());
             }
             Taken::End | Taken::Watched => {}
@@ -213,7 +224,7 @@ impl Following {
         match taken {
             Taken::Received(received) => {
                 if let Message::Rows { batch, .. } = &received.message {
-                    self.sink.write(batch)?;
+                    self.accounts.writing(|| self.sink.write(batch))?;
                     self.accounts.metrics.records_in.add(batch.len());
                 }
             }
@@ -254,7 +265,8 @@ impl Following {
         let done = match due {
             Due::Marker => self.sink.marker(),
             Due::Apply(checkpoint, share) => {
-                let applied = self.sink.apply(*checkpoint, share);
+                let apply = || self.sink.apply(*checkpoint, share);
+                let applied = self.accounts.writing(apply);
                 applied.map(|()| Some(*checkpoint))
             }
         };

@@ -45,6 +45,16 @@ pub struct TaskClock {
     weight: u64,
 }
 
+impl Default for TaskClock {
+    fn default() -> Self {
+        Self {
+            virtual_ns: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            weight: 100,
+        }
+    }
+}
+
 impl TaskClock {
     /// A task with the given share; 100 is normal.
     pub fn new(weight: u64) -> Arc<Self> {

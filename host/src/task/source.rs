@@ -404,7 +404,9 @@ impl SourceTask {
             }
             let before = watermark.watermark();
             watermark.advance(&times, &mut Vec::with_capacity(times.len()), &mut late);
-            (before, watermark.watermark())
+            let after = watermark.watermark();
+            progress.tell();
+            (before, after)
         });
         if let Some(idle) = idle {
             idle.reached(split, after);

@@ -97,7 +97,10 @@ impl Operator for Rules {
             self.rules = cx.state.rules.entries();
         }
         for (rule, kept) in &self.rules {
-            let is_there = kept.country.as_deref().is_none_or(|of| of == payment.country);
+            let is_there = kept
+                .country
+                .as_deref()
+                .is_none_or(|of| of == payment.country);
             if is_there && payment.amount > kept.above {
                 let alerts = cx.state.alerts.update(|alerts| *alerts += 1);
                 cx.emit(Alert {

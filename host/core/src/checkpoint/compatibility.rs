@@ -1,6 +1,6 @@
 //! Whether the state of a checkpoint fits a pipeline that has changed since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Digest, Identity, KeyHash, Manifest, StateSchema};
 use crate::spelling;
@@ -31,6 +31,8 @@ pub struct Compatible {
     pub dropped: Vec<String>,
     /// States whose values are brought to another schema before the first row.
     pub migrated: Vec<Migrated>,
+    /// Names that should be dropped and have no state left over.
+    pub needless: Vec<String>,
 }
 
 /// A state whose values have another schema than the plugin's, which offers to migrate them.
@@ -58,8 +60,8 @@ pub struct Incompatible {
 
 /// Compares what a manifest holds with what a pipeline would keep. Code may change, and states may
 /// be added. A state whose schema has changed is migrated if the plugin offers that. Else it is
-/// refused by name, as is one that would be left over; `drops_state` lets go of what is left over,
-/// never of what has changed.
+/// refused by name, as is one that would be left over; `drops` names what is let go of: an
+/// operator, `OPERATOR.STATE`, a source or a sink that is left over, never what has changed.
 ///
 /// ```text
 /// operator `velocity` has state in the checkpoint and is not in the pipeline, did you mean ...?
@@ -67,10 +69,10 @@ pub struct Incompatible {
 pub fn compatibility(
     old: &Manifest,
     new: &Planned,
-    drops_state: bool,
+    drops: &BTreeSet<String>,
 ) -> Result<Compatible, Incompatible> {
     let mut findings = Findings {
-        drops_state,
+        drops,
         told: Compatible::default(),
         reasons: Vec::new(),
     };
@@ -103,6 +105,7 @@ pub fn compatibility(
         .keys()
         .filter(|uid| !old.operators.contains_key(*uid));
     findings.told.added.extend(added.cloned());
+    findings.needless_drops();
     if findings.reasons.is_empty() {
         return Ok(findings.told);
     }
@@ -113,13 +116,13 @@ pub fn compatibility(
     })
 }
 
-struct Findings {
-    drops_state: bool,
+struct Findings<'d> {
+    drops: &'d BTreeSet<String>,
     told: Compatible,
     reasons: Vec<String>,
 }
 
-impl Findings {
+impl Findings<'_> {
     /// Compares an operator with what it was.
     fn operator(&mut self, uid: &str, was: &Identity, (is, planned): (&Identity, &Planned)) {
         if was.plugin != is.plugin {
@@ -166,7 +169,7 @@ impl Findings {
 
     /// Something has state, and nobody to give it to.
     fn left_over<'a>(&mut self, what: &str, name: &str, names: impl Iterator<Item = &'a str>) {
-        if self.drops_state {
+        if self.drops.contains(name) {
             self.told.dropped.push(name.to_owned());
             return;
         }
@@ -176,8 +179,15 @@ impl Findings {
             .unwrap_or_default();
         self.reasons.push(format!(
             "{what} `{name}` has state in it and is not in the pipeline{hint}: give it its name \
-             back, or let go of the state with --drop-state"
+             back, or let go of the state with --drop-state {name}"
         ));
+    }
+
+    /// A name of which nothing is left over: dropped before, or a slip.
+    fn needless_drops(&mut self) {
+        let dropped = &self.told.dropped;
+        let needless = self.drops.iter().filter(|name| !dropped.contains(name));
+        self.told.needless.extend(needless.cloned());
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Coordinator {
     followers: Vec<Follower>,
     pending: Option<Pending>,
     requests: VecDeque<Request>,
+    /// Whether the input is being cut off.
+    is_draining: bool,
     /// The last checkpoint and whether the input has ended, once the job is to stop behind it.
     closing: Option<(CheckpointId, bool)>,
     checkpoint_last: CheckpointId,
@@ -92,6 +94,7 @@ impl Coordinator {
             followers: followers.collect(),
             pending: None,
             requests: VecDeque::with_capacity(REQUESTS_MAX),
+            is_draining: false,
             closing: None,
             checkpoint_last: recovered.checkpoint_last,
             newest,
@@ -141,16 +144,21 @@ impl Coordinator {
         self.shelf.manifest(self.newest?)
     }
 
+    /// The decided checkpoints that are kept, oldest first, without those on their way out.
+    pub fn kept(&self) -> impl Iterator<Item = &Arc<Manifest>> + Clone {
+        self.shelf.kept()
+    }
+
     /// When a [`Fact::Tick`] is wanted at the latest, in monotonic microseconds.
     pub fn wake_at_us(&self) -> Option<i64> {
         if self.phase == Phase::Ended {
             return None;
         }
-        let idle = match (&self.pending, self.requests.front()) {
+        let idle = match (&self.pending, self.next_request()) {
             (Some(pending), _) => Some(pending.deadline_us),
             (None, _) if self.closing.is_some() || self.phase != Phase::Running => None,
             (None, Some(_)) => Some(self.free_us),
-            (None, None) if self.is_crowded() => None,
+            (None, None) if self.is_crowded() || self.is_draining => None,
             (None, None) => Some(self.due_us.max(self.free_us)).filter(|at| *at < i64::MAX),
         };
         [idle, self.log.wake_at_us()].into_iter().flatten().min()
@@ -200,6 +208,7 @@ impl Coordinator {
                 }
             }
             Fact::Requested(request) => self.request(request),
+            Fact::Draining => self.drain(now, out),
             Fact::Disposed(checkpoint) => {
                 self.shelf.dispose(checkpoint);
                 self.retire(out);
@@ -277,6 +286,28 @@ impl Coordinator {
         if !is_known && self.requests.len() < REQUESTS_MAX {
             self.requests.push_back(request);
         }
+    }
+
+    /// What lies behind the cut must not get into a checkpoint that is not the last.
+    fn drain(&mut self, now: Now, out: &mut Vec<Action>) {
+        let pending = self.pending.as_ref();
+        let ends_job = pending.is_some_and(|it| it.request.is_some_and(Request::ends_job));
+        if ends_job || self.closing.is_some() {
+            // Sources have sent their last barrier: nothing comes behind it.
+            return;
+        }
+        self.is_draining = true;
+        if let Some(checkpoint) = pending.map(|pending| pending.checkpoint) {
+            let reason = "the job is being drained".to_owned();
+            self.abort_by_order(now, checkpoint, reason, out);
+        }
+        out.push(Action::Cut);
+    }
+
+    /// The request that is answered next.
+    fn next_request(&self) -> Option<Request> {
+        let mut requests = self.requests.iter().copied();
+        requests.find(|request| !self.is_draining || *request == Request::Finish)
     }
 
     /// Deletes manifests that have had their time.

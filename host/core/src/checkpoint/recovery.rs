@@ -1,5 +1,7 @@
 //! What a job's log tells a new attempt.
 
+mod unmet;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,6 +9,8 @@ use super::{
     AttemptId, Base, CheckpointId, Decided, Digest, Entry, EntryError, Manifest, Name, Position,
     Reason, Scope,
 };
+
+pub use unmet::Unmet;
 
 /// Finds out what to restore, in two rounds of reading: the last entry of the log, then the
 /// manifests that it says are kept. Nothing else in a store is believed.
@@ -131,7 +135,8 @@ pub struct Recovered {
     pub previous: Option<Digest>,
     /// Its number.
     pub attempt: AttemptId,
-    /// The highest number that a checkpoint has got so far; 0 before any.
+    /// The highest number that a checkpoint has got so far, that of a base in another log included;
+    /// 0 before any.
     pub checkpoint_last: CheckpointId,
     /// What it restores; none: it begins without state.
     pub base: Option<Base>,
@@ -254,7 +259,11 @@ impl Recovery {
             }
         }
         let place = self.top.as_ref().map(|top| top.entry.place());
-        let last = place.map_or(CheckpointId(0), |place| place.checkpoint_last);
+        let mut last = place.map_or(CheckpointId(0), |place| place.checkpoint_last);
+        if let RestoreFrom::Elsewhere { decided, .. } = from {
+            // A sink may have applied it: its marker must not look newer than what comes next.
+            last = last.max(decided.checkpoint);
+        }
         Ok(Recovered {
             position: place.map_or(Position::FIRST, |place| place.position.next()),
             previous: self.top.as_ref().map(|top| top.digest),
@@ -367,6 +376,17 @@ impl Recovered {
         let is_here = self.base.as_ref().is_some_and(|base| base.origin.is_none());
         let manifest = self.manifest.as_ref();
         is_here && manifest.is_some_and(|manifest| manifest.is_finished)
+    }
+
+    /// Whether the job goes back, or comes from elsewhere: it begins with something else than the
+    /// newest decided checkpoint of its own log, so what sinks have applied of that one's rows
+    /// comes again.
+    pub fn goes_back(&self) -> bool {
+        let kept = self.kept.iter().map(|kept| kept.decided);
+        let all = kept.chain(self.damaged.iter().map(|damage| damage.decided));
+        let newest = all.max_by_key(|decided| decided.checkpoint);
+        let base = self.base.as_ref();
+        base.is_some_and(|base| base.origin.is_some() || newest != Some(base.decided))
     }
 
     /// Whether checkpoints of the new attempt may name objects of the base. Only the newest decided

@@ -9,6 +9,7 @@ use wasmill_core::checkpoint::{
     Scope, Segment, SegmentKind, SinkState, Snapshot, SourceState, SplitState,
 };
 use wasmill_core::key::{KeyGroupRange, subtask_of};
+use wasmill_core::watermark;
 
 use crate::model::{Counts, KEYS, Row};
 use crate::rng::Rng;
@@ -51,7 +52,6 @@ const CHANNEL_LEN_MAX: usize = 4;
 pub(crate) struct Job {
     scope: Scope,
     attempt: AttemptId,
-    total: u32,
     sources: Vec<Source>,
     counters: Vec<Counter>,
     sink: Sink,
@@ -64,6 +64,10 @@ struct Source {
     injected: CheckpointId,
     /// Nothing is sent until this one is aborted.
     paused: Option<CheckpointId>,
+    /// Rows that it has.
+    end: u32,
+    /// Whether that is fewer than there were.
+    is_cut: bool,
     has_ended: bool,
 }
 
@@ -108,6 +112,8 @@ impl Job {
                 next: manifest.and_then(split).unwrap_or(0) as u32,
                 injected: CheckpointId(0),
                 paused: None,
+                end: total,
+                is_cut: false,
                 has_ended: false,
             }
         };
@@ -134,7 +140,6 @@ impl Job {
         Ok(Self {
             scope: scope.clone(),
             attempt,
-            total,
             sources: (0..sources).map(source).collect(),
             counters: (0..counters).map(counter).collect(),
             sink: Sink {
@@ -206,6 +211,14 @@ impl Job {
         self.work_sink(channel)
     }
 
+    /// The input ends where it stands.
+    pub(crate) fn cut(&mut self) {
+        for source in &mut self.sources {
+            source.is_cut |= source.next < source.end;
+            source.end = source.next;
+        }
+    }
+
     fn inject_source(&mut self, at: usize, barrier: Barrier) -> Option<Taken> {
         let source = &mut self.sources[at];
         if barrier.checkpoint <= source.injected {
@@ -213,9 +226,15 @@ impl Job {
         }
         source.injected = barrier.checkpoint;
         source.paused = barrier.is_last.then_some(barrier.checkpoint);
+        // Behind a cut event time has come to its end.
+        let is_over = source.is_cut && source.has_ended;
         let split = SplitState {
             position: json!(source.next),
-            watermark: i64::from(source.next),
+            watermark: if is_over {
+                watermark::END
+            } else {
+                i64::from(source.next)
+            },
         };
         if !source.has_ended {
             for counter in &mut self.counters {
@@ -240,7 +259,7 @@ impl Job {
         if source.paused.is_some() || source.has_ended {
             return;
         }
-        if source.next == self.total {
+        if source.next == source.end {
             source.has_ended = true;
             self.counters
                 .iter_mut()

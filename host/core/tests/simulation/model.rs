@@ -6,6 +6,7 @@ use wasmill_core::checkpoint::{
     AttemptId, CheckpointId, Digest, Entry, Manifest, Name, Position, Reason, Scope,
 };
 use wasmill_core::key::KeyGroupRange;
+use wasmill_core::watermark;
 
 use crate::rng::mix;
 use crate::store::Store;
@@ -225,6 +226,12 @@ impl Model {
         }
         self.decided.insert((manifest.place.attempt, checkpoint));
         self.check_aborted(manifest.place.attempt, checkpoint)?;
+        let mut splits = manifest.sources["rows"].splits.values();
+        if !manifest.is_finished && splits.any(|split| split.watermark == watermark::END) {
+            return Err(format!(
+                "checkpoint {checkpoint} lies behind the cut of a drain, and is not the last"
+            ));
+        }
         let rows = self.check_cut(manifest, store)?;
         let cut = Cut {
             attempt: manifest.place.attempt,

@@ -114,6 +114,8 @@ pub(crate) struct World {
     /// Somebody goes back to this; until the log says so, nobody does anything else.
     going_back: Option<RestoreFrom>,
     pub(crate) is_finished: bool,
+    /// Whether somebody has drained the job, perhaps in vain.
+    is_cut: bool,
     pub(crate) trace: u64,
     /// What happened, in words, if anyone wants to know.
     pub(crate) told: Option<Vec<String>>,
@@ -281,6 +283,7 @@ impl World {
             is_calm: false,
             going_back: None,
             is_finished: false,
+            is_cut: false,
             trace: 0,
             told: None,
             counts: Counters::default(),
@@ -315,7 +318,14 @@ impl World {
 
     /// The end of a run: the outside has every row once.
     pub(crate) fn check_end(&self) -> Result<(), String> {
-        let rows = vec![self.weather.rows; self.weather.sources];
+        let all = vec![self.weather.rows; self.weather.sources];
+        let last = self.model.cuts.last_key_value();
+        let rows = last.map_or_else(Vec::new, |(_, cut)| cut.rows.clone());
+        if rows != all && !self.is_cut {
+            return Err(format!(
+                "the job ends at {rows:?}, and nobody has drained it"
+            ));
+        }
         for (sink, table) in &self.tables {
             self.check_table(sink, table, &rows)?;
         }

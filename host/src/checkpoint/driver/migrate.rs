@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use wasmill_core::checkpoint::{CheckpointId, Digest, Migrated, Planned, Recovered};
+use wasmill_core::checkpoint::{CheckpointId, Digest, Migrated, Planned};
 
-use super::{CheckpointsError, Plan, Restored, restore};
+use super::{CheckpointsError, Found, Plan, Restored, recover, restore};
 use crate::checkpoint::{MigratedState, Offer, Offers, Storage, migration};
 
 /// What a start would migrate.
@@ -21,8 +21,8 @@ pub struct DryRun {
 /// # Errors
 /// As for [`Checkpoints::begin`].
 pub async fn dry_run(storage: &Storage, plan: &Plan) -> Result<DryRun, CheckpointsError> {
-    let (recovered, migrated) = super::recover::recover(storage, plan).await?;
-    let (restored, migrated) = load(storage, plan, (&recovered, &migrated)).await?;
+    let found = recover(storage, plan).await?;
+    let (restored, migrated) = load(storage, plan, &found).await?;
     let checkpoint = restored.manifest.map(|manifest| manifest.checkpoint);
     Ok(DryRun {
         checkpoint,
@@ -37,10 +37,10 @@ pub async fn dry_run(storage: &Storage, plan: &Plan) -> Result<DryRun, Checkpoin
 pub(super) async fn load(
     storage: &Storage,
     plan: &Plan,
-    (recovered, migrated): (&Recovered, &[Migrated]),
+    found: &Found,
 ) -> Result<(Restored, Vec<MigratedState>), CheckpointsError> {
-    let mut restored = restore::load(storage, plan, recovered).await?;
-    let migrated = migrate(plan, &mut restored, migrated).await?;
+    let mut restored = restore::load_found(storage, plan, found).await?;
+    let migrated = migrate(plan, &mut restored, &found.migrated).await?;
     Ok((restored, migrated))
 }
 

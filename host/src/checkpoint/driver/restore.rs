@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use wasmill_core::checkpoint::{
-    Digest, LookedUp, Manifest, ObjectRef, Part, Position, Recovered, Scope,
+    CheckpointId, Digest, LookedUp, Manifest, ObjectRef, Part, Position, Recovered, Scope,
 };
 
-use super::{CheckpointsError, Plan};
+use super::{CheckpointsError, Found, Plan};
 use crate::{
     checkpoint::{Storage, StorageError},
     connector::Share,
@@ -21,6 +21,31 @@ pub struct Restored {
     pub manifest: Option<Arc<Manifest>>,
     /// The state of each operator, by uid.
     pub operators: BTreeMap<String, RestoredOperator>,
+    /// Set if the job goes back or comes from elsewhere.
+    pub detour: Option<Detour>,
+}
+
+/// A job begins with something else than the newest checkpoint of its own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detour {
+    /// With an older one of its log.
+    Back,
+    /// With one of another log.
+    Elsewhere,
+}
+
+impl Restored {
+    /// Behind which decided checkpoint the rows of a sink begin whose output ends with `marker`.
+    pub fn since(&self, marker: Option<CheckpointId>) -> Option<CheckpointId> {
+        let base = self.manifest.as_ref().map(|manifest| manifest.checkpoint);
+        match self.detour {
+            None => base,
+            // Rows behind an older checkpoint come again, behind what is there.
+            Some(Detour::Back) => base.max(marker),
+            // What is there is another log's: its numbers mean nothing here but by the marker.
+            Some(Detour::Elsewhere) => marker,
+        }
+    }
 }
 
 /// An operator's state, of all its subtasks.
@@ -32,6 +57,34 @@ pub struct RestoredOperator {
     pub segments: Vec<Reader>,
     /// What is not, each with the bytes of its object if it has one.
     pub parts: Vec<(Part, Option<Bytes>)>,
+}
+
+/// Reads all state that an attempt begins with, wherever that lies.
+///
+/// # Errors
+/// As for [`load`].
+pub(super) async fn load_found(
+    storage: &Storage,
+    plan: &Plan,
+    found: &Found,
+) -> Result<Restored, CheckpointsError> {
+    let recovered = &found.recovered;
+    let mut restored = match &found.elsewhere {
+        None => load(storage, plan, recovered).await?,
+        Some((storage, scope)) => {
+            let scope = scope.clone();
+            let plan = Plan {
+                scope,
+                ..plan.clone()
+            };
+            load(storage, &plan, recovered).await?
+        }
+    };
+    restored.detour = match &found.elsewhere {
+        Some(_) => Some(Detour::Elsewhere),
+        None => recovered.goes_back().then_some(Detour::Back),
+    };
+    Ok(restored)
 }
 
 /// Reads all state that the recovered checkpoint names.

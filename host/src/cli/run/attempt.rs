@@ -1,6 +1,10 @@
 //! The attempts of a job with checkpoints: one for each start and restart.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use wasmill_core::{
     checkpoint::{AttemptId, Manifest},
@@ -10,8 +14,10 @@ use wasmill_core::{
 
 use super::Arguments;
 use crate::{
-    checkpoint::{self, Begun, Checkpoints, Storage, reports},
-    cli::failure::Failure,
+    checkpoint::{self, Beginning, Begun, Checkpoints, Storage, reports},
+    cli::{failure::Failure, jobs},
+    clock,
+    connector::sink::Fence,
     job::{self, Attempt, JobError, Plugins},
     metrics::Node,
 };
@@ -24,6 +30,8 @@ pub(super) struct Session {
     /// Whether nothing has been restored since the job began anew.
     is_fresh: bool,
     last: Option<AttemptId>,
+    /// Whether rows may come out again that sinks have brought out.
+    repeats_rows: bool,
 }
 
 /// What there is to do.
@@ -43,14 +51,11 @@ impl Session {
         arguments: &Arguments,
     ) -> Result<Self, Failure> {
         let told = (checkpointing, arguments.fresh);
-        let participants =
+        let mut participants =
             job::participants(pipeline, plan, plugins, told).map_err(Failure::invalid)?;
-        let document = checkpointing.storage.as_deref();
-        let folder = match &arguments.storage {
-            Some(folder) => folder.clone(),
-            None => folder(document)?,
-        };
-        let mut storage = Storage::folder(&folder).map_err(Failure::failed)?;
+        let (mut storage, folder, location) = storage(checkpointing, arguments.storage.as_deref())?;
+        participants.location = location;
+        participants.beginning = arguments.beginning();
         storage
             .lock(&folder, (&pipeline.name, arguments.take_over))
             .map_err(Failure::failed)?;
@@ -60,7 +65,35 @@ impl Session {
             participants,
             is_fresh: arguments.fresh,
             last: None,
+            repeats_rows: arguments.repeat_rows,
         })
+    }
+
+    /// Where checkpoints lie, as people name it.
+    pub(super) fn location(&self) -> &str {
+        &self.participants.location
+    }
+
+    /// Refuses to begin with a checkpoint where a sink's output does not end, unless rows may come
+    /// out again.
+    pub(super) async fn meets(&self, pipeline: &Pipeline, plan: &Plan) -> Result<(), Failure> {
+        if self.participants.beginning.from.is_none() || self.repeats_rows {
+            return Ok(());
+        }
+        let found = checkpoint::recover(&self.storage, &self.participants).await;
+        let recovered = found.map_err(Failure::failed)?.recovered;
+        // Nothing is written, so nobody has to be kept out.
+        let fence = Fence {
+            attempt: recovered.attempt,
+            begun_us: clock::wall_us(),
+        };
+        let followers = job::followers(pipeline, plan, (None, &self.folder), fence);
+        let mut markers = BTreeMap::new();
+        for (name, mut follower) in followers.map_err(Failure::failed)? {
+            markers.insert(name, follower.marker().map_err(Failure::failed)?);
+        }
+        let met = recovered.meets(&self.participants.scope, &markers);
+        met.map_err(Failure::failed)
     }
 
     /// Begins the next attempt; `counters` are those of the one before.
@@ -74,6 +107,10 @@ impl Session {
             // A restart goes on from what has been decided since.
             is_fresh: self.is_fresh && self.last.is_none(),
             after: self.last,
+            beginning: match self.last {
+                None => self.participants.beginning.clone(),
+                Some(_) => Beginning::default(),
+            },
             ..self.participants.clone()
         };
         let (sender, receiver) = reports();
@@ -106,6 +143,21 @@ impl Session {
             counters,
         })))
     }
+}
+
+/// Where a document keeps checkpoints, a folder of this machine for locks and rows that wait, and
+/// the place as people name it; `instead` is where the command line says that they are kept.
+pub(in crate::cli) fn storage(
+    checkpointing: &Checkpointing,
+    instead: Option<&Path>,
+) -> Result<(Storage, PathBuf, String), Failure> {
+    let folder = match instead {
+        Some(folder) => folder.into(),
+        None => folder(checkpointing.storage.as_deref())?,
+    };
+    let storage = Storage::folder(&folder).map_err(Failure::failed)?;
+    let location = jobs::absolute(&folder);
+    Ok((storage, folder, location))
 }
 
 /// Where a document keeps checkpoints, or the user's data folder.

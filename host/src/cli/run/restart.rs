@@ -10,7 +10,11 @@ use wasmill_core::{
     restart::{RestartAction, RestartFact, Restarts},
 };
 
-use super::{attempt::Next, attempt::Session, watch};
+use super::{
+    attempt::{Next, Session},
+    listen::Listening,
+    watch,
+};
 use crate::{
     cli::{
         complain,
@@ -43,6 +47,7 @@ pub(super) struct Running<'a> {
     pub(super) plan: &'a Plan,
     pub(super) plugins: &'a Plugins,
     pub(super) session: Option<Session>,
+    pub(super) listening: Listening,
 }
 
 /// What one attempt came to.
@@ -144,7 +149,11 @@ impl Running<'_> {
         };
         *nodes = job.nodes().to_vec();
         restarts.step(clock::monotonic_us(), RestartFact::Running);
-        let (outcome, signal) = runtime.block_on(watch(job, signals))?;
+        let (outcome, signal) = runtime.block_on(async {
+            self.listening.start();
+            self.listening.attach(&job);
+            watch(job, signals).await
+        })?;
         Ok(Attempted::Ran(Box::new(outcome), signal))
     }
 }

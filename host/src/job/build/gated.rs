@@ -14,6 +14,7 @@ use crate::{
     checkpoint::RestoredOperator,
     exchange::{gate::Gate, intake::Intake},
     job::{JobError, Subtask, readers},
+    metrics::Gauge,
     operator::Keyed,
     state::{BatchKeys, KeyIndex},
     task::{
@@ -30,14 +31,16 @@ const WAITING_BYTES_MAX: usize = 1 << 30;
 
 impl Builder<'_> {
     pub(super) fn gated(&mut self, task: &TaskPlan) -> Result<(), JobError> {
+        self.watch(task, None);
         let gates = self.gates.remove(&task.id).unwrap_or_default();
         let gates = gates.into_iter().enumerate();
         let subtasks = gates.map(|(subtask, gate)| self.gated_subtask(task, subtask, gate));
         let mut subtasks = subtasks.collect::<Result<Vec<GatedTask>, JobError>>()?;
         self.restore_keys(task, &mut subtasks)?;
         let subtasks = subtasks.into_iter().enumerate();
-        let boxed = subtasks.map(|(at, gated)| (at, Subtask::Gated(Box::new(gated))));
-        self.subtasks.extend(boxed);
+        for (at, gated) in subtasks {
+            self.add(at, Subtask::Gated(Box::new(gated)));
+        }
         Ok(())
     }
 
@@ -92,6 +95,9 @@ impl Builder<'_> {
             let kind = &self.pipeline.operator(operator.operator).kind;
             matches!(kind, OperatorKind::Join(_))
         };
+        let clock = self.restored_clock(task);
+        let gauge = Gauge::default();
+        gauge.set(clock);
         Ok(GatedTask {
             intake,
             merges_itself: task.operators.first().is_some_and(is_join),
@@ -108,7 +114,8 @@ impl Builder<'_> {
             name: task.name.as_str().into(),
             subtask: small(subtask),
             reporter: self.reporter(task, subtask),
-            clock: self.restored_clock(task),
+            clock,
+            watermark: Arc::new(gauge),
             late: operators
                 .map(|operator| self.operators[operator].metrics.clone())
                 .collect(),

@@ -1,14 +1,14 @@
 //! Sinks, opened and set to work.
 
+use arrow_schema::SchemaRef;
 use wasmill_core::{
-    checkpoint::CheckpointId,
     pipeline::{self, Pipeline, Producer, SinkId, SinkKind, StreamId},
     plan::{Root, TaskPlan},
 };
 
 use super::Builder;
 use crate::{
-    checkpoint,
+    checkpoint::{self, Restored},
     connector::{
         ConnectorError, FollowError,
         sink::{
@@ -38,16 +38,14 @@ impl Builder<'_> {
             let opened = match &self.attempt {
                 None => sink::open(spec, &schema, (&self.pipeline.name, false)).map(Output::Plain),
                 Some(attempt) => {
-                    let manifest = attempt.restored.manifest.as_ref();
                     let opening = Opening {
                         job: &self.pipeline.name,
                         fence: attempt.checkpoints.fence(),
                         is_fresh: attempt.is_fresh,
-                        since: manifest.map(|manifest| manifest.checkpoint),
+                        since: attempt.restored.since(None),
                         spool: &attempt.spool,
                     };
-                    let opened = sink::open_for(spec, &schema, &opening);
-                    opened.and_then(|output| not_ahead(output, opening.since))
+                    open_for(spec, &schema, (&opening, &attempt.restored))
                 }
             };
             let opened = opened.map_err(|source| JobError::Open {
@@ -81,16 +79,30 @@ impl Builder<'_> {
     }
 }
 
-/// Refuses an output that is further than the checkpoint that the job goes on from: sooner than at
-/// the first checkpoint that it would have to take in.
-fn not_ahead(mut output: Output, since: Option<CheckpointId>) -> Result<Output, ConnectorError> {
-    if let Output::Follower(follower) = &mut output {
-        let marker = patiently(&mut Patience::default(), || follower.marker())?;
-        if let Some(marker) = marker.filter(|marker| Some(*marker) > since) {
-            return Err(FollowError::Ahead { marker, since }.into());
-        }
+/// Opens a sink that may follow checkpoints. Where the job goes back or comes from elsewhere, its
+/// rows go behind what the output holds. Otherwise an output that is further than the checkpoint
+/// that the job goes on from is refused: sooner than at the first checkpoint that it would have to
+/// take in.
+fn open_for(
+    spec: &pipeline::Sink,
+    schema: &SchemaRef,
+    (opening, restored): (&Opening<'_>, &Restored),
+) -> Result<Output, ConnectorError> {
+    let opened = sink::open_for(spec, schema, opening)?;
+    let Output::Follower(mut follower) = opened else {
+        return Ok(opened);
+    };
+    let marker = patiently(&mut Patience::default(), || follower.marker())?;
+    let since = restored.since(marker);
+    if let Some(marker) = marker.filter(|marker| Some(*marker) > since) {
+        return Err(FollowError::Ahead { marker, since }.into());
     }
-    Ok(output)
+    if since == opening.since {
+        return Ok(Output::Follower(follower));
+    }
+    drop(follower);
+    let opening = Opening { since, ..*opening };
+    sink::open_for(spec, schema, &opening)
 }
 
 /// A sink's name and counters.

@@ -19,6 +19,7 @@ use crate::{
     exchange::turn::Turns,
     format::Decoder,
     job::{JobError, Subtask, readers, splits},
+    metrics::{Extent, SourceMetrics},
     task::{
         idle::IdleWatch,
         source::{Feed, Generated, GeneratedSplit, Promise, SourceTask},
@@ -37,8 +38,10 @@ impl Builder<'_> {
         let barriers = SourceBarriers::going_on(task.parallelism, stood.splits);
         let barriers = Arc::new(barriers);
         let known = self.known_splits(id);
-        let feeds = self.feeds(task, id, (&barriers, &known))?;
         let spec = self.pipeline.source(id);
+        let metrics = Arc::new(SourceMetrics::default());
+        self.watch(task, Some((spec.name.clone(), metrics.clone())));
+        let feeds = self.feeds(task, id, (&barriers, &known, &metrics))?;
         let splits = self.splits.get(&task.id).copied().unwrap_or(1);
         let idle_after_us = spec.event_time.and_then(|time| time.idle_after_us);
         let idle = idle_after_us.map(|after_us| Arc::new(IdleWatch::new(after_us, splits)));
@@ -76,8 +79,7 @@ impl Builder<'_> {
                 before: None,
                 restored: promises.clone(),
             };
-            self.subtasks
-                .push((subtask, Subtask::Source(Box::new(source), Box::new(feed))));
+            self.add(subtask, Subtask::Source(Box::new(source), Box::new(feed)));
         }
         let closing = barriers.clone();
         self.stop.closers.push(Arc::new(move || closing.close()));
@@ -106,18 +108,20 @@ impl Builder<'_> {
         &mut self,
         task: &TaskPlan,
         id: SourceId,
-        (barriers, known): (&Arc<SourceBarriers>, &KnownSplits),
+        (barriers, known, metrics): (&Arc<SourceBarriers>, &KnownSplits, &Arc<SourceMetrics>),
     ) -> Result<Vec<Feed>, JobError> {
         let spec = self.pipeline.source(id);
         let disorder = spec.event_time.map_or(0, |time| time.out_of_orderness_us);
         let subtasks = task.parallelism;
         let (registry, watermarks) = (Arc::clone(barriers), known.clone());
+        let watched = metrics.clone();
         let new_turns = move |name: &str, from: Position| {
             let reached = watermarks
                 .get(name)
                 .map_or(watermark::START, |known| known.1);
             let watermark = SplitWatermark::resumed(disorder, reached);
-            let turns = Arc::new(Turns::new(subtasks, Progress::new(watermark, from)));
+            let progress = Progress::new(watermark, from, watched.split(name));
+            let turns = Arc::new(Turns::new(subtasks, progress));
             registry.open(name, &turns);
             turns
         };
@@ -128,7 +132,8 @@ impl Builder<'_> {
         let format = match &spec.kind {
             SourceKind::Generator(generator, format) => {
                 let known = positions.collect();
-                return self.generated(task, generator, format.as_ref(), (&new_turns, &known));
+                let known = (&known, &**metrics);
+                return self.generated(task, generator, format.as_ref(), (&new_turns, known));
             }
             SourceKind::File(_, format) | SourceKind::Stdin(format) => format,
         };
@@ -140,14 +145,14 @@ impl Builder<'_> {
             SourceKind::File(file, _) => {
                 let stopping = self.stop.flag.clone();
                 let from = (self.folder, positions.collect());
-                splits::files(file, format, from, stopping).map_err(failed)?
+                splits::files(file, format, (from, metrics), stopping).map_err(failed)?
             }
             _ => splits::stdin(format),
         };
         self.splits.insert(task.id, opened.count);
         let (sender, receiver) = readers::channel();
         let closer = receiver.clone();
-        self.stop.closers.push(Arc::new(move || {
+        self.stop.cutters.push(Arc::new(move || {
             closer.close();
         }));
         let stopping = self.stop.flag.clone();
@@ -169,7 +174,10 @@ impl Builder<'_> {
         task: &TaskPlan,
         generator: &pipeline::Generator,
         format: Option<&pipeline::Format>,
-        (new_turns, known): (NewTurns<'_>, &BTreeMap<String, Position>),
+        (new_turns, (known, metrics)): (
+            NewTurns<'_>,
+            (&BTreeMap<String, Position>, &SourceMetrics),
+        ),
     ) -> Result<Vec<Feed>, JobError> {
         let splits = u64::from(generator.splits.max(1));
         self.splits.insert(task.id, generator.splits);
@@ -179,6 +187,9 @@ impl Builder<'_> {
             let name = computed.split_name(split);
             let start = Position::start(split);
             let from = known.get(&*name).copied().unwrap_or(start);
+            if let Some(rows) = computed.split_rows(split) {
+                metrics.split(&name).measure(Extent::Rows(rows));
+            }
             GeneratedSplit {
                 turns: new_turns(&name, from),
                 next: AtomicU64::new(0),

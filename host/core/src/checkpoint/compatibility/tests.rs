@@ -74,14 +74,15 @@ fn planned(operators: &[(&str, Identity)]) -> Planned {
 }
 
 /// What is told, or refused.
-fn check(planned: &Planned, drops_state: bool) -> Result<[String; 3], String> {
-    let result = compatibility(&old(), planned, drops_state);
+fn check(planned: &Planned, drops: &[&str]) -> Result<[String; 3], String> {
+    let drops = drops.iter().map(|name| (*name).to_owned()).collect();
+    let result = compatibility(&old(), planned, &drops);
     let told = result.map_err(|error| error.to_string())?;
     Ok([told.changed_code, told.added, told.dropped].map(|names| names.join(" ")))
 }
 
 fn refused(planned: &Planned, words: &[&str]) {
-    let error = check(planned, false).expect_err("it does not fit");
+    let error = check(planned, &[]).expect_err("it does not fit");
     for word in words {
         assert!(error.contains(word), "`{word}` in: {error}");
     }
@@ -91,7 +92,7 @@ fn refused(planned: &Planned, words: &[&str]) {
 fn changed_code_and_new_states_fit() {
     let same = identity("v1", &[("history", "u64"), ("seen", "string")]);
     assert_eq!(
-        check(&planned(&[("velocity", same)]), false),
+        check(&planned(&[("velocity", same)]), &[]),
         Ok(["", "", ""].map(String::from))
     );
     let newer = identity(
@@ -100,7 +101,7 @@ fn changed_code_and_new_states_fit() {
     );
     let both = planned(&[("velocity", newer), ("scorer", identity("s", &[]))]);
     let told = ["velocity", "velocity.more scorer", ""].map(String::from);
-    assert_eq!(check(&both, false), Ok(told));
+    assert_eq!(check(&both, &[]), Ok(told));
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn what_does_not_fit_is_named() {
         ],
     );
     // Letting go of what is left over does not let go of what has changed.
-    assert!(check(&planned(&[("velocity", other)]), true).is_err());
+    assert!(check(&planned(&[("velocity", other)]), &["velocity.history"]).is_err());
     let mut by_name = identity("v1", &[("history", "u64"), ("seen", "string")]);
     by_name.key = Some("string".into());
     refused(
@@ -137,8 +138,13 @@ fn left_over_state_is_dropped_only_if_asked() {
     plan.sinks = vec!["alarms".into()];
     let words = ["did you mean `velocty`?", "source `rows`", "sink `alerts`"];
     refused(&plan, &words);
-    let told = check(&plan, true).expect("it was asked for");
+    let told = check(&plan, &["rows", "alerts", "velocity"]).expect("it was asked for");
     assert_eq!(told[2], "rows alerts velocity");
+    let error = check(&plan, &["rows", "alerts"]).expect_err("one is left over");
+    assert!(error.contains("--drop-state velocity"), "{error}");
+    let drops = ["rows", "alerts", "velocity", "velocty"].map(String::from);
+    let told = compatibility(&old(), &plan, &drops.into()).expect("it was asked for");
+    assert_eq!(told.needless, ["velocty"]);
 }
 
 #[test]
@@ -149,7 +155,7 @@ fn a_changed_state_is_migrated_if_its_plugin_offers_that() {
         let place = ("velocity".to_owned(), state.to_owned());
         let offered = plan.migrations.entry(place).or_default();
         offered.push(Digest::of(from.as_bytes()));
-        compatibility(&old(), &plan, false)
+        compatibility(&old(), &plan, &BTreeSet::new())
     };
     let error = offer("history", "u64").expect_err("`seen` is not migrated");
     assert_eq!(error.reasons.len(), 1, "{error}");

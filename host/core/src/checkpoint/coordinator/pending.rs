@@ -46,7 +46,7 @@ impl Request {
     pub(super) fn reason(self) -> Reason {
         match self {
             Self::Savepoint | Self::StopWithSavepoint => Reason::Savepoint,
-            Self::Drain | Self::Finish => Reason::Final,
+            Self::Stop | Self::Finish => Reason::Final,
         }
     }
 }

@@ -132,6 +132,10 @@ pub enum Fact {
     },
     /// Someone wants a checkpoint.
     Requested(Request),
+    /// The input is to end here, wherever it stands; answered by [`Action::Cut`], unless the job
+    /// stops already. From then on only [`Request::Finish`] is answered: state beyond the cut,
+    /// where event time has come to its end, must not be gone on from.
+    Draining,
     /// Its owner has no more use for a savepoint.
     Disposed(CheckpointId),
     /// The answer to [`Action::List`]: the full name of every object below [`Scope::prefix`].
@@ -181,7 +185,7 @@ pub enum Request {
     /// A savepoint, and with it the job stops.
     StopWithSavepoint,
     /// The job stops, and goes on from there another time.
-    Drain,
+    Stop,
     /// The job has come to the end of its input.
     Finish,
 }
@@ -234,6 +238,8 @@ pub enum Action {
         /// Why, for people.
         reason: String,
     },
+    /// Have the sources' input end where it stands, as if no more rows came.
+    Cut,
     /// The checkpoint is decided, for good.
     Decided {
         /// Its manifest.

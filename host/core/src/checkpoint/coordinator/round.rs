@@ -10,8 +10,8 @@ use super::{Action, AttemptError, Coordinator, Now, Request, Snapshot, SubtaskIn
 impl Coordinator {
     /// Begins a checkpoint, if someone asked for one or its time has come.
     pub(super) fn trigger(&mut self, now: Now, out: &mut Vec<Action>) {
-        let request = self.requests.front().copied();
-        let is_due = now.monotonic_us >= self.due_us && !self.is_crowded();
+        let request = self.next_request();
+        let is_due = now.monotonic_us >= self.due_us && !self.is_crowded() && !self.is_draining;
         if now.monotonic_us < self.free_us || (request.is_none() && !is_due) {
             return;
         }
@@ -159,19 +159,30 @@ impl Coordinator {
         reason: String,
         out: &mut Vec<Action>,
     ) -> Result<(), AttemptError> {
+        match self.abort_by_order(now, checkpoint, reason.clone(), out) {
+            true => self.fail(reason),
+            false => Ok(()),
+        }
+    }
+
+    /// As [`Self::abort`], where that is no failure. False if it cannot be given up any more.
+    pub(super) fn abort_by_order(
+        &mut self,
+        now: Now,
+        checkpoint: CheckpointId,
+        reason: String,
+        out: &mut Vec<Action>,
+    ) -> bool {
         let is_open = |it: &mut Pending| it.checkpoint == checkpoint && it.sent.is_none();
         if self.pending.take_if(is_open).is_none() {
-            return Ok(());
+            return false;
         }
         let settings = &self.start.settings;
         let pause_us = settings.pause_us.max(settings.retry_us);
         self.free_us = now.monotonic_us.saturating_add(pause_us);
         self.shelf.soil();
-        out.push(Action::Abort {
-            checkpoint,
-            reason: reason.clone(),
-        });
-        self.fail(reason)
+        out.push(Action::Abort { checkpoint, reason });
+        true
     }
 
     /// Counts a failure; there may be one too many.

@@ -78,6 +78,11 @@ impl Shelf {
         Some(&found.manifest)
     }
 
+    /// The readable ones, oldest first.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Arc<Manifest>> + Clone {
+        self.kept.iter().map(|kept| &kept.manifest)
+    }
+
     /// A savepoint may go, as far as sinks allow.
     pub(super) fn dispose(&mut self, checkpoint: CheckpointId) {
         if self.manifest(checkpoint).is_some() {

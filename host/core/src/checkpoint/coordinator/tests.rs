@@ -469,6 +469,34 @@ fn the_last_checkpoint_ends_the_job_once_it_is_applied() {
 }
 
 #[test]
+fn behind_the_cut_of_a_drain_only_the_last_checkpoint_is_taken() {
+    let mut bench = Bench::begun(nothing(), None);
+    bench.tell(Fact::Requested(Request::Savepoint));
+    assert_eq!(bench.asked(), ["begin 1", "list", "inject 1 Savepoint"]);
+    bench.acknowledge(1, 0, 1);
+    bench.tell(Fact::Draining);
+    assert_eq!(bench.asked(), ["abort 1", "Cut"]);
+    bench.acknowledge(1, 1, 1);
+    bench.tell(Fact::Requested(Request::Stop));
+    bench.wait(3 * INTERVAL);
+    assert_eq!(bench.asked(), Vec::<String>::new());
+    assert_eq!(bench.coordinator.wake_at_us(), None);
+    bench.tell(Fact::Requested(Request::Finish));
+    assert_eq!(bench.asked(), ["inject 2 Final last"]);
+    bench.complete(2);
+    bench.apply(2);
+    assert!(bench.asked().contains(&"done 2".to_owned()));
+    // One whose last barrier is out already stops as it was asked to.
+    let mut bench = Bench::begun(nothing(), None);
+    bench.tell(Fact::Requested(Request::Stop));
+    bench.tell(Fact::Draining);
+    bench.complete(1);
+    bench.apply(1);
+    let asked = bench.asked();
+    assert!(asked.contains(&"done 1".to_owned()) && !asked.contains(&"Cut".to_owned()));
+}
+
+#[test]
 fn sinks_follow_from_where_their_marker_stands() {
     let mut bench = Bench::begun(nothing(), None);
     bench.pass(1);

@@ -251,3 +251,51 @@ fn what_goes_between_listing_and_reading_was_retired() {
         "{error}"
     );
 }
+
+#[test]
+fn whoever_comes_from_elsewhere_or_goes_back_is_known_by_it() {
+    let mut log = Log::default();
+    log.attempt(None);
+    let (first, last) = (log.checkpoint(1), log.checkpoint(3));
+    let newest = log.recover(&[], &RestoreFrom::Newest).expect("a sound log");
+    assert!(!newest.goes_back());
+    let older = RestoreFrom::Checkpoint(first.checkpoint);
+    assert!(log.recover(&[], &older).expect("it is kept").goes_back());
+    // And so is an attempt after it that was ended before it decided anything.
+    log.attempt(Some(first));
+    let again = log.recover(&[], &RestoreFrom::Newest).expect("a sound log");
+    assert!(again.goes_back());
+
+    let manifest = newest.kept.iter().find(|kept| kept.decided == last);
+    let from = RestoreFrom::Elsewhere {
+        origin: "/elsewhere/log/0000000003".into(),
+        decided: last,
+        manifest: Arc::clone(&manifest.expect("it is kept").manifest),
+    };
+    let recovered = Log::default().recover(&[], &from).expect("an empty log");
+    assert!(recovered.goes_back() && recovered.manifest.is_some());
+    assert_eq!(recovered.position, Position::FIRST);
+    let next = recovered.checkpoint_last.next();
+    assert_eq!(next, CheckpointId(4), "sinks may have applied 3");
+
+    let meets = |recovered: &Recovered, job: &str, marker: u64| {
+        let scope = Scope::new("default", job, KeyGroupRange::all(8)).expect("good names");
+        let marker = Some(CheckpointId(marker)).filter(|marker| marker.0 > 0);
+        let met = recovered.meets(&scope, &[("out".to_owned(), marker)].into());
+        met.map_err(|error| error.to_string())
+    };
+    assert_eq!(meets(&recovered, "j", 3), Ok(()));
+    assert_eq!(meets(&recovered, "other", 0), Ok(()));
+    for (job, marker, words) in [
+        ("j", 4, "again"),
+        ("j", 2, "missing"),
+        ("other", 1, "again"),
+    ] {
+        let error = meets(&recovered, job, marker).expect_err(words);
+        assert!(error.contains(words), "{error}");
+    }
+    let older = log.recover(&[], &older).expect("it is kept");
+    // What it lacks, this log has.
+    assert_eq!(meets(&older, "j", 0), Ok(()));
+    assert!(meets(&older, "j", 3).is_err());
+}

@@ -214,6 +214,13 @@ impl World {
                     self.aborted(process, checkpoint)?;
                     self.tell_subtasks(process, |subtask| Letter::Abort(subtask, checkpoint));
                 }
+                Action::Cut => {
+                    self.tell("cut", process as u64, 0);
+                    self.is_cut = true;
+                    if let Some(job) = self.job(process) {
+                        job.cut();
+                    }
+                }
                 Action::Decided { manifest } => self.decided(process, &manifest)?,
                 Action::End(end) => self.ended(process, &end)?,
             }
@@ -372,10 +379,11 @@ impl World {
     }
 
     fn ask_for_something(&mut self, process: usize) -> Result<(), String> {
-        let fact = match self.rng.below(6) {
+        let fact = match self.rng.below(7) {
             0..3 => Fact::Requested(Request::Savepoint),
             3 => Fact::Requested(Request::StopWithSavepoint),
-            4 => Fact::Requested(Request::Drain),
+            4 => Fact::Requested(Request::Stop),
+            5 if self.rng.chance(2_000) => Fact::Draining,
             _ => {
                 let savepoints = self.model.cuts.iter();
                 let savepoints = savepoints.filter(|(_, cut)| cut.reason == Reason::Savepoint);
