@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
 
 use serde_json::{Value, json};
+use wasmill_tests::kill::Kills;
 use wasmill_tests::{programs, root};
 
 /// A second, in microseconds.
@@ -36,15 +35,6 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % end
     }
-}
-
-/// Lets the job run for a while, however far that takes it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a kill comes at any time; nothing is expected to have happened"
-)]
-fn some_time(milliseconds: u64) {
-    thread::sleep(Duration::from_millis(milliseconds));
 }
 
 const COUNTRIES: [&str; 3] = ["DE", "FR", "JP"];
@@ -269,24 +259,22 @@ fn rules_survive_kills() {
     let folder = tempfile::tempdir().expect("a folder for the test's files");
     let top = "checkpoint: { interval: 20ms, storage: checkpoints }\n";
     write(folder.path(), (&payments, &rules), &document(top, 512));
-    let (mut killed, mut before) = (0, String::new());
+    let (mut kills, mut before) = (Kills::default(), String::new());
     for kill in 0..KILLS_MAX {
         if kill >= KILLS && !before.is_empty() {
             break;
         }
+        if kills.number() == 0 {
+            before.clear();
+        }
         let mut command = command(folder.path(), random.below(4) + 1);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = command.spawn().expect("wasmill starts");
-        some_time(30 + random.below(250));
-        killed += usize::from(running.try_wait().expect("a child can be asked").is_none());
-        running.kill().expect("a child can be killed");
-        running.wait().expect("a killed child ends");
+        kills.kill(&mut command, random.below(1_000));
         let text = fs::read_to_string(folder.path().join("out.jsonl")).unwrap_or_default();
         let seen = text[..text.rfind('\n').map_or(0, |end| end + 1)].to_owned();
         assert!(seen.starts_with(&before), "what was decided stays as it is");
         before = seen;
     }
-    let lines = before.lines().count();
+    let (lines, killed) = (before.lines().count(), kills.number());
     println!("seed {seed}: {killed} kills, {lines} rows before the end");
     assert!(killed > 0, "the job is slower than the first kill");
     run(folder.path(), 3);

@@ -27,6 +27,7 @@ fn a_split_that_pauses_holds_nobody_back_for_long() {
     let plugin = root().join("target/plugins/tumbling-count.wasm");
     let pipeline = format!(
         "name: idle
+checkpoint: off
 sources:
   clicks:
     file: {{ path: 'in-*.csv', follow: true }}

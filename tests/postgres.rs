@@ -62,6 +62,7 @@ impl Job {
         let schema = &database.schema;
         let document = format!(
             "name: numbers\n\
+             restart: none\n\
              checkpoint: {{ interval: {interval}, storage: checkpoints }}\n\
              sources:\n  n: {{ generator: {{ rate: {rate}, records: {ROWS}, columns: \
              {{ n: {{ sequence: true, type: u64 }}, k: {{ mod: 10, type: u64 }} }} }} }}\n\
@@ -243,7 +244,7 @@ fn a_stopped_process_that_wakes_up_writes_nothing() {
     }
     signal(&running, "CONT");
     let output = running.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     assert!(
         said(&output).contains("has taken over"),
         "{}",

@@ -226,16 +226,7 @@ impl ConnectorError {
             Self::Read { .. } | Self::Write { .. } | Self::Spool { .. } => false,
             Self::Away { .. } | Self::GaveUp { .. } => false,
             Self::Follow(FollowError::Busy { .. }) => false,
-            Self::Sqlite { source, .. } => !matches!(
-                source.sqlite_error_code(),
-                Some(
-                    rusqlite::ErrorCode::DatabaseBusy
-                        | rusqlite::ErrorCode::DatabaseLocked
-                        | rusqlite::ErrorCode::DiskFull
-                        | rusqlite::ErrorCode::SystemIoFailure
-                        | rusqlite::ErrorCode::CannotOpen
-                )
-            ),
+            Self::Sqlite { source, .. } => sink::sqlite::is_lasting(source),
             _ => true,
         }
     }

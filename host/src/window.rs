@@ -2,7 +2,7 @@
 //!
 //! What happens to a row is decided by its own clock, never by when it is processed: a row whose
 //! clock has not come to the end of its pane's first window is added at once, any other one waits
-//! until the watermark has passed its clock ([`cell::Late`]) and is a correction then. The merged
+//! until the watermark has passed its clock (`cell::Late`) and is a correction then. The merged
 //! watermark reaches an instant only when all rows before it are here, so windows and corrections
 //! happen in one order, that of their instants, whatever the speed of the sources.
 

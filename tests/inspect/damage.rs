@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value as Json;
+
 use crate::bench::{Bench, entries, stopped};
 
 /// Whatever file is damaged in whatever way, it is found by its name; nothing is shown that might
@@ -72,6 +74,14 @@ fn every_damage_is_told() {
         }
         fs::write(&path, bytes).expect("writable");
     }
+    damaged_entry(&bench, &manifest);
+    refusals(&bench);
+    questions(&bench);
+}
+
+/// An entry of the log that is not what was written.
+fn damaged_entry(bench: &Bench, manifest: &Json) {
+    let files = bench.stored();
     let position = manifest["place"]["position"].as_u64().expect("a number");
     let entry = bench.path(&format!(
         "checkpoints/default/books/0-127/log/{position:010}"
@@ -89,7 +99,6 @@ fn every_damage_is_told() {
     );
     fs::write(&entry, &files[&entry]).expect("writable");
     bench.ask(&["checkpoint", "verify", "pipeline.yaml"]);
-    refusals(&bench);
 }
 
 fn refusals(bench: &Bench) {
@@ -137,13 +146,29 @@ fn refusals(bench: &Bench) {
             2,
             "`total`",
         ),
+    ] {
+        let said = bench.say(arguments);
+        assert_eq!(
+            said.code,
+            Some(code),
+            "{arguments:?}: {}{}",
+            said.out,
+            said.err
+        );
+        assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
+    }
+    assert!(!bench.path("elsewhere").exists());
+}
+
+fn questions(bench: &Bench) {
+    for (arguments, code, words) in [
         (
             &[
                 "state",
                 "sql",
                 "pipeline.yaml",
                 "select * from ledger.totals",
-            ],
+            ][..],
             2,
             "no such table",
         ),
@@ -173,5 +198,5 @@ fn refusals(bench: &Bench) {
         );
         assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
     }
-    assert!(!bench.path("x.db").exists() && !bench.path("elsewhere").exists());
+    assert!(!bench.path("x.db").exists());
 }

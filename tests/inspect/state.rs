@@ -1,8 +1,10 @@
 //! What is shown is what plain Rust remembers.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value as Json, json};
 
-use crate::bench::{DAY, SECOND, entries, remembered, short, stopped, time};
+use crate::bench::{Bench, DAY, Memory, SECOND, entries, remembered, short, stopped, time};
 
 /// The rows of a table as plain Rust has them, keys in any order.
 #[track_caller]
@@ -59,6 +61,13 @@ fn state_is_what_plain_rust_remembers() {
         .sum();
     assert_eq!(keys, accounts.len() as u64);
 
+    exported(&bench, &accounts);
+    asked(&bench, &accounts);
+    assert_eq!(before, bench.stored(), "nothing has changed");
+}
+
+/// The rows of each table.
+fn exported(bench: &Bench, accounts: &BTreeMap<u64, Memory>) {
     let totals = accounts
         .iter()
         .map(|(account, it)| json!({ "account": account, "value": it.total }));
@@ -82,7 +91,10 @@ fn state_is_what_plain_rust_remembers() {
         seen.iter().all(|row| row["written"].is_string()),
         "it has a time to live"
     );
+}
 
+/// Answers in SQL.
+fn asked(bench: &Bench, accounts: &BTreeMap<u64, Memory>) {
     let question = "select count(*) as n, sum(t.value) as total from ledger.total t \
         join ledger.timers using (account) where account < 100";
     let answer = bench.ask(&[
@@ -110,7 +122,6 @@ fn state_is_what_plain_rust_remembers() {
             .ask(&named)
             .contains("ledger.shops (key u64, entry u16, value u32")
     );
-    assert_eq!(before, bench.stored(), "nothing has changed");
 }
 
 #[test]

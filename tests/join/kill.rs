@@ -2,9 +2,8 @@
 //! has brought out in the end is what comes of all rows, each once.
 
 use std::fs;
-use std::process::Stdio;
-use std::thread;
-use std::time::Duration;
+
+use wasmill_tests::kill::Kills;
 
 use crate::oracle::Kind;
 use crate::rows::{Random, Row, SECOND, rows};
@@ -18,15 +17,6 @@ const ROWS: u64 = 200_000;
 /// Few rows of a key, so that loops over all rows of one are quick.
 const KEYS: u64 = 10_000;
 
-/// Lets the job run for a while, however far that takes it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a kill comes at any time; nothing is expected to have happened"
-)]
-fn some_time(milliseconds: u64) {
-    thread::sleep(Duration::from_millis(milliseconds));
-}
-
 fn survives(seed: u64, (join, kind, join_type): (&str, Kind, &str)) {
     let sides = sides(seed);
     let sides = [&sides[0][..], &sides[1][..]];
@@ -38,24 +28,23 @@ fn survives(seed: u64, (join, kind, join_type): (&str, Kind, &str)) {
         rows_max: 512,
     };
     job.write(folder.path(), sides);
-    let (mut random, mut killed, mut before) = (Random(seed), 0, String::new());
+    let (mut random, mut kills) = (Random(seed), Kills::default());
+    let mut before = String::new();
     for kill in 0..KILLS_MAX {
         if kill >= KILLS && !before.is_empty() {
             break;
         }
+        if kills.number() == 0 {
+            before.clear();
+        }
         let mut command = command(folder.path(), random.below(4) + 1);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = command.spawn().expect("wasmill starts");
-        some_time(200 + random.below(1_200));
-        killed += usize::from(running.try_wait().expect("a child can be asked").is_none());
-        running.kill().expect("a child can be killed");
-        running.wait().expect("a killed child ends");
+        kills.kill(&mut command, random.below(1_000));
         let text = fs::read_to_string(folder.path().join("out.jsonl")).unwrap_or_default();
         let seen = text[..text.rfind('\n').map_or(0, |end| end + 1)].to_owned();
         assert!(seen.starts_with(&before), "what was decided stays as it is");
         before = seen;
     }
-    let lines = before.lines().count();
+    let (lines, killed) = (before.lines().count(), kills.number());
     println!("{join} {join_type}, seed {seed}: {killed} kills, {lines} rows before the end");
     assert!(killed > 0, "the job is slower than the first kill");
     run(folder.path(), 3);

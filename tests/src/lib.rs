@@ -1,6 +1,7 @@
 //! What tests from outside share: where things lie, a database, numbers by seed, oracles.
 
 pub mod every_state;
+pub mod kill;
 pub mod postgres;
 mod random;
 pub mod sales;

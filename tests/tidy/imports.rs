@@ -66,6 +66,7 @@ const LAYERS: &[&[&str]] = &[
         "exchange",
         "feature",
         "window",
+        "join",
         "dead_letter",
         "plugin_store",
     ],

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use wasmill_tests::kill::Kills;
+
 use super::{CUMULATIVE, Job, LATENESS, SESSION, SLIDING, TUMBLING, check, command, run};
 use crate::oracle::Windows;
 use crate::rows::{Random, rows};
@@ -28,18 +30,12 @@ fn some_time(milliseconds: u64) {
 /// Kills the job after random times, each attempt at another parallelism; gives how many were still
 /// running.
 fn kill(folder: &Path, random: &mut Random) -> usize {
-    let mut killed = 0;
+    let mut kills = Kills::default();
     for _ in 0..KILLS {
         let mut command = command(folder, random.below(4) + 1);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = command.spawn().expect("wasmill starts");
-        some_time(100 + random.below(300));
-        let was_running = running.try_wait().expect("a child can be asked").is_none();
-        running.kill().expect("a child can be killed");
-        running.wait().expect("a killed child ends");
-        killed += usize::from(was_running);
+        kills.kill(&mut command, random.below(1_000));
     }
-    killed
+    kills.number()
 }
 
 fn survives(

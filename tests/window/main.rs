@@ -5,10 +5,10 @@
     reason = "which seed it was, for whoever repeats a failure"
 )]
 
+mod endless;
 mod kill;
 mod oracle;
 mod rows;
-mod unbounded;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -125,7 +125,8 @@ fn ensure_tools(tools: &[Tool]) -> Result<()> {
     install(&packages)
 }
 
-/// Where shared libraries stand, with those of each version of LLVM, as the bindings' generator looks for them.
+/// Where shared libraries stand, with those of each version of LLVM, as the bindings' generator
+/// looks for them.
 fn library_folders() -> Vec<PathBuf> {
     let named = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from);
     let llvm = read_folder("/usr/lib")

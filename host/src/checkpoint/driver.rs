@@ -263,9 +263,8 @@ impl Checkpoints {
             let (facts, reports) = (self.facts.1.clone(), self.reports.clone());
             tokio::select! {
                 fact = facts.recv() => if let Ok(fact) = fact { self.tell(fact) },
-                report = reports.recv() => if let Ok(report) = report {
-                    self.report(report, &job);
-                },
+                // Where all subtasks have ended nobody reports any more: others are waited for.
+                Ok(report) = reports.recv() => self.report(report, &job),
                 Ok(wish) = wishes.recv() => self.grant(wish),
                 () = spawn::rest(wake) => self.tell(Fact::Tick),
             }
@@ -317,7 +316,7 @@ impl Checkpoints {
                         base,
                         is_last,
                     };
-                    inject(job, barrier);
+                    job.sources.iter().for_each(|source| source.ask(barrier));
                 }
                 Action::Abort { checkpoint, reason } => {
                     self.ledger.aborted(&reason);
@@ -486,11 +485,6 @@ impl Checkpoints {
 /// The way of orders to a sink that follows.
 pub fn orders() -> (Sender<SinkOrder>, Receiver<SinkOrder>) {
     bounded(ORDERS_MAX)
-}
-
-/// Has the sources send a barrier.
-fn inject(job: &Handle, barrier: Barrier) {
-    job.sources.iter().for_each(|source| source.ask(barrier));
 }
 
 fn now() -> Now {

@@ -73,7 +73,7 @@ impl Place {
             start: first.parse().ok()?,
             end,
         };
-        if range.is_empty() {
+        if range.start >= range.end {
             return None;
         }
         let scope = Scope::new(tenant, job, range).ok()?;

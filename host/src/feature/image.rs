@@ -196,7 +196,8 @@ impl FeatureSet {
     }
 
     /// Takes up what a checkpoint remembers for the keys of some of the index's groups, before the
-    /// first row. Features that it does not know begin empty; what nobody asks for any more is left out.
+    /// first row. Features that it does not know begin empty; what nobody asks for any more is left
+    /// out.
     ///
     /// # Errors
     /// If a segment is not what the format says.

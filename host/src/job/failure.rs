@@ -46,9 +46,9 @@ impl JobError {
         match error {
             // The row has been tried alone, in an instance of its own, before it was blamed; and
             // decoding knows nothing but the row.
-            TaskError::Operator(OperatorError::Failed { .. }) | TaskError::Row { .. } => {
-                Failure::Lasting
-            }
+            // An instance that cannot be started fails on nothing but its plugin's bytes.
+            TaskError::Operator(OperatorError::Failed { .. } | OperatorError::Start { .. })
+            | TaskError::Row { .. } => Failure::Lasting,
             TaskError::Source { is_lasting, .. } => match is_lasting {
                 true => Failure::Lasting,
                 false => Failure::Passing,

@@ -14,7 +14,7 @@ use std::{
 
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIteratorWithThreadMode, Options,
-    ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions, compaction_filter::Decision,
+    ReadOptions, Snapshot, WriteBatch, WriteOptions, compaction_filter::Decision,
 };
 
 use super::spill::{Scratch, is_over};
@@ -72,7 +72,7 @@ pub(super) struct Batch(WriteBatch);
 /// The disk as it was at a moment.
 pub(super) struct Frozen {
     /// It goes before the database that it belongs to: fields are dropped in their order.
-    snapshot: SnapshotWithThreadMode<'static, DB>,
+    snapshot: Snapshot<'static>,
     _open: Arc<Open>,
 }
 
@@ -87,6 +87,9 @@ pub(super) struct Entries<'a> {
     iterator: DBRawIteratorWithThreadMode<'a, DB>,
     skipped: usize,
 }
+
+/// An entry's name and value.
+type Entry<'a> = (&'a [u8], &'a [u8]);
 
 impl Batch {
     pub(super) fn bytes(&self) -> usize {
@@ -229,11 +232,7 @@ impl Disk {
         // SAFETY: the snapshot borrows the database, which lives as long as the last `Arc` of it:
         // one goes with the snapshot and is dropped after it. The lifetime is never given away: all
         // that borrows from the snapshot borrows from its owner.
-        let snapshot = unsafe {
-            std::mem::transmute::<SnapshotWithThreadMode<'_, DB>, SnapshotWithThreadMode<'static, DB>>(
-                snapshot,
-            )
-        };
+        let snapshot = unsafe { std::mem::transmute::<Snapshot<'_>, Snapshot<'static>>(snapshot) };
         Frozen {
             snapshot,
             _open: self.open.clone(),
@@ -285,7 +284,7 @@ fn bounds(kind: u8, prefix: &[&[u8]]) -> ReadOptions {
 
 impl Entries<'_> {
     /// The entry's name behind the prefix, and its value; none at the end.
-    pub(super) fn current(&self) -> Result<Option<(&[u8], &[u8])>, String> {
+    pub(super) fn current(&self) -> Result<Option<Entry<'_>>, String> {
         match self.iterator.item() {
             Some((name, value)) => Ok(Some((name.get(self.skipped..).unwrap_or_default(), value))),
             None => self

@@ -1,6 +1,9 @@
 //! A subtask behind a gate: it gathers rows into batches, looks up their keys, orders them where
 //! asked, and runs its chain.
 
+mod release;
+mod spilled;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -29,10 +32,9 @@ use crate::{
     feature::{FeatureRows, FeatureSet},
     metrics::{Gauge, NodeMetrics},
     operator::Keyed,
-    state::{Cut, Resident, Residents, Spill},
+    state::{Cut, Spill},
     task::{
         chain::{Chain, Target, TaskError},
-        chained::Chained,
         image::GateImage,
         slot,
         sorter::Sorter,
@@ -411,7 +413,7 @@ impl GatedTask {
             keyed.keys.clear();
             keyed.index.lookup(&keys, &hashes, &mut keyed.keys);
             if let Some(spill) = &mut self.spill {
-                let mut residents = residents(&mut self.chain, self.features.as_mut());
+                let mut residents = spilled::residents(&mut self.chain, self.features.as_mut());
                 let fetched = spill.fetch(&keyed.keys, &mut keyed.index, &mut residents);
                 fetched.await?;
             }
@@ -429,79 +431,6 @@ impl GatedTask {
         let keyed = self.keyed.as_mut().filter(|_| from.codec.is_some());
         self.chain.push(&from.targets, batch, keyed).await?;
         self.settle().await
-    }
-
-    /// Has keys leave memory, if there are too many.
-    async fn settle(&mut self) -> Result<(), TaskError> {
-        if let (Some(spill), Some(keyed)) = (&mut self.spill, &mut self.keyed) {
-            let mut residents = residents(&mut self.chain, self.features.as_mut());
-            spill.settle(&mut keyed.index, &mut residents).await?;
-        }
-        Ok(())
-    }
-
-    /// Fires the timers of keys that are not in memory: these come in, some at a time.
-    async fn wake_others(&mut self, domain: TimeDomain, clock: i64) -> Result<(), TaskError> {
-        while let (Some(spill), Some(keyed)) = (&mut self.spill, &mut self.keyed) {
-            let mut residents = residents(&mut self.chain, self.features.as_mut());
-            let woken = spill.wake((domain, clock), &mut keyed.index, &mut residents);
-            if !woken.await? {
-                break;
-            }
-            match domain {
-                TimeDomain::Event => self.chain.advance(clock, self.keyed.as_mut()).await?,
-                TimeDomain::Processing => self.chain.tick(clock, self.keyed.as_mut()).await?,
-            }
-            self.chain.outbox.send().await?;
-            self.settle().await?;
-        }
-        Ok(())
-    }
-
-    /// Runs the rows whose time has come, of all inputs in one order.
-    async fn release(&mut self, watermark: i64) -> Result<(), TaskError> {
-        if self.merges_itself {
-            return self.release_apart(watermark).await;
-        }
-        loop {
-            let sorters = self.inputs.iter().filter_map(|input| input.sorter.as_ref());
-            let mut firsts: Vec<_> = sorters
-                .filter_map(|sorter| sorter.first(watermark))
-                .collect();
-            firsts.sort_unstable();
-            let Some((_, input)) = firsts.first() else {
-                break;
-            };
-            let (input, rows_max) = (*input, self.rows_max);
-            let Some(sorter) = &mut self.inputs[input].sorter else {
-                break;
-            };
-            let due = sorter.release(watermark, firsts.get(1), rows_max)?;
-            if let Some(due) = due {
-                self.run_chain(input, due).await?;
-            }
-        }
-        for sorter in self
-            .inputs
-            .iter_mut()
-            .filter_map(|input| input.sorter.as_mut())
-        {
-            sorter.release(watermark, None, self.rows_max)?;
-        }
-        Ok(())
-    }
-
-    /// Runs the rows whose time has come, of one input after the other: each is in order by itself.
-    async fn release_apart(&mut self, watermark: i64) -> Result<(), TaskError> {
-        for input in 0..self.inputs.len() {
-            while let Some(sorter) = &mut self.inputs[input].sorter {
-                let Some(due) = sorter.release(watermark, None, self.rows_max)? else {
-                    break;
-                };
-                self.run_chain(input, due).await?;
-            }
-        }
-        Ok(())
     }
 
     /// The gate's clock has moved: ordered rows become due, timers fire, and the promise is passed
@@ -523,13 +452,4 @@ impl GatedTask {
         };
         Ok(self.chain.outbox.broadcast(&promise).await?)
     }
-}
-
-/// All that the task keeps by key.
-fn residents<'a>(chain: &'a mut Chain, features: Option<&'a mut FeatureSet>) -> Residents<'a> {
-    let operators = chain.operators_mut().iter_mut();
-    let mut residents: Residents<'a> = Vec::new();
-    residents.extend(operators.filter_map(Chained::resident));
-    residents.extend(features.map(|features| features as &mut dyn Resident));
-    residents
 }

@@ -30,12 +30,16 @@ pub(super) enum Accumulator {
     Best(Option<Value>),
     /// The first or the last.
     Edge(Option<Box<Edge>>),
-    Distinct(Option<Box<HashSet<Box<[u8]>>>>),
+    Distinct(Option<Box<Different>>),
     Approximate(Option<Box<HllSketch>>),
     /// The greatest first.
     Top(Vec<Value>),
     Quantiles(Option<Box<Quantiles>>),
 }
+
+/// Values that differ, each as its bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Different(pub(super) HashSet<Box<[u8]>>);
 
 /// Of which mean and deviation are computed.
 #[derive(Debug, Clone, Default)]
@@ -126,7 +130,7 @@ impl Accumulator {
             Self::Distinct(set) => {
                 let mut bytes = Vec::new();
                 column.key_bytes(row, &mut bytes);
-                set.get_or_insert_default().insert(bytes.into());
+                set.get_or_insert_default().0.insert(bytes.into());
             }
             Self::Approximate(sketch) => {
                 let mut bytes = Vec::new();
@@ -155,23 +159,19 @@ impl Accumulator {
             }
             (Self::Moments(moments), Self::Moments(more)) => moments.merge(more),
             (Self::Best(best), Self::Best(Some(more))) => better(best, more.clone(), kind),
-            (Self::Edge(edge), Self::Edge(Some(more))) => {
+            (Self::Edge(edge), Self::Edge(Some(more)))
                 if edge
                     .as_ref()
-                    .is_none_or(|edge| is_further(kind, more.place, edge.place))
-                {
-                    *edge = Some(more.clone());
-                }
+                    .is_none_or(|edge| is_further(kind, more.place, edge.place)) =>
+            {
+                *edge = Some(more.clone());
             }
             (Self::Distinct(set), Self::Distinct(Some(more))) => {
-                let set = set.get_or_insert_default();
-                for value in more
-                    .iter()
-                    .filter(|value| !set.contains(*value))
-                    .cloned()
-                    .collect::<Vec<_>>()
-                {
-                    set.insert(value);
+                let Different(set) = &mut **set.get_or_insert_default();
+                for value in &more.0 {
+                    if !set.contains(value) {
+                        set.insert(value.clone());
+                    }
                 }
             }
             (Self::Approximate(sketch), Self::Approximate(Some(more))) => match sketch {

@@ -14,9 +14,9 @@ pub(super) struct Panes {
 
 /// The accumulators of a sliding window without its panes being merged anew: two stacks (the queue
 /// of Tangwongsan, Hirzel and Schneider, *Low-latency sliding-window aggregation in worst-case
-/// constant time*, 2017, section 2). In front stands, for each older pane, what it and all up to the
-/// middle hold; at the back, all behind the middle. A window is one of the front merged with the
-/// back; a pane is merged about three times, however many windows it lies in.
+/// constant time*, 2017, section 2). In front stands, for each older pane, what it and all up to
+/// the middle hold; at the back, all behind the middle. A window is one of the front merged
+/// with the back; a pane is merged about three times, however many windows it lies in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Slide {
     /// The panes with which those in front begin, the youngest first.

@@ -243,7 +243,7 @@ impl Column {
                 deviation.is_some()
             }
             Accumulator::Distinct(set) => {
-                self.unsigned(set.as_ref().map_or(0, |set| set.len() as u64));
+                self.unsigned(set.as_ref().map_or(0, |set| set.0.len() as u64));
                 true
             }
             Accumulator::Approximate(sketch) => {

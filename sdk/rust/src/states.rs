@@ -40,7 +40,7 @@ use serde_json::Value as Json;
 /// be stored, or the job is refused. A migration is a function from the old value to the new one;
 /// of a list it is called for each item, of a map for each entry as a pair of key and value. `None`
 /// drops the value. A panic refuses the job, tells the key, and changes nothing: the older version
-/// can still go on. [`export!`](crate::export) is told of it by a second word.
+/// can still go on. [`export!`](macro@crate::export) is told of it by a second word.
 /// ```
 /// use wasmill_sdk::prelude::*;
 /// # #[derive(Row, Clone)] struct Payment { account: u64, cents: u64 }

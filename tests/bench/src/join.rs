@@ -1,7 +1,7 @@
 //! Joins of two streams that go on together in event time.
 //!
-//! Record `i` of either stream is, as in `tests/peers`: account `i * 0x9E3779B97F4A7C15 mod 10,000`,
-//! amount `i mod 1000`, time `i` ms.
+//! Record `i` of either stream is, as in `tests/peers`: account
+//! `i * 0x9E3779B97F4A7C15 mod 10,000`, amount `i mod 1000`, time `i` ms.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};

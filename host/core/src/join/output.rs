@@ -136,9 +136,12 @@ impl<'a> Used<'a> {
     }
 }
 
+/// For each match the batch and the row.
+type Picks = Vec<Option<(usize, usize)>>;
+
 /// The values of a column for each match; no values where no row has the column.
 fn column(from: ColumnFrom, [left, right]: &[Used<'_>; 2]) -> Result<ArrayRef, ArrowError> {
-    let (parts, picks): (Vec<&dyn Array>, Vec<Option<(usize, usize)>>) = match from {
+    let (parts, picks): (Vec<&dyn Array>, Picks) = match from {
         ColumnFrom::Side(Side::Left, at) => (left.column(at).collect(), left.picks.clone()),
         ColumnFrom::Side(Side::Right, at) => (right.column(at).collect(), right.picks.clone()),
         ColumnFrom::Either(of_left, of_right) => {

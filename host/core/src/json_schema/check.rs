@@ -148,8 +148,14 @@ impl<'a> Checker<'a> {
         self.steps += 1;
         let rule = &self.schema.rules[rule];
         if rule.format == Some(Format::Secret) {
-            // Text that stands in its place has a message of its own.
-            return Vec::new();
+            // Whatever else stands in its place has a message of its own.
+            return vec![
+                Type::Boolean,
+                Type::Number,
+                Type::String,
+                Type::Array,
+                Type::Object,
+            ];
         }
         if let Some(types) = &rule.types {
             return types.clone();

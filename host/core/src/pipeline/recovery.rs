@@ -56,7 +56,8 @@ mod tests {
 
     fn document(top: &str, source: &str, sink: &str) -> String {
         format!(
-            "name: test\n{top}sources:\n  s: {{ {source} }}\nsinks:\n  out: {{ input: s, {sink} }}\n"
+            "name: test\n{top}sources:\n  s: {{ {source} }}\nsinks:\n  \
+             out: {{ input: s, {sink} }}\n"
         )
     }
 

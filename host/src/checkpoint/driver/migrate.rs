@@ -19,7 +19,7 @@ pub struct DryRun {
 /// Reads what a job would go on from and migrates it, but begins nothing.
 ///
 /// # Errors
-/// As for [`Checkpoints::begin`].
+/// As for `Checkpoints::begin`.
 pub async fn dry_run(storage: &Storage, plan: &Plan) -> Result<DryRun, CheckpointsError> {
     let found = recover(storage, plan).await?;
     let (restored, migrated) = load(storage, plan, &found).await?;

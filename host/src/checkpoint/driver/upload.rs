@@ -54,8 +54,8 @@ impl Names {
     }
 }
 
-/// Writes a subtask's share down and stores it. `base` is the manifest of the checkpoint that it may
-/// build on.
+/// Writes a subtask's share down and stores it. `base` is the manifest of the checkpoint that it
+/// may build on.
 ///
 /// # Errors
 /// In words, if some of it is not stored.

@@ -34,7 +34,8 @@ impl Listening {
         }
     }
 
-    /// Listens, if it does not yet, on the runtime of whoever calls. A job that cannot runs all the same.
+    /// Listens, if it does not yet, on the runtime of whoever calls. A job that cannot runs all the
+    /// same.
     pub(super) fn start(&mut self) {
         if self.server.is_some() {
             return;

@@ -208,6 +208,21 @@ fn json<'a>(column: &Viewed<'_>, row: usize, scratch: &'a mut Vec<u8>) -> &'a st
     std::str::from_utf8(scratch).expect("JSON of UTF-8 text is UTF-8")
 }
 
+/// Whether the same would happen again if it was tried later.
+pub(in crate::connector) fn is_lasting(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode;
+    !matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+        )
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use wasmill_core::lineage::{Ancestor, Lineage};

@@ -62,22 +62,11 @@ impl Builder<'_> {
             input.feature_columns = covered.as_ref().map(|covered| covered.columns[at].clone());
             inputs.push(input);
         }
-        let mut codecs = inputs.iter().filter_map(|input| input.codec.as_ref());
-        let is_word = codecs.all(KeyCodec::is_word);
-        let range = KeyGroupRange::of_subtask(
-            small(subtask),
-            small(task.parallelism),
-            self.plan.key_groups,
-        );
-        let keyed = root.key.as_ref().map(|_| Keyed {
-            index: KeyIndex::new(range, self.plan.key_groups, is_word, self.secret.clone()),
-            keys: BatchKeys::default(),
-            features: Vec::new(),
-        });
         self.restore_operators(&mut chain)?;
-        if keyed.is_some() {
-            self.restore_gate(task, (&mut inputs, range))?;
-        }
+        let keyed = match &root.key {
+            Some(_) => Some(self.keyed((task, subtask), &mut inputs)?),
+            None => None,
+        };
         let operators = task.operators.iter().map(|operator| operator.operator.0);
         let rows_max = task.operators.iter().map(|operator| {
             let batch = &self.pipeline.operator(operator.operator).batch;
@@ -119,6 +108,24 @@ impl Builder<'_> {
             late: operators
                 .map(|operator| self.operators[operator].metrics.clone())
                 .collect(),
+        })
+    }
+
+    /// The keys of a subtask, of which nothing is known yet; rows that inputs held back come in.
+    fn keyed(
+        &self,
+        (task, subtask): (&TaskPlan, usize),
+        inputs: &mut [GateInput],
+    ) -> Result<Keyed, JobError> {
+        let mut codecs = inputs.iter().filter_map(|input| input.codec.as_ref());
+        let is_word = codecs.all(KeyCodec::is_word);
+        let key_groups = self.plan.key_groups;
+        let range = KeyGroupRange::of_subtask(small(subtask), small(task.parallelism), key_groups);
+        self.restore_gate(task, (inputs, range))?;
+        Ok(Keyed {
+            index: KeyIndex::new(range, key_groups, is_word, self.secret.clone()),
+            keys: BatchKeys::default(),
+            features: Vec::new(),
         })
     }
 

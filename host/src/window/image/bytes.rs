@@ -3,7 +3,7 @@
 use datasketches::hll::HllSketch;
 
 use super::{Global, Session, Shape, Shown};
-use crate::window::accumulator::{Accumulator, Edge, Kind, Moments};
+use crate::window::accumulator::{Accumulator, Different, Edge, Kind, Moments};
 use crate::window::float::FloatSum;
 use crate::window::quantile::Quantiles;
 use crate::window::value::Value;
@@ -69,7 +69,7 @@ pub(super) fn accumulators(all: &[Accumulator], shape: &Shape, out: &mut Vec<u8>
             Accumulator::Distinct(set) => {
                 let mut values: Vec<&[u8]> = set
                     .iter()
-                    .flat_map(|set| set.iter())
+                    .flat_map(|set| set.0.iter())
                     .map(|it| &**it)
                     .collect();
                 values.sort_unstable();
@@ -240,7 +240,7 @@ impl<'a> Input<'a> {
                 let count = self.count()?;
                 let values = (0..count).map(|_| self.bytes().map(Into::into));
                 let values = values.collect::<Option<_>>()?;
-                Accumulator::Distinct((count > 0).then(|| Box::new(values)))
+                Accumulator::Distinct((count > 0).then(|| Box::new(Different(values))))
             }
             Accumulator::Approximate(_) => Accumulator::Approximate(match self.flag()? {
                 true => Some(Box::new(HllSketch::deserialize(self.bytes()?).ok()?)),

@@ -12,6 +12,9 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+/// What became of an entry: its bytes, or none if it was removed.
+type Change = Option<Vec<u8>>;
+
 /// Entries that all instances of an operator have alike, such as rules that come as data: rows of
 /// the broadcast input write them ([`WithBroadcast`](crate::WithBroadcast)), all rows read them.
 ///
@@ -40,7 +43,7 @@ pub struct Broadcast<K, V> {
     /// What the call has changed; none where an entry was removed.
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// What the current row changed, as it was before.
-    journal: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
+    journal: Vec<(Vec<u8>, Option<Change>)>,
     version: u64,
     /// Whether the rows of the call may write.
     is_writable: bool,

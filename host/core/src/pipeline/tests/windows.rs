@@ -48,13 +48,15 @@ fn windows_become_an_operator_with_its_streams() {
     assert_eq!(windowing(TUMBLING).assigner, Assigner::Aligned(slices));
 }
 
+/// Refuses a document with an operator, and says part of why.
+fn wrong(operator: &str, part: &str) {
+    let errors = pipeline_of(&with(operator)).map(drop).expect_err(part);
+    let errors = errors.to_string();
+    assert!(errors.contains(part), "{errors}");
+}
+
 #[test]
 fn mistakes_about_windows_have_their_place() {
-    let wrong = |operator: &str, part: &str| {
-        let errors = pipeline_of(&with(operator)).map(drop).expect_err(part);
-        let errors = errors.to_string();
-        assert!(errors.contains(part), "{errors}");
-    };
     let aggregates = "    aggregates: { n: { count: rows } }\n";
     let cases = [
         ("", "operators.rules: an operator needs a kind; add one of"),
@@ -96,6 +98,10 @@ fn mistakes_about_windows_have_their_place() {
     for (operator, part) in cases {
         wrong(&(operator.to_owned() + aggregates), part);
     }
+}
+
+#[test]
+fn mistakes_about_aggregates_have_their_place() {
     let window = "    window: { tumbling: 60s }\n";
     let cases = [
         ("", "windows aggregate something"),

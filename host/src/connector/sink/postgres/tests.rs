@@ -90,7 +90,7 @@ impl Outside {
     }
 
     fn read(&self) -> Vec<u64> {
-        let query = format!("select n::text from {} order by n", self.place());
+        let query = format!("select of.n::text from {} of order by of.n", self.place());
         let texts = self.texts(&query);
         texts
             .iter()

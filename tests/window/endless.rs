@@ -11,6 +11,7 @@ use super::run;
 /// Numbers of three accounts, a second apart.
 const SOURCE: &str = "\
 name: numbers
+checkpoint: off
 sources:
   n:
     generator:

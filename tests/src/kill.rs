@@ -1,0 +1,63 @@
+//! Ends processes by force at random times, however fast or slow the machine is.
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// The longest that a job runs before the first kill, in milliseconds.
+const LONGEST: u64 = 400;
+
+/// Kills starts of one job. As long as none was killed at work, the next one begins anew and has
+/// half the time: so that a fast machine is not done with the job before.
+#[derive(Debug)]
+pub struct Kills {
+    longest: u64,
+    number: usize,
+}
+
+impl Default for Kills {
+    fn default() -> Self {
+        Self {
+            longest: LONGEST,
+            number: 0,
+        }
+    }
+}
+
+impl Kills {
+    /// How many starts were killed at work.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Starts a job and kills it at a part of the longest time, of 1,000 parts. `false` means that
+    /// it was done before.
+    ///
+    /// # Panics
+    /// If a process cannot be started or killed.
+    pub fn kill(&mut self, command: &mut Command, part: u64) -> bool {
+        if self.number == 0 {
+            command.arg("--fresh");
+        }
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = command.spawn().expect("wasmill starts");
+        some_time(self.longest * part / 1_000);
+        let was_running = running.try_wait().expect("a child can be asked").is_none();
+        running.kill().expect("a child can be killed");
+        running.wait().expect("a killed child ends");
+        self.number += usize::from(was_running);
+        if !was_running && self.number == 0 {
+            self.longest = (self.longest / 2).max(2);
+        }
+        was_running
+    }
+}
+
+/// Lets the job run for a while, however far that takes it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a kill comes at any time; nothing is expected to have happened"
+)]
+fn some_time(milliseconds: u64) {
+    thread::sleep(Duration::from_millis(milliseconds));
+}
