@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use wasmill_tests::sales::{self, OUT_OF_ORDERNESS, Sale, Sales};
@@ -138,7 +139,9 @@ impl Place {
             .status();
         assert!(asked.expect("kill starts").success());
         let ended = running.0.wait().expect("it ends");
-        assert_eq!(ended.code(), Some(143), "as one that was stopped");
+        // What came out before may be enough: then the signal may come before it is waited for.
+        let is_stopped = ended.code() == Some(143) || ended.signal() == Some(15);
+        assert!(is_stopped, "as one that was stopped: {ended}");
     }
 
     /// Holds what came out against plain Rust.
