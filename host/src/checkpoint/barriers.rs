@@ -86,14 +86,22 @@ pub struct SourceBarriers {
     is_closed: AtomicBool,
     /// How many subtasks have sent it.
     sent: Mutex<(CheckpointId, usize)>,
+    /// Where the splits stood that the job goes on from: a barrier may come before they are opened.
+    known: BTreeMap<String, SplitState>,
     /// Every split that was opened, by name.
     splits: Mutex<BTreeMap<String, Arc<SplitTurns>>>,
 }
 
 impl SourceBarriers {
-    /// For a source of so many subtasks.
+    /// For a source of so many subtasks that begins.
     pub fn new(subtasks: usize) -> Self {
+        Self::going_on(subtasks, BTreeMap::new())
+    }
+
+    /// For one that goes on from where these splits stood.
+    pub fn going_on(subtasks: usize, known: BTreeMap<String, SplitState>) -> Self {
         Self {
+            known,
             wanted: Mutex::new(None),
             number: AtomicU64::new(0),
             wakers: (0..subtasks).map(|_| AtomicWaker::new()).collect(),
@@ -164,7 +172,9 @@ impl SourceBarriers {
     }
 
     fn states(&self, barrier: Barrier) -> SourceState {
-        let mut state = SourceState::default();
+        let mut state = SourceState {
+            splits: self.known.clone(),
+        };
         for (name, turns) in self.splits.lock().iter() {
             let split = turns.look(|progress| {
                 progress.cut_at(Some(barrier));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use wasmill_core::{
-    checkpoint::CheckpointId,
+    checkpoint::{CheckpointId, SourceState},
     pipeline::{self, SourceId, SourceKind, StreamId},
     plan::TaskPlan,
     watermark::{self, SplitWatermark},
@@ -33,7 +33,9 @@ type KnownSplits = BTreeMap<String, (Position, i64)>;
 
 impl Builder<'_> {
     pub(super) fn source(&mut self, task: &TaskPlan, id: SourceId) -> Result<(), JobError> {
-        let barriers = Arc::new(SourceBarriers::new(task.parallelism));
+        let stood = self.stood(id).cloned().unwrap_or_default();
+        let barriers = SourceBarriers::going_on(task.parallelism, stood.splits);
+        let barriers = Arc::new(barriers);
         let known = self.known_splits(id);
         let feeds = self.feeds(task, id, (&barriers, &known))?;
         let spec = self.pipeline.source(id);
@@ -77,13 +79,15 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// What the restored checkpoint says of a source.
+    fn stood(&self, id: SourceId) -> Option<&SourceState> {
+        let manifest = self.attempt.as_ref()?.restored.manifest.as_ref()?;
+        manifest.sources.get(&self.pipeline.source(id).name)
+    }
+
     /// Where the splits stood that the restored checkpoint knows, with their watermarks.
     fn known_splits(&self, id: SourceId) -> KnownSplits {
-        let manifest = self.attempt.as_ref();
-        let manifest = manifest.and_then(|attempt| attempt.restored.manifest.as_ref());
-        let name = &self.pipeline.source(id).name;
-        let source = manifest.and_then(|manifest| manifest.sources.get(name));
-        let splits = source.into_iter().flat_map(|source| &source.splits);
+        let splits = self.stood(id).into_iter().flat_map(|source| &source.splits);
         let known = splits.filter_map(|(name, split)| {
             let position = Position::from_json(&split.position)?;
             Some((name.clone(), (position, split.watermark)))
