@@ -18,6 +18,8 @@ pub use sink::{
     share::{Share, Spooled},
 };
 
+use crate::crash_point::CrashPoint;
+
 /// Reads one split from its start, in order.
 pub trait SplitReader: Send {
     /// The next rows: about `bytes_max` bytes of them under load, fewer where no more are there
@@ -73,6 +75,11 @@ pub trait Follower: Send {
 
     /// The newest checkpoint of this job that is applied, durably; none if there is no marker.
     fn marker(&mut self) -> Result<Option<CheckpointId>, ConnectorError>;
+
+    /// The crash point right behind its commits, for tests that die between those of two sinks.
+    fn commit_point(&self) -> Option<CrashPoint> {
+        None
+    }
 }
 
 /// Why a source or sink cannot go on.

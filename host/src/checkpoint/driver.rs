@@ -1,6 +1,9 @@
 //! The loop that tells the coordinator what happens and does what it wants done.
 
 mod restore;
+mod stored;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::{
@@ -12,14 +15,15 @@ use std::{
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
     Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, LookedUp, Manifest, Now, Position, Recovered, Recovery, RecoveryError, Request,
-    RestoreFrom, Scope, Settings, Start, compatibility,
+    KeyHash, Manifest, Now, Recovered, Recovery, RecoveryError, Request, RestoreFrom, Scope,
+    Settings, Start, compatibility,
 };
 
 use super::{Report, SinkOrder, SourceBarriers, Storage, StorageError};
 use crate::{
     clock,
     connector::{ConnectorError, Follower, Share},
+    crash_point::{CrashPoint, reach},
     exchange::gate::Barrier,
     spawn,
 };
@@ -31,8 +35,8 @@ const FACTS_MAX: usize = 256;
 /// Orders that may wait for a sink: more than it may have to apply.
 const ORDERS_MAX: usize = 64;
 
-/// Between two tries to list the storage.
-const LIST_AGAIN: Duration = Duration::from_secs(5);
+/// Between two tries to read what a sink has to bring out.
+const SHARE_AGAIN: Duration = Duration::from_millis(200);
 
 /// Why a job has no checkpoints.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +114,10 @@ pub struct Checkpoints {
     shares: HashMap<(String, CheckpointId), Share>,
     ended_sources: usize,
     has_begun: bool,
+    /// Whether the job's last barrier is on its way.
+    is_closing: bool,
+    /// Why it cannot go on, other than by the coordinator's word.
+    failed: Option<CheckpointsError>,
 }
 
 /// How an attempt begins.
@@ -164,6 +172,8 @@ impl Checkpoints {
             shares: HashMap::new(),
             ended_sources: 0,
             has_begun: false,
+            is_closing: false,
+            failed: None,
         };
         if let Some(manifest) = finished {
             return Ok(Begun::Finished(Box::new(checkpoints), manifest));
@@ -210,9 +220,10 @@ impl Checkpoints {
                 let Action::Apply { sink, manifest } = action else {
                     continue;
                 };
-                let share = restore::share(&self.storage, &self.scope, &manifest, &sink).await?;
+                let share = self.share(&sink, &manifest).await?;
                 if let Some(follower) = sinks.get_mut(&sink) {
                     follower.apply(manifest.checkpoint, &share)?;
+                    reach(CrashPoint::CaughtUp);
                     let marker = Some(manifest.checkpoint);
                     self.tell(Fact::Applied { sink, marker });
                 }
@@ -237,6 +248,9 @@ impl Checkpoints {
                 Some(End::Broken(error)) => return Err(error.into()),
                 Some(End::Done { .. }) => return Ok(()),
                 None => {}
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
             }
             let wake = self.wake();
             let (facts, reports) = (self.facts.1.clone(), self.reports.clone());
@@ -278,20 +292,26 @@ impl Checkpoints {
         for action in std::mem::take(&mut self.actions) {
             match action {
                 Action::Begin { .. } => self.has_begun = true,
-                Action::End(how) => end = Some(how),
+                Action::End(how) => {
+                    if matches!(how, End::Done { .. }) {
+                        reach(CrashPoint::FinalApplied);
+                    }
+                    end = Some(how);
+                }
                 Action::Inject {
                     checkpoint,
                     is_last,
                     base,
                     ..
-                } => inject(
-                    job,
-                    Barrier {
+                } => {
+                    self.is_closing = is_last;
+                    let barrier = Barrier {
                         checkpoint,
                         base,
                         is_last,
-                    },
-                ),
+                    };
+                    inject(job, barrier);
+                }
                 Action::Abort { checkpoint, reason } => {
                     tracing::warn!(%checkpoint, reason, "a checkpoint was given up");
                     self.shares.retain(|(_, of), _| *of != checkpoint);
@@ -310,9 +330,14 @@ impl Checkpoints {
     async fn decided(&mut self, manifest: &Manifest, job: &Handle) {
         let checkpoint = manifest.checkpoint;
         tracing::debug!(%checkpoint, "a checkpoint is decided");
+        reach(CrashPoint::Decided);
+        if self.is_closing {
+            reach(CrashPoint::FinalDecided);
+        }
         for orders in job.sinks.values() {
             // A sink that is gone has failed, and its own error says why.
             let _ = orders.send(SinkOrder::Decided(checkpoint)).await;
+            reach(CrashPoint::DecidedTold);
         }
     }
 
@@ -322,7 +347,7 @@ impl Checkpoints {
         let known = self.shares.remove(&(sink.to_owned(), checkpoint));
         let share = match known {
             Some(share) => Ok(share),
-            None => restore::share(&self.storage, &self.scope, manifest, sink).await,
+            None => self.share(sink, manifest).await,
         };
         let Some(orders) = job.sinks.get(sink) else {
             return;
@@ -331,59 +356,22 @@ impl Checkpoints {
             Ok(share) => {
                 let _ = orders.send(SinkOrder::Apply(checkpoint, share)).await;
             }
-            Err(error) => tracing::error!(sink, %error, "rows of a decided checkpoint are missing"),
+            Err(error) => self.failed = Some(error),
         }
     }
 
-    fn create(&self, position: Position, bytes: Vec<u8>) {
-        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-        let name = self.scope.entry(position);
-        spawn::task(async move {
-            let created = storage.create(&name, bytes.into()).await;
-            let _ = facts.send(Fact::Created { position, created }).await;
-        });
-    }
-
-    fn look_up(&self, position: Position) {
-        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-        let scope = self.scope.clone();
-        spawn::task(async move {
-            let looked_up = restore::look_up(&storage, &scope, position).await;
-            let looked_up = looked_up.unwrap_or(LookedUp::Unknown);
-            let fact = Fact::LookedUp {
-                position,
-                looked_up,
-            };
-            let _ = facts.send(fact).await;
-        });
-    }
-
-    fn list(&self) {
-        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-        let prefix = self.scope.prefix();
-        spawn::task(async move {
-            let names = loop {
-                match storage.list(&prefix).await {
-                    Ok(names) => break names,
-                    Err(error) => {
-                        tracing::warn!(%error, "the checkpoints' storage cannot be listed");
-                        spawn::rest(LIST_AGAIN).await;
-                    }
+    /// Reads a sink's share back. A store that does not answer is asked again: nothing goes on
+    /// without these rows.
+    async fn share(&self, sink: &str, manifest: &Manifest) -> Result<Share, CheckpointsError> {
+        loop {
+            match restore::share(&self.storage, &self.scope, manifest, sink).await {
+                Err(CheckpointsError::Storage(error)) => {
+                    tracing::warn!(sink, %error, "rows of a decided checkpoint cannot be read");
+                    spawn::rest(SHARE_AGAIN).await;
                 }
-            };
-            let _ = facts.send(Fact::Listed(names)).await;
-        });
-    }
-
-    fn delete(&self, name: String) {
-        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-        spawn::task(async move {
-            let fact = match storage.delete(&name).await {
-                Ok(()) => Fact::Deleted(name),
-                Err(_) => Fact::NotDeleted(name),
-            };
-            let _ = facts.send(fact).await;
-        });
+                told => return told,
+            }
+        }
     }
 
     /// Takes in what a subtask tells.
@@ -411,6 +399,7 @@ impl Checkpoints {
                 image,
             } => {
                 let checkpoint = barrier.checkpoint;
+                reach(CrashPoint::MidSnapshot);
                 if let Some((sink, share)) = &image.sink {
                     let key = (sink.clone(), checkpoint);
                     self.shares.insert(key, share.clone());
@@ -419,6 +408,7 @@ impl Checkpoints {
                 let names = upload::Names::new(&self.scope, self.attempt, checkpoint, subtask);
                 spawn::task(async move {
                     let uploaded = upload::upload(&storage, &names, image).await;
+                    reach(CrashPoint::Uploaded);
                     let fact = match uploaded {
                         Ok(snapshot) => Fact::Acknowledged {
                             checkpoint,
@@ -445,12 +435,18 @@ pub fn orders() -> (Sender<SinkOrder>, Receiver<SinkOrder>) {
 
 /// Has the sources send a barrier.
 fn inject(job: &Handle, barrier: Barrier) {
+    reach(CrashPoint::BeforeBarrier);
     job.sources.iter().for_each(|source| source.ask(barrier));
+    reach(CrashPoint::AfterBarrier);
+    if barrier.is_last {
+        reach(CrashPoint::FinalBarrier);
+    }
 }
 
 /// What is stored of a job, checked against what it is now.
 async fn recover(storage: &Storage, plan: &Plan) -> Result<Recovered, CheckpointsError> {
     let names = storage.list(&plan.scope.job_prefix()).await?;
+    reach(CrashPoint::RestoreListed);
     let mut recovery = Recovery::new(plan.scope.clone(), &names)?;
     while let Some(position) = recovery.wants() {
         let read = storage.get(&plan.scope.entry(position)).await;
@@ -465,6 +461,7 @@ async fn recover(storage: &Storage, plan: &Plan) -> Result<Recovered, Checkpoint
         false => RestoreFrom::Newest,
     };
     let recovered = recovery.finish(&from)?;
+    reach(CrashPoint::LogRead);
     if let Some(manifest) = &recovered.manifest {
         let planned = wasmill_core::checkpoint::Planned {
             key_hash: plan.key_hash,

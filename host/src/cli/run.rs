@@ -14,6 +14,7 @@ use wasmill_core::{
 
 use super::{failure::Failure, load};
 use crate::{
+    crash_point::{CrashPoint, reach},
     job::{self, Ended, Job, Outcome},
     metrics::{Node, NodeKind},
     operator::Make,
@@ -87,6 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         job::JobError::Open { .. } => Failure::invalid(error),
         other => Failure::failed(other),
     })?;
+    reach(CrashPoint::Restored);
     let (outcome, signal) = runtime.block_on(watch(job))?;
     report(arguments, &loaded.pipeline, &outcome)?;
     match (outcome.error, signal) {

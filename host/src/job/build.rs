@@ -21,6 +21,7 @@ use super::{Job, JobError, Stop, Subtask, readers};
 use crate::{
     checkpoint::{self, Checkpoints, Handle, Report, Reporter, Restored, RestoredOperator},
     clock, connector,
+    crash_point::{CrashPoint, reach},
     exchange::gate::{Gate, Sender, gate},
     metrics::{Node, NodeKind},
     operator::{self, Make, Operator, OperatorRestore},
@@ -191,6 +192,7 @@ impl<'a> Builder<'a> {
                 name: spec.name.clone(),
                 source,
             })?;
+            reach(CrashPoint::SinkOpened);
             self.sinks.insert(task.id, (*id, sink));
         }
         Ok(())
@@ -247,6 +249,7 @@ impl<'a> Builder<'a> {
             };
             let taken = operator.restore(from, index.as_deref_mut());
             taken.map_err(|error| JobError::Build(readers::explain(&error)))?;
+            reach(CrashPoint::StateRestored);
         }
         Ok(())
     }

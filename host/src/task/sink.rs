@@ -9,6 +9,7 @@ use futures_util::future::{Either, select};
 use crate::{
     checkpoint::{Reporter, SinkOrder, TaskImage},
     connector::{ConnectorError, Follower, Sink, sink::Output},
+    crash_point::{CrashPoint, give_way, reach},
     exchange::{
         gate::{Barrier, Gate, Message},
         intake::{Intake, Taken},
@@ -154,6 +155,7 @@ impl Following {
                 while let Ok(order) = self.orders.try_recv() {
                     self.obey(order)?;
                 }
+                reach(CrashPoint::SinkShare);
                 let share = self.sink.share(barrier.checkpoint)?;
                 let image = TaskImage {
                     sink: Some((self.accounts.name.clone(), share)),
@@ -170,7 +172,10 @@ impl Following {
         match order {
             SinkOrder::Decided(checkpoint) => self.sink.decided(checkpoint),
             SinkOrder::Apply(checkpoint, share) => {
+                reach(CrashPoint::BeforeApply);
+                give_way(self.sink.commit_point());
                 self.sink.apply(checkpoint, &share)?;
+                reach(CrashPoint::Applied);
                 self.tell(Some(checkpoint));
             }
         }

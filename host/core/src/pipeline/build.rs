@@ -76,7 +76,7 @@ impl<'a> Builder<'a> {
         Pipeline {
             name: self.document.name.clone(),
             parallelism: self.document.parallelism.map(|n| n as usize),
-            checkpoint: self.document.checkpoint.as_ref().map(Into::into),
+            checkpoint: self.checkpointing(),
             sources,
             operators,
             sinks,

@@ -3,6 +3,7 @@
 
 mod format;
 mod generator;
+mod storage;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub use format::{
 pub use generator::{
     GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,
 };
+pub use storage::{S3Document, SecretDocument};
 
 /// A pipeline: sources, operators and sinks, joined by the names of streams.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -50,9 +52,11 @@ pub struct Document {
 pub struct Checkpoint {
     /// Time from one checkpoint to the next; 10s if not given.
     pub interval: Option<DurationText>,
-    /// The folder where they are kept, relative to the folder in which wasmill runs; the user's
-    /// data folder if not given.
+    /// The folder where they are kept, relative to the folder in which wasmill runs, or
+    /// `s3://BUCKET/PREFIX`; the user's data folder if not given.
     pub storage: Option<String>,
+    /// How the store of an `s3://` place is reached.
+    pub s3: Option<S3Document>,
     /// A checkpoint that takes longer is given up; 10m if not given.
     pub timeout: Option<DurationText>,
 }

@@ -11,6 +11,7 @@ use super::{CheckpointsError, Plan};
 use crate::{
     checkpoint::{Storage, StorageError},
     connector::Share,
+    crash_point::{CrashPoint, reach},
     segment::Reader,
 };
 
@@ -107,7 +108,7 @@ pub(super) async fn look_up(
     scope: &Scope,
     position: Position,
 ) -> Result<LookedUp, StorageError> {
-    let found = storage.get(&scope.entry(position)).await?;
+    let found = storage.get_settled(&scope.entry(position)).await?;
     let names = storage.list(&format!("{}log/", scope.prefix())).await?;
     let own = scope.entry(position);
     // Names have as many digits as each other, so they stand in the order of their numbers.
@@ -147,6 +148,7 @@ async fn read(
         reason,
     };
     let found = storage.get(&scope.object(&object.name)).await?;
+    reach(CrashPoint::MidRestore);
     let bytes = found.ok_or_else(|| damaged("is gone; bring it back".into()))?;
     if bytes.len() as u64 != object.bytes || Digest::of(&bytes) != object.digest {
         let reason = "is not what was written: its digest is another; bring back a whole copy";

@@ -11,6 +11,7 @@ use wasmill_core::checkpoint::{
 use crate::{
     checkpoint::{Encoded, StateImage, Storage, TaskImage},
     connector::Share,
+    crash_point::{CrashPoint, reach},
 };
 
 /// Names for the objects that one subtask writes for one checkpoint.
@@ -88,6 +89,7 @@ async fn upload_operator(
     } = operator;
     let encoded = tokio::task::spawn_blocking(move || image.encode()).await;
     let Encoded { segment, parts } = encoded.map_err(|error| error.to_string())??;
+    reach(CrashPoint::StateEncoded);
     let mut share = OperatorSnapshot {
         watermark,
         segments: Vec::new(),
@@ -98,6 +100,7 @@ async fn upload_operator(
         let full = names.scope.object(&segment.object.name);
         let put = storage.put(&full, encoded.bytes.into()).await;
         put.map_err(|error| format!("`{full}` cannot be stored: {error}"))?;
+        reach(CrashPoint::MidUpload);
         share.segments.push(segment);
     }
     let mut number = 0;
@@ -155,5 +158,6 @@ async fn put(
     let full = names.scope.object(&object.name);
     let put = storage.put(&full, bytes).await;
     put.map_err(|error| format!("`{full}` cannot be stored: {error}"))?;
+    reach(CrashPoint::MidUpload);
     Ok(object)
 }

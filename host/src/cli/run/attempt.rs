@@ -1,7 +1,5 @@
 //! The attempt that a run of a job with checkpoints is.
 
-use std::path::PathBuf;
-
 use wasmill_core::{
     checkpoint::Manifest,
     pipeline::{Checkpointing, Pipeline},
@@ -24,8 +22,8 @@ pub(super) async fn begin(
     let told = (checkpointing, is_fresh);
     let participants =
         job::participants(pipeline, plan, plugins, told).map_err(Failure::invalid)?;
-    let folder = folder(checkpointing)?;
-    let mut storage = Storage::folder(&folder).map_err(Failure::failed)?;
+    let opened = Storage::open(checkpointing.storage.as_ref()).await;
+    let (mut storage, folder) = opened.map_err(Failure::failed)?;
     storage
         .lock(&folder, &pipeline.name)
         .map_err(Failure::failed)?;
@@ -61,19 +59,4 @@ fn tell_finished(pipeline: &Pipeline, manifest: &Manifest) {
          `--fresh` begins anew",
         pipeline.name, manifest.checkpoint,
     ));
-}
-
-/// Where the document keeps checkpoints, or the user's data folder.
-fn folder(checkpointing: &Checkpointing) -> Result<PathBuf, Failure> {
-    if let Some(folder) = &checkpointing.storage {
-        return Ok(folder.into());
-    }
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let data = variable("XDG_DATA_HOME").map(PathBuf::from);
-    let data = data.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/share")));
-    let data = data.ok_or_else(|| {
-        let remedy = "neither XDG_DATA_HOME nor HOME is set; say `checkpoint: { storage: FOLDER }`";
-        Failure::Invalid(remedy.into())
-    })?;
-    Ok(data.join("wasmill").join("checkpoints"))
 }
