@@ -1,6 +1,12 @@
-//! What tests from outside share: where things lie.
+//! What tests from outside share: where things lie, numbers by seed, oracles.
+
+mod random;
+pub mod s3;
+pub mod sales;
 
 use std::path::PathBuf;
+
+pub use random::Random;
 
 /// The repository's root.
 ///

@@ -59,6 +59,7 @@ const LAYERS: &[&[&str]] = &[
     &["state"],
     &["segment"],
     &["slot"],
+    &["crash_point"],
     &["clock", "spawn", "metrics"],
 ];
 

@@ -13,8 +13,10 @@ mod bench;
 mod ci;
 mod demo;
 mod fresh;
+mod kill;
 mod lint;
 mod plugins;
+mod s3;
 mod setup;
 mod shell;
 mod sim;
@@ -62,6 +64,11 @@ const TASKS: &[Task] = &[
         name: "sim",
         about: "checkpoints under bad luck: [--seeds N | --seed S]",
         run: sim::run,
+    },
+    Task {
+        name: "kill",
+        about: "a job under kill -9: [--kills N] [--seed S]",
+        run: kill::run,
     },
     Task {
         name: "bench",

@@ -75,6 +75,13 @@ const FRESH_TOOLS: &[Tool] = &[Tool {
     reason: "it makes the bare Debian",
 }];
 
+/// What the S3 server of the tests is built with.
+const S3_TOOLS: &[Tool] = &[Tool {
+    what: What::Program("go"),
+    package: "golang-go",
+    reason: "the S3 server that tests use is built by it",
+}];
+
 /// Prepares a machine for building, testing and the demo.
 pub(crate) fn run(_args: &[String]) -> Result<()> {
     ensure_tools(BUILD_TOOLS)?;
@@ -84,6 +91,11 @@ pub(crate) fn run(_args: &[String]) -> Result<()> {
 /// Prepares a machine for `bench --peers`.
 pub(crate) fn peers() -> Result<()> {
     ensure_tools(PEER_TOOLS)
+}
+
+/// Prepares a machine for building the S3 server.
+pub(crate) fn s3() -> Result<()> {
+    ensure_tools(S3_TOOLS)
 }
 
 /// Prepares a machine for `fresh`.

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: sets up, builds the components, runs every test.
 
 use crate::workspace::Workspace;
-use crate::{plugins, shell};
+use crate::{plugins, s3, shell};
 use anyhow::Result;
 
 /// Runs all tests. The arguments go to `cargo test`.
@@ -10,5 +10,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let workspace = Workspace::load()?;
     // Tests from outside run the real program.
     shell::run(&mut workspace.cargo("build"))?;
-    shell::run(workspace.cargo("test").arg("--no-fail-fast").args(args))
+    let mut test = workspace.cargo("test");
+    test.env(s3::VARIABLE, s3::server()?);
+    shell::run(test.arg("--no-fail-fast").args(args))
 }
