@@ -243,7 +243,11 @@ fn rules_count_from_their_own_time() {
     assert!(expected.len() > 200, "most accounts have alerts");
     for (parallelism, rows_max) in [(1, 4_096), (2, 7), (4, 4_096), (3, 1)] {
         let folder = tempfile::tempdir().expect("a folder for the test's files");
-        write(folder.path(), (&payments, &rules), &document("checkpoint: off\n", rows_max));
+        write(
+            folder.path(),
+            (&payments, &rules),
+            &document("checkpoint: off\n", rows_max),
+        );
         run(folder.path(), parallelism);
         let found = found(folder.path());
         assert_eq!(found, expected, "x{parallelism}, {rows_max} rows");
