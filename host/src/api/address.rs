@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use wasmill_core::checkpoint::Digest;
 
 /// The longest path of a socket, in bytes, that Linux takes.
@@ -98,8 +98,9 @@ pub fn name(job: &str, storage: Option<&str>, process: u32) -> String {
 pub struct Listening {
     /// Where it is.
     pub path: PathBuf,
-    /// Who made it: another process may have put its own in this place since.
-    made: (u64, u64),
+    /// The file itself: another process may have put its own in this place since. While it is
+    /// open, the file system gives its number to no other.
+    made: File,
 }
 
 /// Listens in a folder, which is made if it is not there. A socket that nobody answers at any more
@@ -128,8 +129,9 @@ pub fn listen(folder: &Path, name: &str) -> Result<(UnixListener, Listening), Ad
     // Nobody else can enter the folder, so nobody connects before the mode is set.
     let listener = UnixListener::bind(&path).map_err(wrong)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(wrong)?;
-    let made = fs::symlink_metadata(&path).map_err(wrong)?;
-    let made = (made.dev(), made.ino());
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::open(&path, flags, Mode::empty());
+    let made = File::from(made.map_err(|error| wrong(error.into()))?);
     Ok((listener, Listening { path, made }))
 }
 
@@ -212,8 +214,10 @@ fn lock(folder: &Path) -> Result<File, AddressError> {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let found = fs::symlink_metadata(&self.path);
-        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.made) {
+        let (Ok(found), Ok(made)) = (fs::symlink_metadata(&self.path), self.made.metadata()) else {
+            return;
+        };
+        if (found.dev(), found.ino()) == (made.dev(), made.ino()) {
             let _ = fs::remove_file(&self.path);
         }
     }
