@@ -24,7 +24,12 @@ use std::{
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{plugin_store::COMPILE_COMMAND, wasm};
+use crate::{
+    clock,
+    crash_point::{self, CrashPoint},
+    plugin_store::COMPILE_COMMAND,
+    wasm,
+};
 use failure::Failure;
 
 /// Streams with Flink's semantics, operators in WebAssembly.
@@ -85,6 +90,21 @@ pub fn main() -> ExitCode {
     {
         return end(compile());
     }
+    match env::var(crash_point::VARIABLE).as_deref() {
+        Err(_) => {}
+        Ok("list") => return end(crash_points()),
+        Ok(point) => {
+            if let Err(wrong) = crash_point::arm(point) {
+                return end(Err(Failure::Invalid(wrong)));
+            }
+        }
+    }
+    if let Some(seed) = env::var(clock::JUMPS)
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
+        clock::jump(seed);
+    }
     let cli = Cli::parse();
     cli.logs.start();
     end(match cli.command {
@@ -119,6 +139,11 @@ fn schema() -> Result<(), Failure> {
     let schema = wasmill_core::pipeline::schema();
     let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
     print(&format!("{text}\n"))
+}
+
+fn crash_points() -> Result<(), Failure> {
+    let names = CrashPoint::ALL.iter().map(|point| point.name());
+    print(&format!("{}\n", names.collect::<Vec<_>>().join("\n")))
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

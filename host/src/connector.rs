@@ -18,6 +18,8 @@ pub use sink::{
     share::{Share, Spooled},
 };
 
+use crate::crash_point::CrashPoint;
+
 /// Reads one split from its start, in order.
 pub trait SplitReader: Send {
     /// The next rows: about `bytes_max` bytes of them under load, fewer where no more are there
@@ -79,6 +81,11 @@ pub trait Follower: Send {
     /// are taken beyond a bound; 0 for an output that is never away.
     fn waiting_bytes(&self) -> u64 {
         0
+    }
+
+    /// The crash point right behind its commits, for tests that die between those of two sinks.
+    fn commit_point(&self) -> Option<CrashPoint> {
+        None
     }
 }
 

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod connector;
+pub mod crash_point;
 pub mod dead_letter;
 pub mod exchange;
 pub mod feature;

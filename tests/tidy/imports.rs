@@ -75,6 +75,7 @@ const LAYERS: &[&[&str]] = &[
     &["state"],
     &["segment"],
     &["slot"],
+    &["crash_point"],
     &["clock", "spawn", "metrics", "secret"],
 ];
 

@@ -15,6 +15,7 @@ mod recovery;
 mod salvage;
 mod sink;
 mod source;
+mod storage;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub use source::{
     ColumnSpec, Counter, EventTime, Format, FormatKind, Generator, GeneratorColumn, GeneratorValue,
     Source, SourceKind, TextPart,
 };
+
+pub use storage::{NoStorage, S3Storage, Storage};
 
 use crate::descriptor::Descriptor;
 use crate::json_schema::Schema;
@@ -96,8 +99,8 @@ pub struct Checkpointing {
     pub interval_us: i64,
     /// One that takes longer is given up.
     pub timeout_us: i64,
-    /// The folder where they are kept, if the document names one.
-    pub storage: Option<String>,
+    /// Where they are kept, if the document says it.
+    pub storage: Option<Storage>,
 }
 
 impl Default for Checkpointing {
@@ -112,7 +115,8 @@ impl From<&document::Checkpoint> for Checkpointing {
         Self {
             interval_us: interval.max(1_000),
             timeout_us: written.timeout.map_or(600_000_000, |it| it.as_us()),
-            storage: written.storage.clone(),
+            // Known once it is checked.
+            storage: None,
         }
     }
 }

@@ -5,6 +5,9 @@ mod grant;
 mod migrate;
 mod recover;
 mod restore;
+mod stored;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::{
@@ -16,9 +19,10 @@ use std::{
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
     Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, LookedUp, Manifest, Now, Position, Reason, RecoveryError, Request, Scope, Settings,
+    KeyHash, Manifest, Now, Reason, RecoveryError, Request, Scope, Settings,
     Start,
 };
+use wasmill_core::pipeline::Storage as Place;
 
 use super::{
     Beginning, Ledger, MigrationError, Offers, Report, SinkOrder, SourceBarriers, Storage,
@@ -27,6 +31,7 @@ use super::{
 use crate::{
     clock,
     connector::{ConnectorError, Share, sink::Fence},
+    crash_point::{CrashPoint, reach},
     exchange::gate::Barrier,
     spawn,
 };
@@ -40,8 +45,8 @@ const FACTS_MAX: usize = 256;
 /// Orders that may wait for a sink: more than it may have to apply.
 const ORDERS_MAX: usize = 64;
 
-/// Between two tries to list the storage.
-const LIST_AGAIN: Duration = Duration::from_secs(5);
+/// Between two tries to read what a sink has to bring out.
+const SHARE_AGAIN: Duration = Duration::from_millis(200);
 
 /// Why a job has no checkpoints.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +121,8 @@ pub struct Plan {
     pub beginning: Beginning,
     /// Where the storage lies, as people name it.
     pub location: String,
+    /// The same, with how it is reached.
+    pub place: Place,
 }
 
 /// The parts of a running job that the loop speaks to.
@@ -152,6 +159,8 @@ pub struct Checkpoints {
     failed_sink: Option<String>,
     ledger: Arc<Ledger>,
     waiting: Waiting,
+    /// Why it cannot go on, other than by the coordinator's word.
+    failed: Option<CheckpointsError>,
 }
 
 /// How an attempt begins.
@@ -213,6 +222,7 @@ impl Checkpoints {
             failed_sink: None,
             ledger,
             waiting: Waiting::default(),
+            failed: None,
         };
         checkpoints.keep();
         if let Some(manifest) = finished {
@@ -258,6 +268,9 @@ impl Checkpoints {
                 Some(End::Done { .. }) => return Ok(()),
                 None => {}
             }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
             self.keep();
             let wake = self.wake();
             let (facts, reports) = (self.facts.1.clone(), self.reports.clone());
@@ -301,7 +314,12 @@ impl Checkpoints {
         for action in std::mem::take(&mut self.actions) {
             match action {
                 Action::Begin { .. } => self.has_begun = true,
-                Action::End(how) => end = Some(how),
+                Action::End(how) => {
+                    if matches!(how, End::Done { .. }) {
+                        reach(CrashPoint::FinalApplied);
+                    }
+                    end = Some(how);
+                }
                 Action::Inject {
                     checkpoint,
                     is_last,
@@ -316,7 +334,7 @@ impl Checkpoints {
                         base,
                         is_last,
                     };
-                    job.sources.iter().for_each(|source| source.ask(barrier));
+                    inject(job, barrier);
                 }
                 Action::Abort { checkpoint, reason } => {
                     self.ledger.aborted(&reason);
@@ -346,6 +364,10 @@ impl Checkpoints {
             self.base = Some(manifest.clone());
         }
         tracing::debug!(%checkpoint, "a checkpoint is decided");
+        reach(CrashPoint::Decided);
+        if self.closing.is_some() {
+            reach(CrashPoint::FinalDecided);
+        }
         let (_, underway) = self.ledger.decided(manifest);
         if manifest.reason == Reason::Savepoint && underway.is_some_and(|it| !it.is_last) {
             self.waiting.answer(checkpoint);
@@ -353,6 +375,7 @@ impl Checkpoints {
         for orders in job.sinks.values() {
             // A sink that is gone has failed, and its own error says why.
             let _ = orders.send(SinkOrder::Decided(checkpoint)).await;
+            reach(CrashPoint::DecidedTold);
         }
     }
 
@@ -362,7 +385,7 @@ impl Checkpoints {
         let known = self.shares.remove(&(sink.to_owned(), checkpoint));
         let share = match known {
             Some(share) => Ok(share),
-            None => restore::share(&self.storage, &self.scope, manifest, sink).await,
+            None => self.share(sink, manifest).await,
         };
         let Some(orders) = job.sinks.get(sink) else {
             return;
@@ -371,59 +394,22 @@ impl Checkpoints {
             Ok(share) => {
                 let _ = orders.send(SinkOrder::Apply(checkpoint, share)).await;
             }
-            Err(error) => tracing::error!(sink, %error, "rows of a decided checkpoint are missing"),
+            Err(error) => self.failed = Some(error),
         }
     }
 
-    fn create(&self, position: Position, bytes: Vec<u8>) {
-        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-        let name = self.scope.entry(position);
-        spawn::task(async move {
-            let created = storage.create(&name, bytes.into()).await;
-            let _ = facts.send(Fact::Created { position, created }).await;
-        });
-    }
-
-    fn look_up(&self, position: Position) {
-        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-        let scope = self.scope.clone();
-        spawn::task(async move {
-            let looked_up = restore::look_up(&storage, &scope, position).await;
-            let looked_up = looked_up.unwrap_or(LookedUp::Unknown);
-            let fact = Fact::LookedUp {
-                position,
-                looked_up,
-            };
-            let _ = facts.send(fact).await;
-        });
-    }
-
-    fn list(&self) {
-        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-        let prefix = self.scope.prefix();
-        spawn::task(async move {
-            let names = loop {
-                match storage.list(&prefix).await {
-                    Ok(names) => break names,
-                    Err(error) => {
-                        tracing::warn!(%error, "the checkpoints' storage cannot be listed");
-                        spawn::rest(LIST_AGAIN).await;
-                    }
+    /// Reads a sink's share back. A store that does not answer is asked again: nothing goes on
+    /// without these rows.
+    async fn share(&self, sink: &str, manifest: &Manifest) -> Result<Share, CheckpointsError> {
+        loop {
+            match restore::share(&self.storage, &self.scope, manifest, sink).await {
+                Err(CheckpointsError::Storage(error)) => {
+                    tracing::warn!(sink, %error, "rows of a decided checkpoint cannot be read");
+                    spawn::rest(SHARE_AGAIN).await;
                 }
-            };
-            let _ = facts.send(Fact::Listed(names)).await;
-        });
-    }
-
-    fn delete(&self, name: String) {
-        let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-        spawn::task(async move {
-            let fact = match storage.delete(&name).await {
-                Ok(()) => Fact::Deleted(name),
-                Err(_) => Fact::NotDeleted(name),
-            };
-            let _ = facts.send(fact).await;
-        });
+                told => return told,
+            }
+        }
     }
 
     /// Takes in what a subtask tells.
@@ -452,6 +438,7 @@ impl Checkpoints {
                 image,
             } => {
                 let checkpoint = barrier.checkpoint;
+                reach(CrashPoint::MidSnapshot);
                 if let Some((sink, share)) = &image.sink {
                     let key = (sink.clone(), checkpoint);
                     self.shares.insert(key, share.clone());
@@ -463,6 +450,7 @@ impl Checkpoints {
                 spawn::task(async move {
                     let base = base.as_deref();
                     let uploaded = upload::upload(&storage, &names, base, image).await;
+                    reach(CrashPoint::Uploaded);
                     let fact = match uploaded {
                         Ok(snapshot) => Fact::Acknowledged {
                             checkpoint,
@@ -485,6 +473,16 @@ impl Checkpoints {
 /// The way of orders to a sink that follows.
 pub fn orders() -> (Sender<SinkOrder>, Receiver<SinkOrder>) {
     bounded(ORDERS_MAX)
+}
+
+/// Has the sources send a barrier.
+fn inject(job: &Handle, barrier: Barrier) {
+    reach(CrashPoint::BeforeBarrier);
+    job.sources.iter().for_each(|source| source.ask(barrier));
+    reach(CrashPoint::AfterBarrier);
+    if barrier.is_last {
+        reach(CrashPoint::FinalBarrier);
+    }
 }
 
 fn now() -> Now {

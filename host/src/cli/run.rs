@@ -51,7 +51,7 @@ pub(super) struct Arguments {
     pub(super) fresh: bool,
     /// Where checkpoints are kept, instead of where the document says.
     #[arg(long, env = "WASMILL_STORAGE", value_name = "FOLDER")]
-    pub(super) storage: Option<PathBuf>,
+    pub(super) storage: Option<String>,
     /// End another process that runs this pipeline, wherever it hangs, and go on from its newest
     /// checkpoint.
     #[arg(long)]
@@ -109,6 +109,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(Failure::failed)?;
+    let entered = runtime.enter();
+    let mut signals = Signals {
+        interrupt: signal(SignalKind::interrupt()).map_err(Failure::failed)?,
+        terminate: signal(SignalKind::terminate()).map_err(Failure::failed)?,
+    };
+    drop(entered);
     let session = match &loaded.pipeline.checkpoint {
         None => arguments.needs_no_checkpoints(&loaded.pipeline)?,
         Some(checkpointing) => {
@@ -118,17 +124,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 checkpointing,
                 arguments,
             );
-            let session = opened?;
-            runtime.block_on(session.meets(&loaded.pipeline, &plan))?;
+            let session = runtime.block_on(signals.or(opened))??;
+            let met = session.meets(&loaded.pipeline, &plan);
+            runtime.block_on(signals.or(met))??;
             Some(session)
         }
     };
-    let entered = runtime.enter();
-    let mut signals = Signals {
-        interrupt: signal(SignalKind::interrupt()).map_err(Failure::failed)?,
-        terminate: signal(SignalKind::terminate()).map_err(Failure::failed)?,
-    };
-    drop(entered);
     let storage = session
         .as_ref()
         .map(|session| session.location().to_owned());

@@ -1,16 +1,12 @@
 //! Which job's checkpoints a command looks at.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use clap::Args;
 use wasmill_core::{
     checkpoint::{CheckpointId, Manifest},
     pipeline::{
-        self,
+        self, Storage,
         document::{CheckpointDocument, Document},
     },
 };
@@ -28,8 +24,8 @@ pub(super) struct Arguments {
     job: String,
     /// Where checkpoints are kept, if not where the document says; without either, in the user's
     /// data folder.
-    #[arg(long, value_name = "FOLDER")]
-    storage: Option<PathBuf>,
+    #[arg(long, value_name = "PLACE")]
+    storage: Option<String>,
     /// The number of the checkpoint; the newest if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint: Option<u64>,
@@ -48,8 +44,10 @@ impl Arguments {
         let path = Path::new(&self.job);
         let is_name = !self.job.contains(['/', '.']) && !path.is_file();
         let mut document = None;
-        let target = if path.is_dir() && self.storage.is_none() {
-            Target::Store(path.into())
+        let target = if self.job.contains("://") {
+            Target::Store(Storage::parse(&self.job).map_err(Failure::invalid)?)
+        } else if path.is_dir() && self.storage.is_none() {
+            Target::Store(Storage::Folder(self.job.clone()))
         } else if is_name {
             Target::Job {
                 job: self.job.clone(),
@@ -58,8 +56,9 @@ impl Arguments {
         } else {
             let written = read(path)?;
             let kept = written.checkpoint.as_ref();
-            let kept = kept.and_then(CheckpointDocument::storage);
-            let storage = self.storage(kept)?;
+            let kept = kept.and_then(CheckpointDocument::on);
+            let kept = kept.and_then(Storage::written).transpose();
+            let storage = self.storage(kept.map_err(Failure::invalid)?.as_ref())?;
             let job = written.name.clone();
             document = Some(written);
             Target::Job { job, storage }
@@ -71,11 +70,8 @@ impl Arguments {
         })
     }
 
-    fn storage(&self, kept: Option<&str>) -> Result<PathBuf, Failure> {
-        match &self.storage {
-            Some(folder) => Ok(folder.clone()),
-            None => attempt::folder(kept),
-        }
+    fn storage(&self, kept: Option<&Storage>) -> Result<Storage, Failure> {
+        attempt::place(kept, self.storage.as_deref())
     }
 }
 

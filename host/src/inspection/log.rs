@@ -1,12 +1,13 @@
 //! A job's log, read and not changed.
 
-use std::{collections::BTreeSet, future::Future, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, future::Future, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use wasmill_core::{
     checkpoint::{CheckpointId, Kept, Manifest, ObjectRef, Recovery, RestoreFrom, Scope},
     key::KeyGroupRange,
+    pipeline::Storage as Place,
     spelling,
 };
 
@@ -26,11 +27,11 @@ pub enum Target {
     Job {
         /// The job.
         job: String,
-        /// The store's folder.
-        storage: PathBuf,
+        /// The store.
+        storage: Place,
     },
     /// The only job of a store: a copy of a savepoint, say.
-    Store(PathBuf),
+    Store(Place),
 }
 
 /// A store, read only.
@@ -58,12 +59,12 @@ pub struct Listed {
 }
 
 impl Store {
-    /// The store in a folder.
+    /// The store at a place.
     ///
     /// # Errors
     /// If there is none.
-    pub fn folder(folder: &std::path::Path) -> Result<Self, InspectionError> {
-        let storage = Storage::existing(folder)?;
+    pub fn open(place: &Place) -> Result<Self, InspectionError> {
+        let storage = Storage::existing(place)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -131,11 +132,11 @@ impl Log {
     /// # Errors
     /// If there is none, or the store cannot be listed.
     pub fn open(target: &Target) -> Result<Self, InspectionError> {
-        let (folder, job) = match target {
+        let (place, job) = match target {
             Target::Job { job, storage } => (storage, Some(job.as_str())),
-            Target::Store(folder) => (folder, None),
+            Target::Store(place) => (place, None),
         };
-        let store = Arc::new(Store::folder(folder)?);
+        let store = Arc::new(Store::open(place)?);
         let (tenant, job) = match job {
             Some(job) => (TENANT.to_owned(), job.to_owned()),
             None => only_job(&store.list("")?)?,

@@ -24,6 +24,7 @@ use super::{Job, JobError, Stop, Subtask, SubtaskView, TaskView, readers};
 use crate::{
     checkpoint::{Checkpoints, Handle, Report, Reporter, Restored, RestoredOperator},
     clock, connector,
+    crash_point::{CrashPoint, reach},
     exchange::gate::{Gate, Sender, gate},
     join::{self, JoinOperator},
     metrics::{Gauge, Node, NodeKind, SourceMetrics},
@@ -200,6 +201,7 @@ impl<'a> Builder<'a> {
             };
             let taken = operator.restore(from);
             taken.map_err(|error| JobError::Build(readers::explain(&error)))?;
+            reach(CrashPoint::StateRestored);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use wasmill_core::{
     join::{JoinSpec, Side, entry_type},
     key::{KEY_GROUPS_DEFAULT, KeyGroupRange},
     pipeline::{
-        Checkpointing, Operator, OperatorKind, Pipeline, SinkKind,
+        self, Checkpointing, Operator, OperatorKind, Pipeline, SinkKind,
         document::{Delivery, OrderWord},
     },
     plan::{Plan, Root, TaskPlan},
@@ -68,7 +68,7 @@ pub fn participants(
     let gates = plan.tasks.iter().filter_map(|task| gate(pipeline, task));
     let identified = identified.chain(gates);
     let subtasks = plan.tasks.iter().flat_map(names);
-    let follows = |sink: &&wasmill_core::pipeline::Sink| {
+    let follows = |sink: &&pipeline::Sink| {
         sink.delivery == Delivery::ExactlyOnce && sink.kind != SinkKind::Discard
     };
     Ok(checkpoint::Plan {
@@ -100,6 +100,7 @@ pub fn participants(
         after: None,
         beginning: checkpoint::Beginning::default(),
         location: String::new(),
+        place: pipeline::Storage::Folder(String::new()),
     })
 }
 

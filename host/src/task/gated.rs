@@ -25,6 +25,7 @@ use wasmill_core::{
 use crate::{
     checkpoint::{Reporter, StateImage, TaskImage},
     clock,
+    crash_point::{CrashPoint, reach},
     exchange::{
         gate::{Barrier, Credit, Gone, Message},
         intake::{Intake, Taken},
@@ -210,8 +211,10 @@ impl GatedTask {
 
     /// Everything before the barrier has been processed, nothing behind it.
     async fn snapshot(&mut self, barrier: Barrier) -> Result<(), TaskError> {
+        reach(CrashPoint::BarrierAligned);
         let message = Message::Barrier(barrier);
         self.chain.outbox.broadcast(&message).await?;
+        reach(CrashPoint::BarrierPassed);
         let Some(reporter) = &self.reporter else {
             return Ok(());
         };

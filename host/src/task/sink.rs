@@ -18,6 +18,7 @@ use crate::{
         ConnectorError, Follower, Share, Sink,
         sink::{Output, patience::Patience},
     },
+    crash_point::{CrashPoint, give_way, reach},
     exchange::{
         gate::{Barrier, Gate, Message},
         intake::{Intake, Taken},
@@ -232,6 +233,7 @@ impl Following {
                 while let Ok(order) = self.orders.try_recv() {
                     self.obey(order);
                 }
+                reach(CrashPoint::SinkShare);
                 let share = self.sink.share(barrier.checkpoint)?;
                 let image = TaskImage {
                     sink: Some((self.accounts.name.clone(), share)),
@@ -265,8 +267,11 @@ impl Following {
         let done = match due {
             Due::Marker => self.sink.marker(),
             Due::Apply(checkpoint, share) => {
+                reach(CrashPoint::BeforeApply);
+                give_way(self.sink.commit_point());
                 let apply = || self.sink.apply(*checkpoint, share);
                 let applied = self.accounts.writing(apply);
+                reach(CrashPoint::Applied);
                 applied.map(|()| Some(*checkpoint))
             }
         };

@@ -20,6 +20,7 @@ use wasmill_core::{
 use crate::{
     checkpoint::{Progress, Reporter, SourceBarriers, SplitTurns, StateImage, TaskImage},
     connector::Position,
+    crash_point::{CrashPoint, reach},
     dead_letter::{Failure, Letters},
     exchange::{
         gate::{Barrier, Message},
@@ -206,6 +207,7 @@ impl SourceTask {
             .outbox
             .broadcast(&Message::Barrier(barrier))
             .await?;
+        reach(CrashPoint::BarrierSent);
         let source = self.barriers.sent(barrier);
         let Some(reporter) = &self.reporter else {
             return Ok(());

@@ -5,6 +5,7 @@ mod format;
 mod generator;
 mod postgres;
 mod restart;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -30,6 +31,7 @@ pub use generator::{
 };
 pub use postgres::PostgresSink;
 pub use restart::{ExponentialRestart, FailureRateRestart, FixedRestart, RestartDocument};
+pub use storage::S3Document;
 
 /// A pipeline: sources, operators and sinks, joined by the names of streams.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -93,11 +95,11 @@ pub enum CheckpointDocument {
 }
 
 impl CheckpointDocument {
-    /// The folder that the document names.
-    pub fn storage(&self) -> Option<&str> {
+    /// How they are taken, if they are.
+    pub fn on(&self) -> Option<&Checkpoint> {
         match self {
             Self::Off(_) => None,
-            Self::On(checkpoint) => checkpoint.storage.as_deref(),
+            Self::On(checkpoint) => Some(checkpoint),
         }
     }
 }
@@ -116,9 +118,11 @@ pub enum CheckpointWord {
 pub struct Checkpoint {
     /// Time from one checkpoint to the next; 10s if not given.
     pub interval: Option<DurationText>,
-    /// The folder where they are kept, relative to the folder in which wasmill runs; the user's
-    /// data folder if not given.
+    /// The folder where they are kept, relative to the folder in which wasmill runs, or
+    /// `s3://BUCKET/PREFIX`; the user's data folder if not given.
     pub storage: Option<String>,
+    /// How the store of an `s3://` place is reached.
+    pub s3: Option<S3Document>,
     /// A checkpoint that takes longer is given up; 10m if not given.
     pub timeout: Option<DurationText>,
 }

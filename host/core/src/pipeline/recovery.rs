@@ -12,13 +12,20 @@ impl Builder<'_> {
     /// What only shows rows, or reads what somebody types, begins anew each time, as any filter
     /// does.
     pub(super) fn checkpointing(
-        &self,
+        &mut self,
         sources: &[Source],
         sinks: &[Sink],
     ) -> Option<Checkpointing> {
-        match &self.document.checkpoint {
+        let document = self.document;
+        match &document.checkpoint {
             Some(CheckpointDocument::Off(_)) => return None,
-            Some(CheckpointDocument::On(written)) => return Some(written.into()),
+            Some(CheckpointDocument::On(written)) => {
+                let storage = self.storage(written.storage.as_deref(), written.s3.as_ref());
+                return Some(Checkpointing {
+                    storage,
+                    ..written.into()
+                });
+            }
             None => {}
         }
         let mut written = self.document.sinks.values();

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use wasmill_core::checkpoint::{Action, End, Fact};
 
-use super::{Checkpoints, CheckpointsError, Handle, restore};
-use crate::connector::{
-    Follower,
-    sink::patience::{Patience, patiently},
+use super::{Checkpoints, CheckpointsError, Handle};
+use crate::{
+    connector::{
+        Follower,
+        sink::patience::{Patience, patiently},
+    },
+    crash_point::{CrashPoint, reach},
 };
 
 impl Checkpoints {
@@ -41,11 +44,12 @@ impl Checkpoints {
                 let Action::Apply { sink, manifest } = action else {
                     continue;
                 };
-                let share = restore::share(&self.storage, &self.scope, &manifest, &sink).await?;
+                let share = self.share(&sink, &manifest).await?;
                 if let Some(follower) = sinks.get_mut(&sink) {
                     patiently(&mut Patience::default(), || {
                         follower.apply(manifest.checkpoint, &share)
                     })?;
+                    reach(CrashPoint::CaughtUp);
                     let marker = Some(manifest.checkpoint);
                     self.tell(Fact::Applied { sink, marker });
                 }

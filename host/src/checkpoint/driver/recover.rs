@@ -8,9 +8,12 @@ use wasmill_core::checkpoint::{
 };
 
 use super::{CheckpointsError, Plan, migrate};
-use crate::checkpoint::{
-    Storage,
-    origin::{Origin, Place},
+use crate::{
+    checkpoint::{
+        Storage, StorageError,
+        origin::{Origin, Place},
+    },
+    crash_point::{CrashPoint, reach},
 };
 
 /// What an attempt begins with, and where its objects lie if that is not its own storage.
@@ -31,6 +34,16 @@ impl Plan {
             || full(&place.storage).is_some_and(|path| full(&self.location) == Some(path));
         is_here && place.scope == self.scope
     }
+
+    /// Where another log lies. To look for a savepoint makes nothing.
+    fn open(&self, place: &Place) -> Result<Storage, CheckpointsError> {
+        let parsed = self.place.beside(&place.storage);
+        let parsed = parsed.map_err(|error| gone(&place.to_string(), &error.to_string()))?;
+        match Storage::existing(&parsed) {
+            Err(StorageError::Missing { .. }) => Err(gone(&place.to_string(), "is not there")),
+            opened => Ok(opened?),
+        }
+    }
 }
 
 /// What is stored of a job, checked against what it is now.
@@ -45,7 +58,7 @@ pub async fn recover(storage: &Storage, plan: &Plan) -> Result<Found, Checkpoint
         (None, false) => RestoreFrom::Newest,
         (Some(Origin::Number(checkpoint)), false) => RestoreFrom::Checkpoint(*checkpoint),
         (Some(Origin::Place(place)), false) => {
-            let other = open(place)?;
+            let other = plan.open(place)?;
             let (decided, manifest) = read_manifest(&other, place).await?;
             if plan.is_own(place) {
                 RestoreFrom::Checkpoint(decided.checkpoint)
@@ -60,6 +73,7 @@ pub async fn recover(storage: &Storage, plan: &Plan) -> Result<Found, Checkpoint
         }
     };
     let mut recovered = recovery.finish(&from)?;
+    reach(CrashPoint::LogRead);
     if recovered.manifest.is_none()
         && let Some(base) = &recovered.base
         && let Some(origin) = &base.origin
@@ -68,7 +82,7 @@ pub async fn recover(storage: &Storage, plan: &Plan) -> Result<Found, Checkpoint
         let Ok(Origin::Place(place)) = origin.parse() else {
             return Err(gone(origin, "is no place that this program knows"));
         };
-        let other = open(&place)?;
+        let other = plan.open(&place)?;
         let (decided, manifest) = read_manifest(&other, &place).await?;
         if decided != base.decided {
             return Err(gone(
@@ -98,6 +112,7 @@ pub async fn recover(storage: &Storage, plan: &Plan) -> Result<Found, Checkpoint
 /// If the storage or the log cannot be read.
 pub async fn read_log(storage: &Storage, scope: &Scope) -> Result<Recovery, CheckpointsError> {
     let names = storage.list(&scope.job_prefix()).await?;
+    reach(CrashPoint::RestoreListed);
     let mut recovery = Recovery::new(scope.clone(), &names)?;
     while let Some(position) = recovery.wants() {
         let read = storage.get(&scope.entry(position)).await;
@@ -108,14 +123,6 @@ pub async fn read_log(storage: &Storage, scope: &Scope) -> Result<Recovery, Chec
         recovery.read(position, bytes)?;
     }
     Ok(recovery)
-}
-
-fn open(place: &Place) -> Result<Storage, CheckpointsError> {
-    // To look for a savepoint must not make a folder.
-    if !std::path::Path::new(&place.storage).is_dir() {
-        return Err(gone(&place.to_string(), "is not there"));
-    }
-    Ok(Storage::folder(place.storage.as_ref())?)
 }
 
 /// A place that means the same wherever the job is started next.

@@ -11,6 +11,7 @@ use super::{CheckpointsError, Found, Plan};
 use crate::{
     checkpoint::{Storage, StorageError},
     connector::Share,
+    crash_point::{CrashPoint, reach},
     segment::Reader,
 };
 
@@ -169,7 +170,7 @@ pub(super) async fn look_up(
     scope: &Scope,
     position: Position,
 ) -> Result<LookedUp, StorageError> {
-    let found = storage.get(&scope.entry(position)).await?;
+    let found = storage.get_settled(&scope.entry(position)).await?;
     let names = storage.list(&format!("{}log/", scope.prefix())).await?;
     let own = scope.entry(position);
     // Names have as many digits as each other, so they stand in the order of their numbers.
@@ -219,6 +220,7 @@ async fn fetch(
     object: &ObjectRef,
 ) -> Result<Bytes, CheckpointsError> {
     let found = storage.get(&scope.object(&object.name)).await?;
+    reach(CrashPoint::MidRestore);
     found.ok_or_else(|| damaged(scope, manifest, object, "is gone; bring it back"))
 }
 

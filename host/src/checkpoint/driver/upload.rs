@@ -11,6 +11,7 @@ use wasmill_core::checkpoint::{
 use crate::{
     checkpoint::{Encoded, StateImage, Storage, TaskImage},
     connector::Share,
+    crash_point::{CrashPoint, reach},
     segment::{self, SegmentError},
 };
 
@@ -99,7 +100,9 @@ async fn upload_operator(
     let encoding = tokio::task::spawn_blocking(move || {
         let lost = |_| SegmentError::NotTaken("an earlier segment could not be stored".into());
         let mut put = |encoded| written.send_blocking(encoded).map_err(lost);
-        image.encode(&earlier, &mut put)
+        let encoded = image.encode(&earlier, &mut put);
+        reach(CrashPoint::StateEncoded);
+        encoded
     });
     let mut segments = Vec::new();
     while let Ok(encoded) = to_store.recv().await {
@@ -107,6 +110,7 @@ async fn upload_operator(
         let full = names.scope.object(&segment.object.name);
         let put = storage.put(&full, encoded.bytes.into()).await;
         put.map_err(|error| format!("`{full}` cannot be stored: {error}"))?;
+        reach(CrashPoint::MidUpload);
         segments.push(segment);
     }
     let encoded = encoding.await.map_err(|error| error.to_string())?;
@@ -171,5 +175,6 @@ async fn put(
     let full = names.scope.object(&object.name);
     let put = storage.put(&full, bytes).await;
     put.map_err(|error| format!("`{full}` cannot be stored: {error}"))?;
+    reach(CrashPoint::MidUpload);
     Ok(object)
 }

@@ -1,14 +1,10 @@
 //! The attempts of a job with checkpoints: one for each start and restart.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use wasmill_core::{
     checkpoint::{AttemptId, Manifest},
-    pipeline::{Checkpointing, Pipeline},
+    pipeline::{Checkpointing, Pipeline, Storage as Place},
     plan::Plan,
 };
 
@@ -44,7 +40,7 @@ pub(super) enum Next {
 
 impl Session {
     /// Opens the storage, which nobody else uses for this job then.
-    pub(super) fn open(
+    pub(super) async fn open(
         pipeline: &Pipeline,
         (plan, plugins): (&Plan, &Plugins),
         checkpointing: &Checkpointing,
@@ -53,8 +49,10 @@ impl Session {
         let told = (checkpointing, arguments.fresh);
         let mut participants =
             job::participants(pipeline, plan, plugins, told).map_err(Failure::invalid)?;
-        let (mut storage, folder, location) = storage(checkpointing, arguments.storage.as_deref())?;
+        let place = place(checkpointing.storage.as_ref(), arguments.storage.as_deref())?;
+        let (mut storage, folder, location) = storage(&place).await?;
         participants.location = location;
+        participants.place = place;
         participants.beginning = arguments.beginning();
         storage
             .lock(&folder, (&pipeline.name, arguments.take_over))
@@ -145,33 +143,27 @@ impl Session {
     }
 }
 
-/// Where a document keeps checkpoints, a folder of this machine for locks and rows that wait, and
-/// the place as people name it; `instead` is where the command line says that they are kept.
-pub(in crate::cli) fn storage(
-    checkpointing: &Checkpointing,
-    instead: Option<&Path>,
-) -> Result<(Storage, PathBuf, String), Failure> {
-    let folder = match instead {
-        Some(folder) => folder.into(),
-        None => folder(checkpointing.storage.as_deref())?,
-    };
-    let storage = Storage::folder(&folder).map_err(Failure::failed)?;
-    let location = jobs::absolute(&folder);
-    Ok((storage, folder, location))
+/// Where checkpoints are kept: where the command line says, else the document, else among the
+/// user's data. A bucket on the command line is reached as the document's.
+pub(in crate::cli) fn place(
+    written: Option<&Place>,
+    instead: Option<&str>,
+) -> Result<Place, Failure> {
+    match (written, instead) {
+        (None, None) => Storage::usual().map_err(Failure::invalid),
+        (Some(written), None) => Ok(written.clone()),
+        (None, Some(text)) => Place::parse(text).map_err(Failure::invalid),
+        (Some(written), Some(text)) => written.beside(text).map_err(Failure::invalid),
+    }
 }
 
-/// Where a document keeps checkpoints, or the user's data folder.
-pub(in crate::cli) fn folder(storage: Option<&str>) -> Result<PathBuf, Failure> {
-    if let Some(folder) = storage {
-        return Ok(folder.into());
-    }
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let data = variable("XDG_DATA_HOME").map(PathBuf::from);
-    let data = data.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/share")));
-    let data = data.ok_or_else(|| {
-        let remedy = "neither XDG_DATA_HOME nor HOME is set: say where checkpoints are kept with \
-                      --storage FOLDER, or `checkpoint: off`";
-        Failure::Invalid(remedy.into())
-    })?;
-    Ok(data.join("wasmill").join("checkpoints"))
+/// What is kept at a place, a folder of this machine for locks and rows that wait, and the place
+/// as people name it, wherever they are.
+pub(in crate::cli) async fn storage(place: &Place) -> Result<(Storage, PathBuf, String), Failure> {
+    let (storage, folder) = Storage::open(place).await.map_err(Failure::failed)?;
+    let location = match place {
+        Place::Folder(folder) => jobs::absolute(folder.as_ref()),
+        Place::S3(_) => place.to_string(),
+    };
+    Ok((storage, folder, location))
 }

@@ -22,6 +22,7 @@ use crate::{
         load::Loaded,
     },
     clock,
+    crash_point::{CrashPoint, reach},
     job::{self, Ended, JobError, Outcome, Plugins},
     metrics::Node,
     spawn,
@@ -132,7 +133,7 @@ impl Running<'_> {
             None => None,
             Some(session) => {
                 let begun = session.begin(pipeline, self.plan, nodes.clone());
-                match runtime.block_on(begun) {
+                match runtime.block_on(signals.or(begun))? {
                     Ok(Next::Run(attempt)) => Some(*attempt),
                     Ok(Next::Finished(manifest)) => return Ok(Attempted::Finished(manifest)),
                     Err(error) => return Ok(Attempted::Refused(error)),
@@ -147,6 +148,7 @@ impl Running<'_> {
             Ok(job) => job,
             Err(error) => return Ok(Attempted::Refused(error)),
         };
+        reach(CrashPoint::Restored);
         *nodes = job.nodes().to_vec();
         restarts.step(clock::monotonic_us(), RestartFact::Running);
         let (outcome, signal) = runtime.block_on(async {
@@ -179,9 +181,20 @@ fn tell(error: &JobError, number: u32, after: Duration) {
 
 /// Waits, unless a signal comes.
 async fn wait(time: Duration, signals: &mut Signals) -> Option<i32> {
-    tokio::select! {
-        () = spawn::rest(time) => None,
-        _ = signals.interrupt.recv() => Some(2),
-        _ = signals.terminate.recv() => Some(15),
+    match signals.or(spawn::rest(time)).await {
+        Err(Failure::Stopped(signal)) => Some(signal),
+        _ => None,
+    }
+}
+
+impl Signals {
+    /// What a future gives, unless a signal comes first. Nothing runs yet that would have to be
+    /// stopped in order.
+    pub(super) async fn or<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => Ok(done),
+            _ = self.interrupt.recv() => Err(Failure::Stopped(2)),
+            _ = self.terminate.recv() => Err(Failure::Stopped(15)),
+        }
     }
 }

@@ -34,7 +34,7 @@ struct Stored {
 
 impl Stored {
     async fn of(loaded: &Loaded) -> Result<Self, Failure> {
-        let (storage, _, location) = open(loaded)?;
+        let (storage, _, location) = open(loaded).await?;
         let scope = job::scope(&loaded.pipeline).map_err(Failure::invalid)?;
         let recovered = recovered(&storage, &scope).await?;
         Ok(Self {
@@ -63,14 +63,14 @@ pub(super) fn list(word: &str) -> Result<Vec<Checkpoint>, Failure> {
 pub(super) fn dispose(word: &str, savepoint: CheckpointId) -> Result<(), Failure> {
     let loaded = loaded(word)?;
     let pipeline = &loaded.pipeline;
-    let (mut storage, folder, _) = open(&loaded)?;
-    // Nobody runs the job while its log is looked at.
-    storage
-        .lock(&folder, (&pipeline.name, false))
-        .map_err(Failure::failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
+        .map_err(Failure::failed)?;
+    let (mut storage, folder, _) = runtime.block_on(open(&loaded))?;
+    // Nobody runs the job while its log is looked at.
+    storage
+        .lock(&folder, (&pipeline.name, false))
         .map_err(Failure::failed)?;
     let stored = runtime.block_on(Stored::of(&loaded))?;
     let plan = plan::plan(pipeline, load::parallelism(pipeline, None));
@@ -138,7 +138,7 @@ fn loaded(word: &str) -> Result<Loaded, Failure> {
 }
 
 /// The storage of a pipeline's checkpoints, a folder for locks, and its name for people.
-fn open(loaded: &Loaded) -> Result<(Storage, PathBuf, String), Failure> {
+async fn open(loaded: &Loaded) -> Result<(Storage, PathBuf, String), Failure> {
     let checkpointing = loaded.pipeline.checkpoint.as_ref();
     let checkpointing = checkpointing.ok_or_else(|| {
         let name = &loaded.pipeline.name;
@@ -146,8 +146,9 @@ fn open(loaded: &Loaded) -> Result<(Storage, PathBuf, String), Failure> {
             "`{name}` takes no checkpoints, so it has no savepoints"
         ))
     })?;
-    let instead = std::env::var_os("WASMILL_STORAGE").map(PathBuf::from);
-    attempt::storage(checkpointing, instead.as_deref())
+    let instead = std::env::var("WASMILL_STORAGE").ok();
+    let place = attempt::place(checkpointing.storage.as_ref(), instead.as_deref())?;
+    attempt::storage(&place).await
 }
 
 async fn recovered(storage: &Storage, scope: &Scope) -> Result<Recovered, Failure> {

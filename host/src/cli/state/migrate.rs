@@ -39,8 +39,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plugins = run::plugins(&loaded)?;
     let participants = job::participants(pipeline, &plan, &plugins, (checkpointing, false));
     let participants = participants.map_err(Failure::invalid)?;
-    let folder = attempt::folder(checkpointing.storage.as_deref())?;
-    let storage = Storage::existing(&folder).map_err(Failure::failed)?;
+    let place = attempt::place(checkpointing.storage.as_ref(), None)?;
+    let storage = Storage::existing(&place).map_err(Failure::failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

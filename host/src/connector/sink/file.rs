@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     connector::{ConnectorError, Follower},
+    crash_point::{CrashPoint, is_armed, reach},
     format::{
         FormatError,
         encode::{Encoder, Metadata},
@@ -308,13 +309,19 @@ impl<D: Disk> Follower for FileFollower<D> {
         super::chained(&place, checkpoint, state.since, marker)?;
         self.same_header(&state.rows.header)?;
         let commit = self.append(checkpoint, share)?;
+        reach(CrashPoint::FileWritten);
         log.append(&mut self.disk, commit.clone())?;
+        reach(CrashPoint::FileCommitted);
         self.last = Some(commit);
         Ok(())
     }
 
     fn marker(&mut self) -> Result<Option<CheckpointId>, ConnectorError> {
         Ok(self.last.as_ref().map(|last| last.checkpoint))
+    }
+
+    fn commit_point(&self) -> Option<CrashPoint> {
+        Some(CrashPoint::FileCommitted)
     }
 }
 
@@ -399,6 +406,10 @@ fn write(disk: &mut dyn Disk, file: &File, mut rows: impl Read, mut offset: u64)
         let line_end = memchr::memrchr(b'\n', &buffer[..len]).map(|at| at + 1);
         let whole = line_end.filter(|_| !is_end).unwrap_or(len);
         if whole > 0 {
+            if is_armed(CrashPoint::FileTorn) {
+                disk.write(file, &buffer[..whole / 2], offset)?;
+                reach(CrashPoint::FileTorn);
+            }
             disk.write(file, &buffer[..whole], offset)?;
             offset += whole as u64;
         }

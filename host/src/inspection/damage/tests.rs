@@ -6,7 +6,7 @@ use std::path::Path;
 use wasmill_core::checkpoint::{
     AttemptId, Identity, Place, Reason, Scope, SegmentKind, StateSchema,
 };
-use wasmill_core::key;
+use wasmill_core::{key, pipeline};
 
 use super::*;
 use crate::inspection::Target;
@@ -122,7 +122,8 @@ fn verified(rows: &[Row<'_>], change: impl FnOnce(&mut Segment)) -> Vec<String> 
     put(&scope.object(NAME), &encoded.bytes);
     let entry = Entry::Checkpoint(Box::new(manifest(vec![segment])));
     put(&scope.entry(Position::FIRST), &entry.encode());
-    let log = Log::open(&Target::Store(folder.path().into())).expect("a log");
+    let place = pipeline::Storage::Folder(folder.path().display().to_string());
+    let log = Log::open(&Target::Store(place)).expect("a log");
     let verified = verify(&log, Which::Newest).expect("it can be read");
     assert_eq!(verified.entries, 1);
     let told = verified.damages.into_iter();

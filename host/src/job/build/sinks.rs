@@ -16,6 +16,7 @@ use crate::{
             patience::{Patience, patiently},
         },
     },
+    crash_point::{CrashPoint, reach},
     job::JobError,
     metrics::{Node, NodeKind},
     task::sink::SinkTask,
@@ -52,6 +53,7 @@ impl Builder<'_> {
                 name: spec.name.clone(),
                 source,
             })?;
+            reach(CrashPoint::SinkOpened);
             self.sinks.insert(task.id, (*id, opened));
         }
         Ok(())

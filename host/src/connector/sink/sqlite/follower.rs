@@ -22,6 +22,7 @@ use crate::{
             share::Share,
         },
     },
+    crash_point::{CrashPoint, reach},
     format::encode::Metadata,
 };
 
@@ -154,13 +155,19 @@ impl Follower for SqliteFollower {
         let transaction = transaction.map_err(failed)?;
         // Dropped without a commit, it is rolled back.
         let applied = self.apply_in(checkpoint, since, share)?;
+        reach(CrashPoint::SqliteWritten);
         transaction.commit().map_err(failed)?;
+        reach(CrashPoint::SqliteCommitted);
         self.marker = Some(applied);
         Ok(())
     }
 
     fn marker(&mut self) -> Result<Option<CheckpointId>, ConnectorError> {
         Ok(self.marker.as_ref().map(|marker| marker.checkpoint))
+    }
+
+    fn commit_point(&self) -> Option<CrashPoint> {
+        Some(CrashPoint::SqliteCommitted)
     }
 }
 

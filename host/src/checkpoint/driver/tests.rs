@@ -1,0 +1,217 @@
+//! Checkpoints over a store with bad luck: what is decided restores, whatever happens, or is
+//! refused with its reason; what is restored is what was.
+//!
+//! `FAULT_SEEDS=N` runs more seeds, `FAULT_CORRUPTIONS=N` damages more objects.
+
+mod life;
+
+use std::{collections::BTreeSet, io::Write as _, sync::Arc};
+
+use bytes::Bytes;
+use object_store::path::Path;
+use wasmill_core::checkpoint::Position;
+
+use super::*;
+use crate::checkpoint::storage::faults::{Counts, FaultyStore, Luck};
+use life::{Ending, Model, runtime};
+
+/// A tenth of all requests fails.
+const BAD: Luck = Luck {
+    errors: 100,
+    slow: 150,
+    is_synced: true,
+};
+/// Times that a job of one seed is started.
+const LIVES: usize = 8;
+
+fn number(variable: &str, usual: u64) -> u64 {
+    let given = std::env::var(variable).ok();
+    given.map_or(usual, |text| text.parse().expect(variable))
+}
+
+/// Past the capture of output, for whoever reads the log of a whole test run.
+fn tell(line: &str) {
+    let line = format!("{line}\n");
+    let told = std::io::stderr().write_all(line.as_bytes());
+    told.expect("stderr");
+}
+
+fn count(
+    of: impl Fn(&Counts) -> &std::sync::atomic::AtomicU64,
+    stores: &[Arc<FaultyStore>],
+) -> u64 {
+    let counts = stores.iter().map(|store| of(&store.counts));
+    counts
+        .map(|count| count.load(std::sync::atomic::Ordering::Relaxed))
+        .sum()
+}
+
+/// The lives of a job, each ended in some way.
+fn live(seed: u64, luck: Luck) -> (Arc<FaultyStore>, Model) {
+    let store = Arc::new(FaultyStore::new(seed, luck));
+    let mut model = Model::default();
+    for _ in 0..LIVES {
+        let ending = match store.below(4) {
+            0 => Ending::Drained,
+            1 => Ending::Overtaken,
+            2 => Ending::Killed,
+            _ => Ending::PowerCut,
+        };
+        model.live(&store, ending, 1 + store.below(6));
+    }
+    store.set_luck(Luck {
+        is_synced: luck.is_synced,
+        ..Luck::GOOD
+    });
+    model.live(&store, Ending::Drained, 1);
+    (store, model)
+}
+
+#[test]
+fn what_is_decided_under_faults_restores() {
+    let seeds = number("FAULT_SEEDS", 6);
+    let (mut stores, mut decided, mut cuts, mut refused) = (Vec::new(), 0, 0, 0);
+    for seed in 1..=seeds {
+        let (store, model) = live(seed, BAD);
+        model.check(seed);
+        decided += model.decided;
+        cuts += model.cuts;
+        refused += model.refused.len();
+        stores.push(store);
+    }
+    tell(&format!(
+        "faults: {decided} checkpoints decided under {} errors, {} slow answers, {cuts} power cuts \
+         that took {} objects; {refused} starts refused and repeated; seeds 1-{seeds}",
+        count(|counts| &counts.errors, &stores),
+        count(|counts| &counts.slow, &stores),
+        count(|counts| &counts.dropped, &stores),
+    ));
+    assert!(
+        decided >= 50,
+        "{decided} checkpoints are too few to show anything"
+    );
+    assert!(cuts > 0, "no power cut shows nothing");
+}
+
+/// The same with a disk that acknowledges what it has not written: it is found out. So the test
+/// above would see it, too.
+#[test]
+fn a_disk_that_lies_is_found_out() {
+    let luck = Luck {
+        errors: 0,
+        slow: 0,
+        is_synced: false,
+    };
+    let found_out = (1..=20).filter(|seed| {
+        let store = Arc::new(FaultyStore::new(*seed, luck));
+        let mut model = Model::default();
+        model.may_lose = true;
+        model.live(&store, Ending::PowerCut, 4);
+        model.live(&store, Ending::PowerCut, 4);
+        model.lost > 0 || !model.refused.is_empty()
+    });
+    let found_out = found_out.count();
+    assert!(found_out >= 5, "{found_out} of 20");
+}
+
+#[test]
+fn a_flipped_bit_and_a_truncated_file_are_refused_with_their_name() {
+    let (seed, corruptions) = (1, number("FAULT_CORRUPTIONS", 60));
+    let store = Arc::new(FaultyStore::new(seed, Luck::GOOD));
+    let mut model = Model::default();
+    model.live(&store, Ending::Killed, 5);
+    model.live(&store, Ending::Killed, 5);
+    let runtime = runtime();
+    let whole = runtime.block_on(store.all());
+    let needed = runtime.block_on(needed(&store));
+    let names: Vec<&Path> = whole.keys().collect();
+    let vital = names.iter().filter(|name| needed.contains(name.as_ref()));
+    let vital: Vec<&Path> = vital.copied().collect();
+    let (mut refused, mut unneeded) = (0, 0);
+    for _ in 0..corruptions {
+        // Half of them matter for sure.
+        let among = [&names, &vital][store.below(2) as usize];
+        let name = among[store.below(among.len() as u64) as usize];
+        let bytes = &whole[name];
+        if bytes.is_empty() {
+            continue;
+        }
+        let mut damaged = bytes.to_vec();
+        let at = store.below(bytes.len() as u64) as usize;
+        let what = match store.below(2) {
+            0 => {
+                damaged[at] ^= 1 << store.below(8);
+                "a flipped bit"
+            }
+            _ => {
+                damaged.truncate(at);
+                "a truncated file"
+            }
+        };
+        let hurt = Arc::new(FaultyStore::new(seed, Luck::GOOD));
+        for (path, bytes) in &whole {
+            runtime.block_on(hurt.plant(path, bytes.clone()));
+        }
+        runtime.block_on(hurt.plant(name, Bytes::from(damaged)));
+        let outcome = runtime.block_on(restored(&hurt, &model));
+        match outcome {
+            Err(reason) => {
+                assert!(
+                    reason.contains(name.as_ref()),
+                    "{what} in `{name}`: {reason}"
+                );
+                refused += 1;
+            }
+            Ok(()) => {
+                assert!(
+                    !needed.contains(name.as_ref()),
+                    "{what} in `{name}` is not seen"
+                );
+                unneeded += 1;
+            }
+        }
+    }
+    tell(&format!(
+        "faults: {} objects damaged: {refused} refused with their names, {unneeded} not needed by \
+         what was restored; seed {seed}",
+        refused + unneeded
+    ));
+    assert!(
+        refused >= 20,
+        "{refused} refusals are too few to show anything"
+    );
+}
+
+/// The names of what the newest checkpoint is restored from.
+async fn needed(store: &Arc<FaultyStore>) -> BTreeSet<String> {
+    let recovered = recover(&Storage::faulty(store), &life::plan()).await;
+    let recovered = recovered.expect("nothing is damaged yet");
+    let manifest = recovered.manifest.expect("a checkpoint is decided");
+    let scope = life::plan().scope;
+    let objects = manifest.objects().map(|object| scope.object(&object.name));
+    let last = Position(recovered.position.0 - 1);
+    let entries = [scope.entry(manifest.place.position), scope.entry(last)];
+    objects.chain(entries).collect()
+}
+
+/// Restores all there is to the newest checkpoint, what sinks would apply included.
+async fn restored(store: &Arc<FaultyStore>, model: &Model) -> Result<(), String> {
+    let (storage, plan) = (Storage::faulty(store), life::plan());
+    let recovered = recover(&storage, &plan)
+        .await
+        .map_err(|error| error.to_string())?;
+    let restored = restore::load(&storage, &plan, &recovered).await;
+    let restored = restored.map_err(|error| error.to_string())?;
+    let manifest = restored.manifest.clone().expect("a checkpoint is decided");
+    assert_eq!(
+        Some(manifest.checkpoint),
+        model.newest(),
+        "the newest, or none"
+    );
+    let position = life::position(&restored).expect("it has state");
+    assert_eq!(model.position(manifest.checkpoint), Some(position));
+    let share = restore::share(&storage, &plan.scope, &manifest, life::SINK).await;
+    let share = share.map_err(|error| error.to_string())?;
+    assert_eq!(life::rows(&share).last(), Some(&position));
+    Ok(())
+}
