@@ -11,8 +11,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use wasmill_tests::every_state::{Random, expected, sales, time};
+use wasmill_tests::Random;
 use wasmill_tests::kill::Kills;
+use wasmill_tests::sales::{self, Sale, Sales};
 use wasmill_tests::{programs, root};
 
 /// Starts that are ended by force.
@@ -122,11 +123,10 @@ impl Bench {
 /// Values, lists, both kinds of maps and timers.
 #[test]
 fn every_kind_of_state_and_timers_leave_memory() {
-    let sales = sales(11, 600, 60_000);
+    let sales: Vec<Sale> = Sales::new(11).of(600).take(60_000).collect();
     let mut text = String::from("key,shop,amount,at\n");
     for sale in &sales {
-        let at = time(sale.at);
-        writeln!(text, "{},{},{},{at}", sale.key, sale.shop, sale.amount).expect("memory");
+        writeln!(text, "{}", sale.csv()).expect("memory");
     }
     let plugin = root().join("target/plugins/guest-every-state.wasm");
     let document = format!(
@@ -143,7 +143,7 @@ sinks:
         plugin.display()
     );
     let bench = Bench::new(document, "out.csv", &[("sales.csv", text)]);
-    bench.survives(&expected(&sales, 2_000_000), 11);
+    bench.survives(&sales::lines(&sales, 2_000_000), 11);
 }
 
 /// What features remember, with windows of time and of rows.

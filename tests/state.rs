@@ -6,11 +6,12 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use wasmill_tests::every_state::{OUT_OF_ORDERNESS, Sale, expected, sales, time};
+use wasmill_tests::sales::{self, OUT_OF_ORDERNESS, Sale, Sales};
 use wasmill_tests::{programs, root};
 
-const KEYS: u64 = 300;
-const ROWS: usize = 20_000;
+fn sales(seed: u64) -> Vec<Sale> {
+    Sales::new(seed).take(20_000).collect()
+}
 
 /// A way to run the job.
 struct Run {
@@ -57,14 +58,8 @@ sinks:
         for number in 0..self.sources {
             let mut text = String::from("key,shop,amount,at\n");
             let dealt = sales.iter().skip(number).step_by(self.sources);
-            for Sale {
-                key,
-                shop,
-                amount,
-                at,
-            } in dealt
-            {
-                writeln!(text, "{key},{shop},{amount},{}", time(*at)).expect("memory");
+            for sale in dealt {
+                writeln!(text, "{}", sale.csv()).expect("memory");
             }
             fs::write(folder.join(format!("sales-{number}.csv")), text).expect("writable");
         }
@@ -72,7 +67,6 @@ sinks:
         let parallelism = self.parallelism.to_string();
         let output = Command::new(programs().join("wasmill"))
             .args(["run", "pipeline.yaml", "--parallelism", &parallelism])
-            .args(["--fresh", "--storage", "checkpoints"])
             .current_dir(folder)
             .output()
             .expect("wasmill starts");
@@ -112,8 +106,13 @@ fn check(sources: usize, order: &'static str, sales: &[Sale], expected: &[String
 fn a_guest_remembers_what_plain_rust_remembers() {
     for seed in [1, 2] {
         println!("seed {seed}");
-        let sales = sales(seed, KEYS, ROWS);
-        check(1, "arrival", &sales, &expected(&sales, OUT_OF_ORDERNESS));
+        let sales = sales(seed);
+        check(
+            1,
+            "arrival",
+            &sales,
+            &sales::lines(&sales, OUT_OF_ORDERNESS),
+        );
     }
 }
 
@@ -121,11 +120,11 @@ fn a_guest_remembers_what_plain_rust_remembers() {
 fn streams_in_event_time_order_are_one_stream() {
     println!("seed 3");
     // Each time once, so that the order of all rows is known.
-    let (mut sales, mut times) = (sales(3, KEYS, ROWS), BTreeSet::new());
+    let (mut sales, mut times) = (sales(3), BTreeSet::new());
     sales.retain(|sale| times.insert(sale.at));
     let mut sorted = sales.clone();
     sorted.sort_by_key(|sale| sale.at);
-    let expected = expected(&sorted, 0);
+    let expected = sales::lines(&sorted, 0);
     check(1, "event-time", &sales, &expected);
     check(2, "event-time", &sales, &expected);
     check(3, "event-time", &sales, &expected);
@@ -134,7 +133,7 @@ fn streams_in_event_time_order_are_one_stream() {
 #[test]
 fn late_rows_are_left_out_whatever_the_speed() {
     println!("seed 4");
-    let (mut sales, mut times) = (sales(4, KEYS, ROWS), BTreeSet::new());
+    let (mut sales, mut times) = (sales(4), BTreeSet::new());
     for sale in sales.iter_mut().skip(2_000).step_by(50) {
         sale.at -= 5 * OUT_OF_ORDERNESS;
     }
@@ -152,6 +151,6 @@ fn late_rows_are_left_out_whatever_the_speed() {
         }
         assert!(in_time.len() < sales.len() - 300, "many are late");
         in_time.sort_by_key(|sale| sale.at);
-        check(sources, "event-time", &sales, &expected(&in_time, 0));
+        check(sources, "event-time", &sales, &sales::lines(&in_time, 0));
     }
 }

@@ -1,9 +1,9 @@
-//! What tests from outside share: where things lie, a database, numbers by seed, oracles.
+//! What tests from outside share: where things lie, servers, numbers by seed, oracles.
 
-pub mod every_state;
 pub mod kill;
 pub mod postgres;
 mod random;
+pub mod s3;
 pub mod sales;
 
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ pub const SECOND: i64 = 1_000_000;
 pub const OUT_OF_ORDERNESS: i64 = 2 * SECOND;
 /// After so long without a sale the guest's timer is due.
 pub const QUIET: i64 = 10 * SECOND;
-/// Number of keys.
+/// Number of keys, if nobody says another.
 pub const KEYS: u64 = 300;
 
 /// A row of the input; times are microseconds of one day.
@@ -31,6 +31,7 @@ pub struct Sale {
 pub struct Sales {
     random: Random,
     now: i64,
+    keys: u64,
 }
 
 impl Sales {
@@ -39,7 +40,13 @@ impl Sales {
         Self {
             random: Random(seed),
             now: SECOND * 100,
+            keys: KEYS,
         }
+    }
+
+    /// The same of another number of keys.
+    pub fn of(self, keys: u64) -> Self {
+        Self { keys, ..self }
     }
 }
 
@@ -50,7 +57,7 @@ impl Iterator for Sales {
         let random = &mut self.random;
         self.now += random.below(40_000) as i64;
         Some(Sale {
-            key: random.below(KEYS),
+            key: random.below(self.keys),
             shop: random.below(4),
             amount: random.below(25) as i64 - 5,
             at: self.now - random.below(OUT_OF_ORDERNESS as u64) as i64,
@@ -183,4 +190,12 @@ pub fn expected(sales: &[Sale], disorder: i64) -> Vec<(u64, String)> {
         }
     }
     out
+}
+
+/// What is to come out in any order, sorted.
+pub fn lines(sales: &[Sale], disorder: i64) -> Vec<String> {
+    let rows = expected(sales, disorder).into_iter();
+    let mut lines: Vec<String> = rows.map(|(_, line)| line).collect();
+    lines.sort();
+    lines
 }

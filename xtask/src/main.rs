@@ -13,9 +13,12 @@ mod bench;
 mod ci;
 mod demo;
 mod fresh;
+mod go;
+mod kill;
 mod lint;
 mod plugins;
 mod postgres;
+mod s3;
 mod setup;
 mod shell;
 mod sim;
@@ -64,6 +67,11 @@ const TASKS: &[Task] = &[
         name: "sim",
         about: "checkpoints under bad luck: [--seeds N | --seed S]",
         run: sim::run,
+    },
+    Task {
+        name: "kill",
+        about: "a job under kill -9: [--kills N] [--seed S]",
+        run: kill::run,
     },
     Task {
         name: "bench",

@@ -4,7 +4,7 @@
 //! It stays up until it is taken down: it idles, and starting one for each run would cost more. The
 //! variable `POSTGRES_URL` names another to use instead.
 
-use crate::{setup, shell};
+use crate::{setup, shell, workspace};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::net::TcpListener;
@@ -152,12 +152,7 @@ fn folder() -> Result<PathBuf> {
         shell::run_quietly(own.arg(format!("{USER}:{USER}")).arg(folder))?;
         return Ok(folder.into());
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let cache = cache
-        .or_else(home)
-        .context("neither XDG_CACHE_HOME nor HOME is set")?;
-    let folder = cache.join("wasmill/postgres");
+    let folder = workspace::cache()?.join("postgres");
     fs::create_dir_all(&folder).context("the server's folder cannot be made")?;
     Ok(folder)
 }

@@ -92,6 +92,20 @@ const FRESH_TOOLS: &[Tool] = &[Tool {
     reason: "it makes the bare Debian",
 }];
 
+/// What fetches Go.
+const GO_TOOLS: &[Tool] = &[
+    Tool {
+        what: What::Program("curl"),
+        package: "curl",
+        reason: "it fetches Go, which builds the S3 server of the tests",
+    },
+    Tool {
+        what: What::Program("unzip"),
+        package: "unzip",
+        reason: "Go comes as an archive",
+    },
+];
+
 /// Prepares a machine for building, testing and the demo.
 pub(crate) fn run(_args: &[String]) -> Result<()> {
     ensure_tools(BUILD_TOOLS)?;
@@ -106,6 +120,11 @@ pub(crate) fn peers() -> Result<()> {
 /// Prepares a machine for `postgres up`.
 pub(crate) fn postgres() -> Result<()> {
     ensure_tools(POSTGRES_TOOLS)
+}
+
+/// Prepares a machine for fetching Go.
+pub(crate) fn go() -> Result<()> {
+    ensure_tools(GO_TOOLS)
 }
 
 /// Prepares a machine for `fresh`.

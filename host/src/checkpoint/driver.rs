@@ -19,8 +19,7 @@ use std::{
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
     Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, Manifest, Now, Reason, RecoveryError, Request, Scope, Settings,
-    Start,
+    KeyHash, Manifest, Now, Reason, RecoveryError, Request, Scope, Settings, Start,
 };
 use wasmill_core::pipeline::Storage as Place;
 

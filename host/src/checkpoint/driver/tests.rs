@@ -185,7 +185,7 @@ fn a_flipped_bit_and_a_truncated_file_are_refused_with_their_name() {
 /// The names of what the newest checkpoint is restored from.
 async fn needed(store: &Arc<FaultyStore>) -> BTreeSet<String> {
     let recovered = recover(&Storage::faulty(store), &life::plan()).await;
-    let recovered = recovered.expect("nothing is damaged yet");
+    let recovered = recovered.expect("nothing is damaged yet").recovered;
     let manifest = recovered.manifest.expect("a checkpoint is decided");
     let scope = life::plan().scope;
     let objects = manifest.objects().map(|object| scope.object(&object.name));
@@ -200,7 +200,7 @@ async fn restored(store: &Arc<FaultyStore>, model: &Model) -> Result<(), String>
     let recovered = recover(&storage, &plan)
         .await
         .map_err(|error| error.to_string())?;
-    let restored = restore::load(&storage, &plan, &recovered).await;
+    let restored = restore::load(&storage, &plan, &recovered.recovered).await;
     let restored = restored.map_err(|error| error.to_string())?;
     let manifest = restored.manifest.clone().expect("a checkpoint is decided");
     assert_eq!(

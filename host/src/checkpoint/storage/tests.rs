@@ -55,6 +55,7 @@ fn a_job_runs_once_at_a_time() {
         .expect_err("it is the second's");
     drop(second);
     third.lock(path, ("j", false)).expect("it is free again");
+}
 
 /// In parts, under bad luck: what is told to be stored is whole, and what is not is not there.
 #[test]

@@ -11,20 +11,22 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use wasmill_core::{
     checkpoint::{
-        CheckpointId, Identity, KeyHash, Request, Scope, Settings, SourceState, SplitState,
-        SubtaskIndex,
+        CheckpointId, Identity, KeyHash, Request, Scope, Segment, Settings, SourceState,
+        SplitState, SubtaskIndex,
     },
     key::KeyGroupRange,
+    pipeline::Storage as Place,
 };
 
 use super::super::{Begun, Checkpoints, Handle, Plan, Restored, orders};
 use crate::{
     checkpoint::{
-        Encoded, Image, Report, SinkOrder, SourceBarriers, StateImage, Storage, TaskImage, reports,
-        storage::faults::FaultyStore,
+        Beginning, Encoded, Image, Offers, Report, SinkOrder, SourceBarriers, StateImage, Storage,
+        TaskImage, Wish, reports, storage::faults::FaultyStore,
     },
     connector::{Share, Spooled},
     exchange::gate::Barrier,
+    segment::Put,
     spawn,
 };
 
@@ -96,6 +98,11 @@ pub(super) fn plan() -> Plan {
         subtasks: vec!["count".into(), "far".into(), SINK.into()],
         followers: vec![SINK.into()],
         is_fresh: false,
+        after: None,
+        beginning: Beginning::default(),
+        offers: Offers::default(),
+        location: "memory".into(),
+        place: Place::Folder("memory".into()),
     }
 }
 
@@ -137,9 +144,9 @@ pub(super) fn rows(share: &Share) -> Vec<u64> {
 struct Position(u64);
 
 impl Image for Position {
-    fn encode(self: Box<Self>) -> Result<Encoded, String> {
+    fn encode(self: Box<Self>, _earlier: &[Segment], _put: Put<'_>) -> Result<Encoded, String> {
         Ok(Encoded {
-            segment: None,
+            kept: Vec::new(),
             parts: vec![(json!({}), vec![state(self.0).into()])],
         })
     }
@@ -262,6 +269,7 @@ impl<'a> Life<'a> {
             sources: vec![Arc::clone(&self.barriers)],
             source_subtasks: 1,
             sinks: HashMap::from([(SINK.into(), self.orders.0.clone())]),
+            cut: None,
         };
         let (asking, requests) = async_channel::bounded(1);
         let taking = checkpoints.run(handle, requests);
@@ -287,7 +295,7 @@ impl<'a> Life<'a> {
             }
             if self.decided >= enough {
                 match ending {
-                    Ending::Drained => drop(asking.try_send(Request::Drain)),
+                    Ending::Drained => drop(asking.try_send(Wish::Take(Request::Stop))),
                     // Sinks, too, may be behind.
                     _ => return,
                 }

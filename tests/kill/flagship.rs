@@ -1,44 +1,17 @@
 //! The flagship job under `kill -9`: whenever it is ended, at whatever parallelism it goes on, what
 //! it has brought out in the end is what plain Rust finds, each alert once.
-#![allow(
-    clippy::print_stdout,
-    reason = "which seed it was, for whoever repeats a failure"
-)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
-use wasmill_tests::{programs, root};
+use wasmill_tests::{Random, programs, root};
+
+use crate::some_time;
 
 /// Enough to outlast some of the kills on a fast machine.
 const RECORDS: &str = "150000";
 /// Starts that are ended by force.
 const KILLS: usize = 14;
-
-/// Numbers that a seed decides (Steele, Lea and Flood, "Fast splittable pseudorandom number
-/// generators", 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
-
-/// Lets the job run for a while, however far that takes it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a kill comes at any time; nothing is expected to have happened"
-)]
-fn some_time(milliseconds: u64) {
-    thread::sleep(Duration::from_millis(milliseconds));
-}
 
 /// A folder with a job, its input and its checkpoints.
 struct Bench(tempfile::TempDir);

@@ -1,0 +1,400 @@
+//! The job that is killed: its document, its processes, its outputs.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use wasmill_tests::s3::{self, S3Server};
+use wasmill_tests::{programs, root};
+
+use crate::feed::FILES;
+use crate::oracle::{Row, feature_row};
+use crate::some_time;
+
+/// A run that does not do what it should for so long has failed.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at a process.
+const LOOK: u64 = 5;
+
+/// Where an operator keeps its state while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Backend(pub(crate) &'static str);
+
+/// The backends that this wasmill knows.
+pub(crate) fn backends() -> Vec<Backend> {
+    let schema = Command::new(programs().join("wasmill"))
+        .arg("schema")
+        .output();
+    let schema = schema.expect("wasmill starts").stdout;
+    let schema = String::from_utf8(schema).expect("a schema is text");
+    let has_rocksdb = schema.contains("\"rocksdb\"");
+    let rocksdb = has_rocksdb.then_some(Backend("rocksdb"));
+    [Backend("memory")].into_iter().chain(rocksdb).collect()
+}
+
+/// An output of the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Output {
+    /// The operator.
+    pub(crate) of: &'static str,
+    /// A CSV file, or a table of the database.
+    pub(crate) place: Place,
+}
+
+/// Where an output lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    File,
+    Sqlite,
+}
+
+/// All outputs.
+pub(crate) const OUTPUTS: [Output; 4] = [
+    Output {
+        of: "memory",
+        place: Place::File,
+    },
+    Output {
+        of: "memory",
+        place: Place::Sqlite,
+    },
+    Output {
+        of: "features",
+        place: Place::File,
+    },
+    Output {
+        of: "features",
+        place: Place::Sqlite,
+    },
+];
+
+/// Where checkpoints are kept.
+pub(crate) enum Storage {
+    /// In the job's folder.
+    Folder,
+    /// In a bucket.
+    Bucket(S3Server),
+}
+
+/// A folder with a job.
+pub(crate) struct Job {
+    backend: Backend,
+    /// Ends before its folder goes.
+    storage: Storage,
+    folder: tempfile::TempDir,
+}
+
+impl Job {
+    pub(crate) fn new(backend: Backend) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test's files");
+        Self {
+            folder,
+            backend,
+            storage: Storage::Folder,
+        }
+    }
+
+    /// The same job with all its files, in another folder.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::new(self.backend);
+        let all = self.folder().join(".");
+        let copied = Command::new("cp")
+            .arg("-r")
+            .arg(all)
+            .arg(copy.folder())
+            .status();
+        assert!(copied.expect("cp starts").success());
+        copy
+    }
+
+    /// One whose checkpoints lie in a bucket of a server of its own.
+    pub(crate) fn in_bucket(backend: Backend) -> Self {
+        let mut job = Self::new(backend);
+        let server = S3Server::start(job.folder());
+        fs::write(job.folder().join("secret.txt"), s3::SECRET).expect("the folder is writable");
+        job.storage = Storage::Bucket(server);
+        job
+    }
+
+    /// The objects of the job's log, as files.
+    pub(crate) fn log(&self) -> PathBuf {
+        let all = match &self.storage {
+            Storage::Folder => self.folder().join("checkpoints"),
+            Storage::Bucket(server) => server.bucket().join("some/prefix"),
+        };
+        all.join("default/kill/0-127/log")
+    }
+
+    /// What the document says of it.
+    fn storage(&self) -> String {
+        match &self.storage {
+            Storage::Folder => "  storage: checkpoints\n".into(),
+            Storage::Bucket(server) => bucket(&server.endpoint(), s3::BUCKET),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn input(&self) -> PathBuf {
+        self.folder().join("input")
+    }
+
+    fn document(&self, follow: bool) -> String {
+        let plugins = root().join("target/plugins");
+        let plugins = plugins.display();
+        let files = |name: &str| {
+            let names = (0..FILES).map(|at| format!("input/{name}-{at}.csv"));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let (sales, payments) = (files("sales"), files("payments"));
+        let backend = match self.backend.0 {
+            "memory" => String::new(),
+            other => format!("state: {{ backend: {other}, cache: 16MiB, directory: state }}\n"),
+        };
+        let mut text = format!(
+            "name: kill
+checkpoint:
+  interval: 150ms
+{}{backend}sources:
+  sales:
+    file: {{ path: [{sales}], follow: {follow} }}
+    format: {{ csv: {{ key: u64, shop: string, amount: i64, at: timestamp }} }}
+    event-time: {{ column: at, out-of-orderness: 2s }}
+  payments:
+    file: {{ path: [{payments}], follow: {follow} }}
+    format: {{ csv: {{ account: u64, amount: f64, at: timestamp }} }}
+    event-time: {{ column: at }}
+operators:
+  memory:
+    input: sales
+    key-by: [key]
+    plugin: {plugins}/guest-every-state.wasm
+    order: event-time
+  features:
+    input: payments
+    key-by: [account]
+    features:
+      count_1m: {{ count: rows, over: 1m }}
+      spent_1h: {{ sum: amount, over: 1h }}
+      mean_3: {{ mean: amount, rows: 3 }}
+    plugin: {plugins}/unusual.wasm
+    order: arrival
+    config: {{ max-per-minute: 0 }}
+sinks:
+",
+            self.storage()
+        );
+        for Output { of, place } in OUTPUTS {
+            text += &match place {
+                Place::File => format!(
+                    "  {of}-file: {{ input: {of}, file: {{ path: {of}.csv }}, format: csv }}\n"
+                ),
+                Place::Sqlite => format!(
+                    "  {of}-table: {{ input: {of}, sqlite: {{ path: out.db, table: {of} }} }}\n"
+                ),
+            };
+        }
+        text
+    }
+
+    /// Starts a process. Without `follow` it comes to an end with its input.
+    pub(crate) fn start(&self, parallelism: u64, follow: bool, crash_at: Option<&str>) -> Running {
+        let pipeline = self.folder().join("pipeline.yaml");
+        fs::write(pipeline, self.document(follow)).expect("the folder is writable");
+        self.spawn(("data", "log.txt"), parallelism, crash_at)
+    }
+
+    /// Starts one as from another machine, of the document that the last one had.
+    pub(crate) fn start_elsewhere(&self, (data, log): (&str, &str), parallelism: u64) -> Running {
+        self.spawn((data, log), parallelism, None)
+    }
+
+    fn spawn(
+        &self,
+        (data, log): (&str, &str),
+        parallelism: u64,
+        crash_at: Option<&str>,
+    ) -> Running {
+        let log = self.folder().join(log);
+        let said = File::create(&log).expect("the folder is writable");
+        let mut command = Command::new(programs().join("wasmill"));
+        // What the clock on the wall says decides nothing.
+        command.env("WASMILL_CLOCK_JUMPS", parallelism.to_string());
+        command.env("S3_KEY", s3::KEY);
+        command.env("XDG_DATA_HOME", self.folder().join(data));
+        command.args(["run", "pipeline.yaml", "--parallelism"]);
+        command.arg(parallelism.to_string());
+        command
+            .current_dir(self.folder())
+            .stderr(said)
+            .stdout(Stdio::null());
+        if let Some(point) = crash_at {
+            command.env("WASMILL_CRASH_AT", point);
+        }
+        let child = command.spawn().expect("wasmill starts");
+        Running { child, log }
+    }
+
+    /// The bytes of an output file that a reader takes for whole lines.
+    pub(crate) fn bytes(&self, output: Output) -> Vec<u8> {
+        let path = self.folder().join(format!("{}.csv", output.of));
+        let mut bytes = fs::read(path).unwrap_or_default();
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+        bytes.truncate(whole.map_or(0, |at| at + 1));
+        bytes
+    }
+
+    /// All rows of an output, in their order.
+    pub(crate) fn rows(&self, output: Output) -> Vec<Row> {
+        match output.place {
+            Place::File => {
+                let bytes = self.bytes(output);
+                let text = String::from_utf8(bytes).expect("the output is text");
+                let lines = text.lines().skip(1);
+                lines.map(|line| row(output.of, line.split(','))).collect()
+            }
+            Place::Sqlite => {
+                let database = self.database().expect("the job made its database");
+                table(&database, output.of, 0).expect("the job made its tables")
+            }
+        }
+    }
+
+    /// The database, to be read; none before it is there.
+    pub(crate) fn database(&self) -> Option<rusqlite::Connection> {
+        let path = self.folder().join("out.db");
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let database = rusqlite::Connection::open_with_flags(path, flags).ok()?;
+        database.busy_timeout(PATIENCE).expect("a timeout");
+        Some(database)
+    }
+}
+
+/// The rows of a table behind so many, in the order in which they were written.
+pub(crate) fn table(
+    database: &rusqlite::Connection,
+    name: &str,
+    behind: usize,
+) -> rusqlite::Result<Vec<Row>> {
+    let query = format!("select * from {name} where rowid > ? order by rowid");
+    let mut statement = database.prepare(&query)?;
+    let columns = statement.column_count();
+    let rows = statement.query_map([behind as i64], |row| {
+        let values = (0..columns).map(|at| {
+            let value: rusqlite::types::Value = row.get(at)?;
+            Ok(match value {
+                rusqlite::types::Value::Integer(value) => value.to_string(),
+                rusqlite::types::Value::Real(value) => value.to_string(),
+                rusqlite::types::Value::Text(value) => value,
+                other => format!("{other:?}"),
+            })
+        });
+        values.collect::<rusqlite::Result<Vec<String>>>()
+    })?;
+    rows.map(|values| Ok(row(name, values?.iter().map(String::as_str))))
+        .collect()
+}
+
+/// A row of an operator's output, from the texts of its columns.
+fn row<'a>(of: &str, values: impl Iterator<Item = &'a str>) -> Row {
+    let values: Vec<&str> = values.collect();
+    let whole = |at: usize| values[at].parse::<u64>().expect("a whole number");
+    let float = |at: usize| values[at].parse::<f64>().expect("a number");
+    match of {
+        "memory" => (whole(0), values.join(",")),
+        _ => feature_row((whole(0), float(1)), whole(2), (float(3), float(4))),
+    }
+}
+
+/// What a document says of a bucket; its secret stands in a file.
+pub(crate) fn bucket(endpoint: &str, bucket: &str) -> String {
+    format!(
+        "  storage: s3://{bucket}/some/prefix
+  s3:
+    endpoint: {endpoint}
+    access-key: {{ env: S3_KEY }}
+    secret-key: {{ file: secret.txt }}
+"
+    )
+}
+
+/// A process of the job.
+pub(crate) struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Lets it run for so long, then kills it; it must not have ended by itself.
+    pub(crate) fn kill_after(mut self, milliseconds: u64) {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(milliseconds) {
+            let ended = self.child.try_wait().expect("a child can be asked");
+            assert!(ended.is_none(), "the job ended by itself: {}", self.said());
+            some_time(LOOK);
+        }
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a killed child ends");
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be asked")
+    }
+
+    /// Asks it to take its last checkpoint.
+    pub(crate) fn drain(&self) {
+        let asked = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(asked.expect("kill starts").success());
+    }
+
+    /// Waits until it dies by itself; gives how.
+    pub(crate) fn wait(&mut self, what: &str) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                return status;
+            }
+            if start.elapsed() > PATIENCE {
+                self.child.kill().expect("a child can be killed");
+                self.child.wait().expect("a killed child ends");
+                panic!("{what}: nothing happened for {PATIENCE:?}: {}", self.said());
+            }
+            some_time(LOOK);
+        }
+    }
+
+    /// Waits for it to die as `kill -9` ends a process.
+    pub(crate) fn crash(mut self, point: &str) {
+        let status = self.wait(point);
+        let said = self.said();
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "`{point}` was never reached: {status}: {said}"
+        );
+    }
+
+    /// Waits for it to end well; gives what it said.
+    pub(crate) fn finish(mut self) -> String {
+        let status = self.wait("its end");
+        let said = self.said();
+        assert!(status.success(), "{status}: {said}");
+        said
+    }
+}

@@ -1,0 +1,66 @@
+//! Jobs under `kill -9`: whatever ends them and whenever, what they have brought out in the end is
+//! what plain Rust finds, each row once and each key's rows in their order; and whoever reads along
+//! never sees anything that is taken back.
+//!
+//! `cargo xtask kill --kills N --seed S` runs `every_row_once`, and says how it went in its last
+//! line; among all tests it runs with few kills.
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "it tells how it went, and kills come at any time, whatever has happened by then"
+)]
+
+mod damage;
+mod disk;
+mod feed;
+mod flagship;
+mod job;
+mod oracle;
+mod points;
+mod reader;
+mod run;
+mod s3;
+
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+/// Lets a job run for a while, however far that takes it.
+fn some_time(milliseconds: u64) {
+    thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// A number that the command line gives.
+fn number(variable: &str, usual: u64) -> u64 {
+    let given = std::env::var(variable).ok();
+    given.map_or(usual, |text| text.parse().expect(variable))
+}
+
+/// Random kills, and a kill at each crash point, with each backend.
+#[test]
+fn every_row_once() {
+    let (kills, seed) = (number("KILL_KILLS", 20), number("KILL_SEED", 1));
+    let backends = job::backends();
+    let share = kills.div_ceil(backends.len() as u64);
+    let outcomes: Vec<run::Outcome> = thread::scope(|scope| {
+        let runs = backends.iter().zip(0..).map(|(backend, at)| {
+            let kills = share.min(kills.saturating_sub(share * at));
+            let job = job::Job::new(*backend);
+            scope.spawn(move || run::Run::new(job, seed + at).go(kills, &points::all()))
+        });
+        let runs: Vec<_> = runs.collect();
+        let ended = runs.into_iter().map(|run| run.join());
+        ended
+            .map(|it| it.expect("a run says why it fails"))
+            .collect()
+    });
+    let total = outcomes
+        .into_iter()
+        .fold(run::Outcome::default(), run::Outcome::add);
+    // Past the capture of output: the line is for whoever reads the log of a whole test run, too.
+    let line = format!("kill: {total}, seed {seed}\n");
+    std::io::stderr()
+        .write_all(line.as_bytes())
+        .expect("stderr");
+    assert!(total.is_flawless(), "{total}");
+}

@@ -1,0 +1,114 @@
+//! How a job gets to each crash point.
+
+use std::process::Command;
+
+use wasmill_tests::programs;
+
+/// What has to happen for a point to be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The job runs for a while.
+    Run,
+    /// The job starts, and is to go on from a checkpoint.
+    Start,
+    /// The job is asked to end.
+    Drain,
+    /// The job has come to its end, and its sinks have not brought everything out.
+    CatchUp,
+}
+
+/// Points that are not reached by running for a while.
+const WAYS: &[(&str, Way)] = &[
+    ("restore-listed", Way::Start),
+    ("log-read", Way::Start),
+    ("mid-restore", Way::Start),
+    ("before-attempt", Way::Start),
+    ("after-attempt", Way::Start),
+    ("sink-opened", Way::Start),
+    ("state-restored", Way::Start),
+    ("restored", Way::Start),
+    ("final-barrier", Way::Drain),
+    ("final-manifest", Way::Drain),
+    ("final-decided", Way::Drain),
+    ("final-applied", Way::Drain),
+    ("caught-up", Way::CatchUp),
+];
+
+/// Points that one process can reach once only, or that must come before anything else: the second
+/// time is not asked for.
+const ONCE: &[&str] = &[
+    "restore-listed",
+    "log-read",
+    "before-attempt",
+    "after-attempt",
+    "restored",
+    "garbage-listed",
+    // Other sinks wait for these.
+    "file-committed",
+    "sqlite-committed",
+];
+
+/// A crash point.
+#[derive(Debug, Clone)]
+pub(crate) struct Point {
+    pub(crate) name: String,
+    pub(crate) way: Way,
+    /// Whether it may be asked for the second or third time.
+    pub(crate) is_often: bool,
+}
+
+/// What the place of checkpoints has to do with.
+const OF_THE_STORE: &[&str] = &[
+    "mid-upload",
+    "uploaded",
+    "before-manifest",
+    "after-manifest",
+    "decided",
+    "file-committed",
+    "before-delete",
+    "manifest-deleted",
+    "object-deleted",
+    "final-manifest",
+    "caught-up",
+    "restore-listed",
+    "mid-restore",
+    "after-attempt",
+];
+
+impl Point {
+    /// Whether it lies where something is stored, read or deleted.
+    pub(crate) fn is_of_the_store(&self) -> bool {
+        OF_THE_STORE.contains(&self.name.as_str())
+    }
+}
+
+/// All of the binary's points.
+pub(crate) fn all() -> Vec<Point> {
+    let list = Command::new(programs().join("wasmill"))
+        .env("WASMILL_CRASH_AT", "list")
+        .output();
+    let list = String::from_utf8(list.expect("wasmill starts").stdout).expect("names are text");
+    let known: Vec<&str> = list.lines().collect();
+    let named = WAYS
+        .iter()
+        .map(|(name, _)| name)
+        .chain(ONCE)
+        .chain(OF_THE_STORE);
+    for name in named {
+        assert!(
+            known.contains(name),
+            "there is no crash point `{name}` any more"
+        );
+    }
+    assert!(known.len() >= 14, "{known:?}");
+    let point = |name: &&str| {
+        let way = WAYS.iter().find(|(point, _)| point == name);
+        let way = way.map_or(Way::Run, |(_, way)| *way);
+        Point {
+            name: (*name).to_owned(),
+            way,
+            is_often: way == Way::Run && !ONCE.contains(name),
+        }
+    };
+    known.iter().map(point).collect()
+}
