@@ -72,7 +72,7 @@ fn a_secret_that_is_not_there_is_named_by_where_it_should_be() {
     for (at, part) in cases {
         let mut s3 = bucket();
         s3.keys = Some((at.clone(), at));
-        let error = builder(&s3).err().expect(part).to_string();
+        let error = builder(&s3).expect_err(part).to_string();
         assert!(
             error.contains(part) && error.contains("`access-key`"),
             "{error}"
