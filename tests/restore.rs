@@ -139,8 +139,8 @@ impl Place {
             .status();
         assert!(asked.expect("kill starts").success());
         let ended = running.0.wait().expect("it ends");
-        // A signal that comes while plugins are compiled ends a process that has done nothing yet; a
-        // shell tells both ways as 143.
+        // A signal that comes while plugins are compiled ends a process that has done nothing yet;
+        // a shell tells both ways as 143.
         let is_stopped = ended.code() == Some(143) || ended.signal() == Some(15);
         assert!(is_stopped, "as one that was stopped: {ended}");
     }

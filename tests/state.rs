@@ -24,7 +24,7 @@ struct Run {
 
 impl Run {
     fn pipeline(&self) -> String {
-        let mut text = String::from("name: state\nsources:\n");
+        let mut text = String::from("name: state\ncheckpoint: off\nsources:\n");
         for number in 0..self.sources {
             write!(
                 text,

@@ -336,12 +336,14 @@ fn what_a_dead_process_left_is_removed() {
     let dead = folder.path().join("t.0");
     std::fs::create_dir_all(&dead).expect("a folder");
     std::fs::write(dead.join("lock"), "").expect("a file");
+    let unlocked = folder.path().join("t.1");
+    std::fs::create_dir_all(&unlocked).expect("a folder");
     let other = folder.path().join("other.0");
     std::fs::create_dir_all(&other).expect("a folder");
     let scratch = scratch(folder.path(), "t").expect("it can be written");
-    assert!(!dead.exists() && other.exists());
+    assert!(!dead.exists() && !unlocked.exists() && other.exists());
     let count = || std::fs::read_dir(folder.path()).expect("a folder").count();
-    assert_eq!(count(), 2, "the other's and our own");
+    assert_eq!(count(), 3, "the other's, our own and the lock");
     drop(scratch);
-    assert_eq!(count(), 1);
+    assert_eq!(count(), 2);
 }

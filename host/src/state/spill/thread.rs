@@ -32,6 +32,9 @@ impl Scratch {
     /// A new folder, after removing those of dead processes.
     pub(super) fn create(root: &Path, job: &str) -> io::Result<Self> {
         fs::create_dir_all(root)?;
+        // One process at a time looks around, so that a folder without a lock is a dead one's.
+        let looking = File::create(root.join(".lock"))?;
+        looking.lock()?;
         let prefix = format!("{job}.");
         for entry in fs::read_dir(root)? {
             let path = entry?.path();
@@ -70,8 +73,10 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// The lock of a process goes with it, however it ends.
 fn remove_if_dead(folder: &Path) {
-    let lock = File::open(folder.join(LOCK));
-    let is_dead = lock.is_ok_and(|lock| lock.try_lock().is_ok());
+    let is_dead = match File::open(folder.join(LOCK)) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
     if is_dead {
         let _ = fs::remove_dir_all(folder);
     }
