@@ -119,15 +119,18 @@ fn a_guest_remembers_what_plain_rust_remembers() {
 #[test]
 fn streams_in_event_time_order_are_one_stream() {
     println!("seed 3");
-    // Each time once, so that the order of all rows is known.
-    let (mut sales, mut times) = (sales(3), BTreeSet::new());
-    sales.retain(|sale| times.insert(sale.at));
-    let mut sorted = sales.clone();
-    sorted.sort_by_key(|sale| sale.at);
-    let expected = sales::lines(&sorted, 0);
-    check(1, "event-time", &sales, &expected);
-    check(2, "event-time", &sales, &expected);
-    check(3, "event-time", &sales, &expected);
+    // Many rows have the time of others, also of other sources.
+    let mut sales = sales(3);
+    sales
+        .iter_mut()
+        .for_each(|sale| sale.at -= sale.at % sales::SECOND);
+    for sources in [1, 2, 3] {
+        println!("{sources} sources");
+        let mut sorted: Vec<(usize, Sale)> = sales.iter().cloned().enumerate().collect();
+        sorted.sort_by_key(|(number, sale)| (sale.at, number % sources, *number));
+        let sorted: Vec<Sale> = sorted.into_iter().map(|(_, sale)| sale).collect();
+        check(sources, "event-time", &sales, &sales::lines(&sorted, 0));
+    }
 }
 
 #[test]
