@@ -10,7 +10,7 @@ use crate::segment::{Address, Kind, Put, Row, SegmentError, Writer};
 use crate::state::changes::Changes;
 use crate::state::index::FREE;
 use crate::state::key_store::KeyStoreImage;
-use crate::state::spill::{DiskImage, Places};
+use crate::state::spill::{DiskImage, Lookups, Places};
 
 /// A segment of so many bytes ends with its key group, and the next one goes on: what is written
 /// and stored at a time is bounded.
@@ -166,8 +166,9 @@ fn ids(bits: &[u64]) -> impl Iterator<Item = u32> {
 struct Others<'a> {
     /// Those that were forgotten.
     forgotten: std::iter::Peekable<std::vec::IntoIter<Place<'a>>>,
-    /// Those that left memory.
-    evicted: Option<(&'a DiskImage, Places<'a>)>,
+    /// Those that left memory, and what is kept of them.
+    evicted: Option<Places<'a>>,
+    records: Option<Lookups<'a>>,
     /// The address that says that nothing is left of a key.
     gone: usize,
 }
@@ -186,11 +187,12 @@ impl<'a> Others<'a> {
         forgotten.dedup();
         let evicted = keys.disk.as_ref().zip(since).map(|(disk, since)| {
             let end = since.generation + since.changes.len() as u64;
-            (disk, disk.changed(since.generation..end))
+            disk.changed(since.generation..end)
         });
         Self {
             forgotten: forgotten.into_iter().peekable(),
             evicted,
+            records: keys.disk.as_ref().map(DiskImage::lookups),
             gone,
         }
     }
@@ -205,7 +207,7 @@ impl<'a> Others<'a> {
         loop {
             let forgotten = self.forgotten.peek().copied();
             let evicted = match &self.evicted {
-                Some((_, places)) => places.current()?.map(|(place, _)| place),
+                Some(places) => places.current()?.map(|(place, _)| place),
                 None => None,
             };
             let Some(next) = forgotten.into_iter().chain(evicted).min() else {
@@ -216,37 +218,38 @@ impl<'a> Others<'a> {
             }
             if until != Some(next) {
                 let rows = pieces.rows;
-                if let Some((disk, _)) = &self.evicted {
-                    disk.write_key(next, pieces)?;
+                if let Some(records) = &mut self.records {
+                    records.write_key(next, pieces)?;
                 }
                 if pieces.rows == rows {
-                    self.write_gone(next, pieces)?;
+                    write_gone(next, self.gone, pieces)?;
                 }
             }
             let is_evicted = evicted == Some(next);
             if forgotten == Some(next) {
                 self.forgotten.next();
             }
-            if let Some((_, places)) = self.evicted.as_mut().filter(|_| is_evicted) {
+            if let Some(places) = self.evicted.as_mut().filter(|_| is_evicted) {
                 places.advance()?;
             }
         }
     }
+}
 
-    fn write_gone(
-        &self,
-        (key_group, key): Place<'_>,
-        pieces: &mut Pieces<'_>,
-    ) -> Result<(), SegmentError> {
-        pieces.take(Row {
-            key_group,
-            key,
-            address: self.gone,
-            entry: None,
-            value: None,
-            time: None,
-        })
-    }
+/// Writes that nothing is left of a key; `gone` is the address that says so.
+fn write_gone(
+    (key_group, key): Place<'_>,
+    gone: usize,
+    pieces: &mut Pieces<'_>,
+) -> Result<(), SegmentError> {
+    pieces.take(Row {
+        key_group,
+        key,
+        address: gone,
+        entry: None,
+        value: None,
+        time: None,
+    })
 }
 
 impl KeysImage {
@@ -329,7 +332,7 @@ impl KeysImage {
                 let rows = pieces.rows;
                 self.write(of, images, pieces)?;
                 if pieces.rows == rows {
-                    others.write_gone(place, pieces)?;
+                    write_gone(place, gone, pieces)?;
                 }
             }
         }
