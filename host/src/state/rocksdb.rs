@@ -13,8 +13,9 @@ use std::{
 };
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompactionStyle, DBCompressionType, DBRawIteratorWithThreadMode, Options,
-    ReadOptions, Snapshot, WriteBatch, WriteOptions, compaction_filter::Decision,
+    BlockBasedOptions, Cache, DB, DBCompactionStyle, DBCompressionType,
+    DBRawIteratorWithThreadMode, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    compaction_filter::Decision,
 };
 
 use super::spill::{Scratch, is_over};

@@ -165,9 +165,7 @@ impl WindowOperator {
             merged.extend_from_slice(cell.panes.get(start, &self.shape).unwrap_or_default());
         } else if self.shape.is_plain() && cell.panes.count() <= PANES_FEW {
             cell.slide = None;
-            let done = cell
-                .panes
-                .merge((start, end), &self.shape, &mut merged);
+            let done = cell.panes.merge((start, end), &self.shape, &mut merged);
             done.map_err(|slot| Self::overflow(&self.name, &self.shape, slot))?;
         } else {
             let slide = cell.slide.get_or_insert_default();
