@@ -13,9 +13,8 @@ use std::{
 };
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompactionStyle, DBCompressionType,
-    DBRawIteratorWithThreadMode, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
-    compaction_filter::Decision,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIteratorWithThreadMode, Options,
+    ReadOptions, Snapshot, WriteBatch, WriteOptions, compaction_filter::Decision,
 };
 
 use super::spill::{Scratch, is_over};
@@ -164,9 +163,6 @@ impl Disk {
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_write_buffer_size((bytes / 4).clamp(64 << 10, 64 << 20));
         options.set_max_write_buffer_number(2);
-        // Keys are written again and again, in buffers that may be small: by level, each of them
-        // would be merged with most of what there is.
-        options.set_compaction_style(DBCompactionStyle::Universal);
         options.set_keep_log_file_num(1);
         options.set_compaction_filter("wasmill.expired", move |_, name, value| {
             match name.first() == Some(&RECORD) && is_over(value, clocks.get()) {
