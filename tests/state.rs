@@ -157,3 +157,47 @@ fn late_rows_are_left_out_whatever_the_speed() {
         check(sources, "event-time", &sales, &sales::lines(&in_time, 0));
     }
 }
+
+/// The bytes of state at the end of a job whose every row is another key, a second after the last.
+fn bytes_after(records: u32) -> u64 {
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    let plugin = root().join("target/plugins/dedup.wasm");
+    let pipeline = format!(
+        "name: once
+sources:
+  messages:
+    generator:
+      records: {records}
+      splits: 1
+      columns:
+        id: {{ text: 'k{{sequence}}' }}
+        body: {{ constant: b }}
+        at: {{ time: {{ step: 1s }} }}
+    event-time: {{ column: at }}
+operators:
+  dedup: {{ input: messages, key-by: [id], plugin: {} }}
+sinks:
+  first: {{ input: dedup, discard: {{}} }}
+  again: {{ input: dedup.duplicates, discard: {{}} }}
+",
+        plugin.display()
+    );
+    fs::write(folder.path().join("pipeline.yaml"), pipeline).expect("writable");
+    let output = Command::new(programs().join("wasmill"))
+        .args(["run", "pipeline.yaml", "--parallelism", "2", "--fresh"])
+        .args(["--storage", "checkpoints", "--summary", "json"])
+        .current_dir(folder.path())
+        .output()
+        .expect("wasmill starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    summary["state_bytes"].as_u64().expect("a number")
+}
+
+#[test]
+fn keys_that_come_once_do_not_pile_up() {
+    // A day of them is remembered: 86,400.
+    let (some, more) = (bytes_after(400_000), bytes_after(1_600_000));
+    assert!(more < some * 2, "{some} bytes, then {more}");
+}

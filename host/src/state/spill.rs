@@ -28,7 +28,7 @@ use record::{About, place};
 use thread::{Answer, DiskThread, Order};
 
 pub use image::DiskImage;
-pub(super) use image::Places;
+pub(super) use image::{Lookups, Places};
 pub(super) use record::is_over;
 pub use thread::Scratch;
 

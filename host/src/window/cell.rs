@@ -13,6 +13,8 @@ pub(super) struct Cell {
     pub(super) is_held: bool,
     /// Whether it has rows since the last early results.
     pub(super) is_dirty: bool,
+    /// Whether there was nothing at the last end either.
+    pub(super) is_spare: bool,
     pub(super) panes: Panes,
     pub(super) slide: Option<Box<Slide>>,
     /// Sessions, in the order of time.

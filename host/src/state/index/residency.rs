@@ -77,6 +77,11 @@ pub(in crate::state) struct Evicted {
 }
 
 impl KeyIndex {
+    /// How many keys came to stay since the last call.
+    pub fn take_came(&mut self) -> usize {
+        std::mem::take(&mut self.came)
+    }
+
     /// From now on keys may leave memory without being gone.
     pub(in crate::state) fn spill(&mut self) {
         self.residency = Some(Residency::default());
