@@ -46,6 +46,8 @@ const ORDERS_MAX: usize = 64;
 
 /// Between two tries to read what a sink has to bring out.
 const SHARE_AGAIN: Duration = Duration::from_millis(200);
+/// Such tries until the attempt fails: half a minute, if the store answers at once.
+const SHARE_TRIES: usize = if cfg!(test) { 5 } else { 150 };
 
 /// Why a job has no checkpoints.
 #[derive(Debug, thiserror::Error)]
@@ -326,6 +328,7 @@ impl Checkpoints {
                     reason,
                     ..
                 } => {
+                    let is_savepoint = reason == Reason::Savepoint;
                     self.ledger.triggered(checkpoint, reason, is_last);
                     self.closing = is_last.then_some(checkpoint);
                     let barrier = Barrier {
@@ -334,6 +337,9 @@ impl Checkpoints {
                         is_last,
                     };
                     inject(job, barrier);
+                    if is_savepoint {
+                        reach(CrashPoint::SavepointBegun);
+                    }
                 }
                 Action::Abort { checkpoint, reason } => {
                     self.ledger.aborted(&reason);
@@ -369,6 +375,7 @@ impl Checkpoints {
         }
         let (_, underway) = self.ledger.decided(manifest);
         if manifest.reason == Reason::Savepoint && underway.is_some_and(|it| !it.is_last) {
+            reach(CrashPoint::SavepointDecided);
             self.waiting.answer(checkpoint);
         }
         for orders in job.sinks.values() {
@@ -398,11 +405,13 @@ impl Checkpoints {
     }
 
     /// Reads a sink's share back. A store that does not answer is asked again: nothing goes on
-    /// without these rows.
+    /// without these rows. But not for ever, so that whoever asks the job to end is heard.
     async fn share(&self, sink: &str, manifest: &Manifest) -> Result<Share, CheckpointsError> {
+        let mut tries = 0;
         loop {
+            tries += 1;
             match restore::share(&self.storage, &self.scope, manifest, sink).await {
-                Err(CheckpointsError::Storage(error)) => {
+                Err(CheckpointsError::Storage(error)) if tries < SHARE_TRIES => {
                     tracing::warn!(sink, %error, "rows of a decided checkpoint cannot be read");
                     spawn::rest(SHARE_AGAIN).await;
                 }
