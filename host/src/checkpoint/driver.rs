@@ -44,11 +44,6 @@ const FACTS_MAX: usize = 256;
 /// Orders that may wait for a sink: more than it may have to apply.
 const ORDERS_MAX: usize = 64;
 
-/// Between two tries to read what a sink has to bring out.
-const SHARE_AGAIN: Duration = Duration::from_millis(200);
-/// Such tries until the attempt fails: half a minute, if the store answers at once.
-const SHARE_TRIES: usize = if cfg!(test) { 5 } else { 150 };
-
 /// Why a job has no checkpoints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -401,22 +396,6 @@ impl Checkpoints {
                 let _ = orders.send(SinkOrder::Apply(checkpoint, share)).await;
             }
             Err(error) => self.failed = Some(error),
-        }
-    }
-
-    /// Reads a sink's share back. A store that does not answer is asked again: nothing goes on
-    /// without these rows. But not for ever, so that whoever asks the job to end is heard.
-    async fn share(&self, sink: &str, manifest: &Manifest) -> Result<Share, CheckpointsError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match restore::share(&self.storage, &self.scope, manifest, sink).await {
-                Err(CheckpointsError::Storage(error)) if tries < SHARE_TRIES => {
-                    tracing::warn!(sink, %error, "rows of a decided checkpoint cannot be read");
-                    spawn::rest(SHARE_AGAIN).await;
-                }
-                told => return told,
-            }
         }
     }
 
