@@ -123,7 +123,8 @@ sinks:
                 )
             }
             (Place::Sqlite, _) => format!(
-                "  {of}-table: {{ input: {of}, sqlite: {{ path: out.db, table: {of} }}{include} }}\n"
+                "  {of}-table: {{ input: {of}, sqlite: {{ path: out.db, table: {of} }}\
+                 {include} }}\n"
             ),
             (Place::Postgres, Some(Database { url, schema })) => format!(
                 "  {of}-postgres: {{ input: {of}, postgres: {{ url: \"{url}\", schema: {schema}, \
