@@ -23,6 +23,7 @@ use super::image::KeyRows;
 use super::index::KeyIndex;
 use super::rocksdb::{Batch, DiskClocks};
 use super::{BatchKeys, RestoreError};
+use crate::crash_point::{CrashPoint, reach};
 use crate::segment::{Address, Row, SegmentError};
 use record::{About, place};
 use thread::{Answer, DiskThread, Order};
@@ -198,10 +199,15 @@ impl Spill {
         let Answer::Records(records) = self.ask(Order::Get(places)).await? else {
             return Err(self.lost());
         };
+        let mut has_come_back = false;
         for (id, record) in ids.into_iter().zip(records) {
             if let Some(record) = record {
                 self.take_record(id, &record, index, residents)?;
+                has_come_back = true;
             }
+        }
+        if has_come_back {
+            reach(CrashPoint::KeysFetched);
         }
         Ok(())
     }
@@ -271,6 +277,9 @@ impl Spill {
             return Err(self.lost());
         };
         self.wakes[place(domain)] = next.unwrap_or(i64::MAX);
+        if !due.is_empty() {
+            reach(CrashPoint::KeysWoken);
+        }
         let mut batch = BatchKeys::default();
         index.recycle();
         let keys = keys_of(&due, index.is_word()).ok_or_else(|| self.damaged())?;
@@ -296,6 +305,7 @@ impl Spill {
         let Answer::Frozen(frozen) = self.ask(Order::Freeze).await? else {
             return Err(self.lost());
         };
+        reach(CrashPoint::DiskTaken);
         Ok(DiskImage::new(frozen, self.cold, self.bases.clone()))
     }
 

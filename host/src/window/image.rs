@@ -12,6 +12,7 @@ use super::cell::{Cell, Global, Late, Session, Shown};
 use super::shape::{Shape, rows};
 use super::{STATE, WindowOperator};
 use crate::{
+    crash_point::{CrashPoint, reach},
     segment::{Address, Kind, Put, Reader, SegmentError},
     state::{self, KeyIndex, KeyRows, KeyedImage, KeysImage, PagedImage, RICH, RestoreError},
 };
@@ -35,11 +36,13 @@ impl WindowOperator {
     /// The windows as they are now. Nothing is copied before it changes; `keys` is that of the
     /// task's keys, taken at the same barrier.
     pub fn image(&mut self, keys: Option<KeysImage>) -> WindowImage {
-        WindowImage {
+        let image = WindowImage {
             shape: Arc::new(self.shape.clone()),
             keys,
             cells: self.cells.image(),
-        }
+        };
+        reach(CrashPoint::WindowsTaken);
+        image
     }
 
     /// Goes on from the clock that a checkpoint has for it, before the first row.
@@ -69,6 +72,7 @@ impl WindowOperator {
                 })
         })?;
         self.account();
+        reach(CrashPoint::WindowsRestored);
         Ok(())
     }
 
