@@ -1,5 +1,6 @@
 //! Source subtasks: they decode the chunks of splits side by side and hand their rows on in order.
 
+mod barrier;
 mod generated;
 
 use std::sync::{Arc, atomic::AtomicBool};
@@ -18,14 +19,10 @@ use wasmill_core::{
 };
 
 use crate::{
-    checkpoint::{Progress, Reporter, SourceBarriers, SplitTurns, StateImage, TaskImage},
+    checkpoint::{Progress, Reporter, SourceBarriers, SplitTurns, StateImage},
     connector::Position,
-    crash_point::{CrashPoint, reach},
     dead_letter::{Failure, Letters},
-    exchange::{
-        gate::{Barrier, Message},
-        turn::Held,
-    },
+    exchange::{gate::Message, turn::Held},
     format::{Decoded, Decoder, Refused},
     metrics::NodeMetrics,
     task::{
@@ -154,12 +151,6 @@ impl SourceTask {
         self.end_input().await
     }
 
-    /// Keeps the chain's state before a chunk changes it.
-    fn remember(&mut self) {
-        let takes_part = self.reporter.is_some() && self.chain.has_state();
-        self.before = takes_part.then(|| self.chain.images(None));
-    }
-
     /// Tells those behind how far the splits had come.
     async fn repeat_promises(&mut self) -> Result<(), TaskError> {
         if self.subtask.0 > 0 || self.event_time.is_none() {
@@ -201,30 +192,6 @@ impl SourceTask {
         Ok(())
     }
 
-    /// Sends a barrier, and tells what this subtask has to say about it.
-    async fn send_barrier(&mut self, barrier: Barrier) -> Result<(), TaskError> {
-        self.sent = barrier.checkpoint;
-        self.is_over = barrier.is_last;
-        self.chain
-            .outbox
-            .broadcast(&Message::Barrier(barrier))
-            .await?;
-        reach(CrashPoint::BarrierSent);
-        let source = self.barriers.sent(barrier);
-        let Some(reporter) = &self.reporter else {
-            return Ok(());
-        };
-        let image = TaskImage {
-            source: source.map(|state| (self.name.to_string(), state)),
-            operators: match self.before.take() {
-                Some(before) => before,
-                None => self.chain.images(None),
-            },
-            ..TaskImage::default()
-        };
-        Ok(reporter.snapshot(barrier, image).await?)
-    }
-
     /// The next chunk; none at the end, or behind the job's last barrier. While there is none,
     /// barriers are sent, and the first subtask tells which splits have become idle.
     async fn next(
@@ -234,6 +201,10 @@ impl SourceTask {
         let watch = self.idle.clone().filter(|_| self.subtask.0 == 0);
         let barriers = Arc::clone(&self.barriers);
         while !self.is_over {
+            if let Some(barrier) = barriers.newer(self.sent) {
+                self.send_barrier(barrier).await?;
+                continue;
+            }
             if let Ok(received) = work.try_recv() {
                 return Ok(Some(received));
             }
@@ -297,7 +268,7 @@ impl SourceTask {
         match decoded {
             Ok(batch) => self.hand_on(place, batch).await,
             Err(error) => {
-                drop(place.held.turn(self.subtask.0).await);
+                drop(self.turn(place.held).await);
                 Err(error)
             }
         }
@@ -383,7 +354,7 @@ impl SourceTask {
         let pushed = self.chain.push(&targets, batch, None).await;
         self.targets = targets;
         // The turn is taken even after a failure: the other subtasks wait for it.
-        let turn = place.held.turn(self.subtask.0).await;
+        let turn = self.turn(place.held).await;
         pushed?;
         let mut turn = turn?;
         let barrier = turn.with_baton(|progress| self.barriers.cut(progress, self.sent));
@@ -458,7 +429,7 @@ impl SourceTask {
 
     /// A split has ended.
     async fn end(&mut self, place: Place<'_>) -> Result<(), TaskError> {
-        let mut turn = place.held.turn(self.subtask.0).await?;
+        let mut turn = self.turn(place.held).await?;
         let barrier = turn.with_baton(|progress| {
             let barrier = self.barriers.cut(progress, self.sent);
             progress.end();
@@ -485,3 +456,6 @@ impl SourceTask {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
