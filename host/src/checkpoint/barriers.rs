@@ -1,10 +1,10 @@
 //! The barriers of one source: how its subtasks, which share splits, cut all of them consistently.
 //!
 //! The job asks for a barrier; each subtask notices at its next step, or while it waits for a turn,
-//! and sends it. A split is cut at the first turn in which somebody notices: from then on the rows of its turns lie behind the
-//! barrier, and whoever takes such a turn has sent the barrier before. When the last subtask has
-//! sent it nothing before it can come any more, so what has not been cut yet is cut where it
-//! stands.
+//! and sends it. A split is cut at the first turn in which somebody notices: from then on the rows
+//! of its turns lie behind the barrier, and whoever takes such a turn has sent the barrier before.
+//! When the last subtask has sent it nothing before it can come any more, so what has not been cut
+//! yet is cut where it stands.
 
 use std::{
     collections::BTreeMap,
