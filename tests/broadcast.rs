@@ -121,14 +121,14 @@ fn lines(rows: &[Row]) -> String {
 /// The alerts of each account, in their order: rule, amount, number.
 type Alerts = BTreeMap<u64, Vec<(String, u64, u64)>>;
 
-/// All rows in one order: by time, of one time by their numbers in their files.
+/// All rows in one order: by time, of one time by source, then by their numbers in their files.
 fn expected(payments: &[Row], rules: &[Row]) -> Alerts {
     let mut all: Vec<(i64, usize, usize, &Row)> = Vec::new();
     for (input, rows) in [payments, rules].into_iter().enumerate() {
         let in_time = rows.iter().enumerate().filter(|(_, row)| !row.is_late);
         all.extend(in_time.map(|(offset, row)| (row.time, offset, input, row)));
     }
-    all.sort_by_key(|(time, offset, input, _)| (*time, *offset, *input));
+    all.sort_by_key(|(time, offset, input, _)| (*time, *input, *offset));
     let mut known: BTreeMap<&str, (Option<&str>, u64)> = BTreeMap::new();
     let mut alerts = Alerts::new();
     for (.., row) in all {
