@@ -57,6 +57,7 @@ fn of_two_attempts_one_goes_on() {
         survivor.kill_after(random.below(600));
     }
     let fed = feeder.stop();
+    job.use_ledger(2);
     job.start(2, false, None).finish();
     let all = compare(&job, &fed);
     assert_eq!(all, Difference::default(), "seed {seed}: {all}");
@@ -66,7 +67,8 @@ fn of_two_attempts_one_goes_on() {
 fn loser(mut first: Running, mut second: Running) -> (String, Running) {
     for _ in 0..6_000 {
         if let Some(status) = first.ended() {
-            assert_eq!(status.code(), Some(1), "{}", first.said());
+            // 3 says that another run has taken over, 1 that it was there already.
+            assert!(matches!(status.code(), Some(1 | 3)), "{}", first.said());
             return (first.said(), second);
         }
         std::mem::swap(&mut first, &mut second);
