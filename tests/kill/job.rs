@@ -268,6 +268,16 @@ pub(crate) struct Running {
     log: PathBuf,
 }
 
+impl Drop for Running {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
 impl Running {
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
