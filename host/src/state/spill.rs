@@ -16,7 +16,6 @@ mod thread;
 use std::{path::Path, sync::Arc};
 
 use wasmill_core::descriptor::Ttl;
-use wasmill_core::key::Keys;
 use wasmill_core::timer::TimeDomain;
 
 use super::image::KeyRows;
@@ -24,7 +23,7 @@ use super::index::KeyIndex;
 use super::rocksdb::{Batch, DiskClocks};
 use super::{BatchKeys, RestoreError};
 use crate::segment::{Address, Row, SegmentError};
-use record::{About, place};
+use record::{About, keys_of, place};
 use thread::{Answer, DiskThread, Order};
 
 pub use image::DiskImage;
@@ -81,6 +80,9 @@ pub struct Kept {
 
 /// Something that a task keeps by key, and that can leave memory key by key.
 pub trait Resident: Send {
+    /// From now on keys may leave memory.
+    fn begin(&mut self) {}
+
     /// What its rows are about, in the order in which [`Resident::write_key`] gives them.
     fn kept(&self) -> Vec<Kept>;
 
@@ -95,6 +97,20 @@ pub trait Resident: Send {
     /// # Errors
     /// If it is not what was given.
     fn take_row(&mut self, row: (u32, &Row<'_>), index: &mut KeyIndex) -> Result<(), RestoreError>;
+
+    /// All rows of some keys have been given back. `is_due` says that they are here because of an
+    /// event time, which the watermark has passed without them.
+    ///
+    /// # Errors
+    /// If they are not what was given.
+    fn taken(&mut self, _is_due: bool) -> Result<(), RestoreError> {
+        Ok(())
+    }
+
+    /// Whether a key must stay in memory for now.
+    fn is_busy(&self, _id: u32) -> bool {
+        false
+    }
 
     /// Frees what is kept of a key, and releases it as often as it is held for that.
     fn drop_key(&mut self, id: u32, index: &mut KeyIndex);
@@ -136,10 +152,11 @@ impl Spill {
         scratch: &Arc<Scratch>,
         (name, bytes): (&str, usize),
         index: &mut KeyIndex,
-        residents: &[&mut dyn Resident],
+        residents: &mut Residents<'_>,
     ) -> Result<Self, SpillError> {
         let (mut about, mut bases) = (Vec::new(), Vec::new());
         for resident in residents {
+            resident.begin();
             bases.push(about.len());
             let kept = resident.kept().into_iter();
             about.extend(kept.map(|kept| About {
@@ -179,6 +196,19 @@ impl Spill {
     /// # Errors
     /// If the disk does not give them.
     pub async fn fetch(
+        &mut self,
+        batch: &BatchKeys,
+        index: &mut KeyIndex,
+        residents: &mut Residents<'_>,
+    ) -> Result<(), SpillError> {
+        self.bring_in(batch, index, residents).await?;
+        for resident in residents {
+            resident.taken(false)?;
+        }
+        Ok(())
+    }
+
+    async fn bring_in(
         &mut self,
         batch: &BatchKeys,
         index: &mut KeyIndex,
@@ -275,7 +305,10 @@ impl Spill {
         index.recycle();
         let keys = keys_of(&due, index.is_word()).ok_or_else(|| self.damaged())?;
         index.lookup(&keys, &keys.hashes(), &mut batch);
-        self.fetch(&batch, index, residents).await?;
+        self.bring_in(&batch, index, residents).await?;
+        for resident in residents {
+            resident.taken(domain == TimeDomain::Event)?;
+        }
         Ok(!due.is_empty())
     }
 
@@ -317,12 +350,16 @@ impl Spill {
         }
         // Some more, so that not each batch has keys leave.
         let wanted = self.budget - self.budget / 16;
+        let mut busy = 0;
         while live_bytes(index, residents) > wanted {
             for _ in 0..LEAVE_TOGETHER {
-                let Some(id) = index.victim() else {
+                let Some(id) = index.victim().filter(|_| busy <= index.len()) else {
                     return Ok(false);
                 };
-                self.put_away(id, index, residents)?;
+                match residents.iter().any(|resident| resident.is_busy(id)) {
+                    true => busy += 1,
+                    false => self.put_away(id, index, residents)?,
+                }
             }
             if self.batch.bytes() >= WRITE_BYTES {
                 return Ok(true);
@@ -436,22 +473,6 @@ fn live_bytes(index: &KeyIndex, residents: &Residents<'_>) -> usize {
 fn split(place: &[u8]) -> Option<(u16, &[u8])> {
     let (group, key) = place.split_first_chunk()?;
     Some((u16::from_be_bytes(*group), key))
-}
-
-fn keys_of(places: &[Vec<u8>], is_word: bool) -> Option<Keys> {
-    let keys = places.iter().map(|place| split(place).map(|(_, key)| key));
-    if is_word {
-        let word = |key: Option<&[u8]>| Some(u64::from_le_bytes(key?.try_into().ok()?));
-        return Some(Keys::Words(
-            keys.map(word).collect::<Option<Vec<u64>>>()?.into(),
-        ));
-    }
-    let (mut offsets, mut data) = (vec![0], Vec::new());
-    for key in keys {
-        data.extend_from_slice(key?);
-        offsets.push(u32::try_from(data.len()).ok()?);
-    }
-    Some(Keys::Bytes { offsets, data })
 }
 
 /// Makes a folder for scratch, after removing what dead processes left there.

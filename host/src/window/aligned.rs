@@ -83,7 +83,7 @@ impl WindowOperator {
         index: &mut KeyIndex,
     ) -> Result<(), WindowError> {
         if self.next_key == 0 {
-            self.roster.settle(index);
+            self.settle_roster(index);
         }
         let start = slices.start_of(end);
         while self.next_key < self.roster.len() {
@@ -104,7 +104,7 @@ impl WindowOperator {
         id: u32,
         (start, end): (i64, i64),
         slices: Slices,
-        index: &KeyIndex,
+        index: &mut KeyIndex,
     ) -> Result<(), WindowError> {
         let cell = self.cells.get_mut(id);
         let mut merged = std::mem::take(&mut self.scratch);
@@ -119,7 +119,10 @@ impl WindowOperator {
         if rows(&merged) > 0 {
             let shown = cell.take_shown(end);
             let of = at_end((start, end), end - 1);
-            let shown = self.show((index, id), of, &merged, shown)?;
+            let shown = self.show((&*index, id), of, &merged, shown)?;
+            if self.windowing.has_corrections() {
+                index.touch(id);
+            }
             let is_kept = self.windowing.lateness_us > 0;
             self.cells.get_mut(id).put_shown(shown.filter(|_| is_kept));
         }
@@ -133,11 +136,17 @@ impl WindowOperator {
         let (lateness, mut gone) = (self.windowing.lateness_us, 0);
         let (mut next, mut forget_at) = (watermark::END, self.forget_at);
         let following = Following::new(end, &slices);
+        let (is_spilling, mut freed) = (index.is_spilling(), 0);
         self.roster.retain(|id| {
             let cell = cells.get_mut(id);
             if lateness == 0 {
-                gone += cell.panes.forget(|pane| pane < following.start, shape);
+                let count = cell.panes.forget(|pane| pane < following.start, shape);
+                gone += count;
+                if count > 0 {
+                    index.touch(id);
+                }
                 if cell.is_empty() {
+                    freed -= i64::from(cell.counted);
                     *cell = Cell::default();
                     index.release(id);
                     return false;
@@ -145,11 +154,59 @@ impl WindowOperator {
             } else if let Some(first) = cell.panes.first() {
                 forget_at = forget_at.min(slices.last_end(first).saturating_add(lateness));
             }
+            if is_spilling {
+                freed += cell.reweigh(shape);
+            }
             next = next.min(following.of(cell, &slices));
             true
         });
         self.kept -= gone;
+        self.content_bytes = self.content_bytes.saturating_add_signed(freed as isize);
         (self.next_end, self.forget_at) = (next, forget_at);
+    }
+
+    /// Does for a key that has come back into memory what has been done for all others: what is
+    /// due behind the watermark before, up to the one that there is.
+    pub(super) fn catch_up_aligned(
+        &mut self,
+        id: u32,
+        slices: Slices,
+        index: &mut KeyIndex,
+    ) -> Result<(), WindowError> {
+        let (mut done, watermark) = (self.watermark_before, self.watermark);
+        loop {
+            let cell = self.cells.get_mut(id);
+            let late = cell.first_late().filter(|clock| *clock < watermark);
+            let end = Following::new(done, &slices).of(cell, &slices);
+            match (end <= watermark && end < watermark::END, late) {
+                (true, Some(clock)) if clock < end => self.correct_key(id, clock, index)?,
+                (false, Some(clock)) => self.correct_key(id, clock, index)?,
+                (true, _) => {
+                    self.end_of_key(id, (slices.start_of(end), end), slices, index)?;
+                    done = end;
+                }
+                (false, None) => break,
+            }
+        }
+        let following = Following::new(watermark, &slices);
+        let (lateness, assigner) = (self.windowing.lateness_us, self.windowing.assigner);
+        let cell = self.cells.get_mut(id);
+        let mut gone = match lateness {
+            0 => cell
+                .panes
+                .forget(|pane| pane < following.start, &self.shape),
+            _ => 0,
+        };
+        let (more, has_changed) = cell.forget((assigner, lateness), watermark, &self.shape);
+        gone += more;
+        self.kept -= gone;
+        if gone > 0 || has_changed {
+            index.touch(id);
+        }
+        if cell.is_held && cell.is_empty() {
+            self.let_go(id, index);
+        }
+        Ok(())
     }
 
     /// Adds late rows to their pane, and gives out anew the windows that were over when they came.

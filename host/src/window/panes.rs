@@ -2,6 +2,7 @@
 
 use super::accumulator::Accumulator;
 use super::shape::{Overflown, Shape};
+use super::weight;
 
 /// Panes that have rows, oldest first, their accumulators one after the other.
 #[derive(Debug, Clone, Default)]
@@ -177,6 +178,11 @@ impl Slide {
             self.starts.push(start);
         }
         Ok(())
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + weight::all(&self.front) + weight::all(&self.back)
     }
 
     fn clear(&mut self) {

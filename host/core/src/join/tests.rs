@@ -96,7 +96,7 @@ impl Run<'_> {
             balance -= join.released().count() as i64;
             assert_eq!(balance, join.len() as i64, "rows that are kept");
             if self.restart == Some(step) {
-                join = restart(&join, spec, clock);
+                join = restart(&mut join, spec, clock);
             }
         }
         if matches!(
@@ -110,9 +110,10 @@ impl Run<'_> {
 }
 
 /// The join, built anew from its image; keys keep their numbers.
-fn restart(join: &Join, spec: &JoinSpec, clock: i64) -> Join {
+fn restart(join: &mut Join, spec: &JoinSpec, clock: i64) -> Join {
     let image = join.image();
     let mut anew = Join::new("met", spec);
+    anew.restore_clock(clock);
     let mut keys: Vec<u32> = image.keys().collect();
     keys.sort_unstable();
     keys.dedup();
@@ -139,13 +140,13 @@ fn restart(join: &Join, spec: &JoinSpec, clock: i64) -> Join {
         let matched = (!waits).then_some(&matched[..]);
         anew.restore(side, (Batch { lineage, ..batch }, &keys), matched);
     };
-    for key in keys {
+    for key in keys.iter().copied() {
         for side in Side::BOTH {
             put_back(side, key, image.rows(key, side).collect(), false);
         }
         put_back(Side::Left, key, image.waiting(key).collect(), true);
     }
-    anew.restored(clock);
+    anew.restored(&keys, false);
     assert_eq!(anew.len(), join.len());
     anew
 }

@@ -7,8 +7,10 @@
 //! ```
 
 use wasmill_core::descriptor::Ttl;
+use wasmill_core::key::Keys;
 use wasmill_core::timer::TimeDomain;
 
+use super::split;
 use crate::segment::{Row, SegmentError};
 use crate::state::image::TakeRow;
 
@@ -92,8 +94,7 @@ impl TakeRow for Writer<'_> {
     fn take(&mut self, row: Row<'_>) -> Result<(), SegmentError> {
         self.live(row);
         if let (Some(domain), Some(time)) = (self.about[row.address].timer, row.time) {
-            let wake = &mut self.wakes[place(domain)];
-            *wake = Some(wake.map_or(time, |known| known.min(time)));
+            self.wake(domain, time);
         }
         let part = |bit: u8, is_there: bool| if is_there { bit } else { 0 };
         let parts = part(ENTRY, row.entry.is_some())
@@ -119,6 +120,28 @@ impl TakeRow for Writer<'_> {
     fn until(&mut self, clock: i64) {
         self.row_until = Some(clock);
     }
+
+    fn wake(&mut self, domain: TimeDomain, time: i64) {
+        let wake = &mut self.wakes[place(domain)];
+        *wake = Some(wake.map_or(time, |known| known.min(time)));
+    }
+}
+
+/// The keys of some places; none if one is damaged.
+pub(super) fn keys_of(places: &[Vec<u8>], is_word: bool) -> Option<Keys> {
+    let keys = places.iter().map(|place| split(place).map(|(_, key)| key));
+    if is_word {
+        let word = |key: Option<&[u8]>| Some(u64::from_le_bytes(key?.try_into().ok()?));
+        return Some(Keys::Words(
+            keys.map(word).collect::<Option<Vec<u64>>>()?.into(),
+        ));
+    }
+    let (mut offsets, mut data) = (vec![0], Vec::new());
+    for key in keys {
+        data.extend_from_slice(key?);
+        offsets.push(u32::try_from(data.len()).ok()?);
+    }
+    Some(Keys::Bytes { offsets, data })
 }
 
 /// Whether a record is of no use at an event-time clock and a processing time.

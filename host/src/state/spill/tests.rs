@@ -121,8 +121,8 @@ impl Subtask {
         let mut index = KeyIndex::new(range, KEY_GROUPS_DEFAULT, true, Secret::seeded(3));
         let mut kept = OfStates(KeyedStates::new(&states()));
         let spill = scratch.map(|(scratch, bytes)| {
-            let residents: Residents<'_> = vec![&mut kept];
-            Spill::new(scratch, ("0", bytes), &mut index, &residents).expect("a disk")
+            let mut residents: Residents<'_> = vec![&mut kept];
+            Spill::new(scratch, ("0", bytes), &mut index, &mut residents).expect("a disk")
         });
         Self {
             index,
