@@ -138,6 +138,8 @@ pub struct Spill {
     cold: usize,
     /// No key on disk is to be woken before, by domain.
     wakes: [i64; 2],
+    /// What is due before this event-time clock has been done for the keys in memory.
+    done: i64,
     clocks: Arc<DiskClocks>,
     folder: String,
 }
@@ -180,6 +182,7 @@ impl Spill {
             has_records: false,
             cold: 0,
             wakes: [i64::MAX; 2],
+            done: i64::MIN,
             clocks,
             folder: text,
         })
@@ -201,16 +204,14 @@ impl Spill {
         index: &mut KeyIndex,
         residents: &mut Residents<'_>,
     ) -> Result<(), SpillError> {
-        self.bring_in(batch, index, residents).await?;
-        for resident in residents {
-            resident.taken(false)?;
-        }
-        Ok(())
+        self.bring_in((batch, i64::MIN), index, residents).await
     }
 
+    /// What is due before `clock` has not been done for the keys that come in, as far as they have
+    /// left before.
     async fn bring_in(
         &mut self,
-        batch: &BatchKeys,
+        (batch, clock): (&BatchKeys, i64),
         index: &mut KeyIndex,
         residents: &mut Residents<'_>,
     ) -> Result<(), SpillError> {
@@ -228,9 +229,17 @@ impl Spill {
         let Answer::Records(records) = self.ask(Order::Get(places)).await? else {
             return Err(self.lost());
         };
-        for (id, record) in ids.into_iter().zip(records) {
-            if let Some(record) = record {
+        let records = ids.into_iter().zip(records);
+        let records = records.filter_map(|(id, record)| Some((id, record?)));
+        let is_due =
+            |(_, record): &(u32, Vec<u8>)| record::done(record).is_none_or(|at| at < clock);
+        let (due, others): (Vec<_>, Vec<_>) = records.partition(is_due);
+        for (records, is_due) in [(others, false), (due, true)] {
+            for (id, record) in records {
                 self.take_record(id, &record, index, residents)?;
+            }
+            for resident in residents.iter_mut() {
+                resident.taken(is_due)?;
             }
         }
         Ok(())
@@ -287,6 +296,11 @@ impl Spill {
         index: &mut KeyIndex,
         residents: &mut Residents<'_>,
     ) -> Result<bool, SpillError> {
+        let until_done = match domain {
+            TimeDomain::Event => clock,
+            TimeDomain::Processing => i64::MIN,
+        };
+        self.done = self.done.max(until_done);
         if !domain.is_due(self.wakes[place(domain)], clock) {
             return Ok(false);
         }
@@ -305,10 +319,8 @@ impl Spill {
         index.recycle();
         let keys = keys_of(&due, index.is_word()).ok_or_else(|| self.damaged())?;
         index.lookup(&keys, &keys.hashes(), &mut batch);
-        self.bring_in(&batch, index, residents).await?;
-        for resident in residents {
-            resident.taken(domain == TimeDomain::Event)?;
-        }
+        self.bring_in((&batch, until_done), index, residents)
+            .await?;
         Ok(!due.is_empty())
     }
 
@@ -386,8 +398,9 @@ impl Spill {
         }
         let evicted = index.evict(id);
         let wakes = record.wakes;
-        if evicted.is_unsaved {
-            self.batch.put(&place_on_disk, &record.finish());
+        if evicted.is_unsaved || record.is_timely {
+            let record = record.finish(self.done);
+            self.batch.put(&place_on_disk, &record);
         }
         if let Some(generation) = evicted.changed_in {
             self.batch.changed(generation, &place_on_disk);

@@ -46,7 +46,7 @@ impl WindowOperator {
 
     /// Goes on from the clock that a checkpoint has for it, before the first row.
     pub fn restore_clock(&mut self, watermark: i64) {
-        self.watermark = watermark;
+        (self.watermark_before, self.watermark) = (watermark, watermark);
     }
 
     /// Puts back the windows of some key groups, before the first row. `segments` are those of its
