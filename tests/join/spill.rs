@@ -1,5 +1,5 @@
-//! Joins that keep more than fits into their memory: keys leave it, and come back with their rows and
-//! with their times. What comes out is what loops over all rows find.
+//! Joins that keep more than fits into their memory: keys leave it, and come back with their rows
+//! and with their times. What comes out is what loops over all rows find.
 
 use crate::kill::survives_with;
 use crate::oracle::Kind;

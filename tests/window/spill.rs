@@ -1,5 +1,5 @@
-//! Windows that are larger than their memory: keys leave it, and come back with their rows, with the
-//! ends of their windows, and with late rows. What comes out is what plain Rust counts.
+//! Windows that are larger than their memory: keys leave it, and come back with their rows, with
+//! the ends of their windows, and with late rows. What comes out is what plain Rust counts.
 
 use super::kill::survives_with;
 use super::{CUMULATIVE, Job, LATENESS, SESSION, SLIDING, TUMBLING, check, run};

@@ -207,8 +207,7 @@ impl Spill {
         self.bring_in((batch, i64::MIN), index, residents).await
     }
 
-    /// What is due before `clock` has not been done for the keys that come in, as far as they have
-    /// left before.
+    /// What is due before `clock` has not been done for keys that have left before.
     async fn bring_in(
         &mut self,
         (batch, clock): (&BatchKeys, i64),
@@ -296,10 +295,8 @@ impl Spill {
         index: &mut KeyIndex,
         residents: &mut Residents<'_>,
     ) -> Result<bool, SpillError> {
-        let until_done = match domain {
-            TimeDomain::Event => clock,
-            TimeDomain::Processing => i64::MIN,
-        };
+        let is_event = domain == TimeDomain::Event;
+        let until_done = if is_event { clock } else { i64::MIN };
         self.done = self.done.max(until_done);
         if !domain.is_due(self.wakes[place(domain)], clock) {
             return Ok(false);
