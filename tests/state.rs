@@ -119,15 +119,18 @@ fn a_guest_remembers_what_plain_rust_remembers() {
 #[test]
 fn streams_in_event_time_order_are_one_stream() {
     println!("seed 3");
-    // Each time once, so that the order of all rows is known.
-    let (mut sales, mut times) = (sales(3), BTreeSet::new());
-    sales.retain(|sale| times.insert(sale.at));
-    let mut sorted = sales.clone();
-    sorted.sort_by_key(|sale| sale.at);
-    let expected = sales::lines(&sorted, 0);
-    check(1, "event-time", &sales, &expected);
-    check(2, "event-time", &sales, &expected);
-    check(3, "event-time", &sales, &expected);
+    // Many rows have the time of others, also of other sources.
+    let mut sales = sales(3);
+    sales
+        .iter_mut()
+        .for_each(|sale| sale.at -= sale.at % sales::SECOND);
+    for sources in [1, 2, 3] {
+        println!("{sources} sources");
+        let mut sorted: Vec<(usize, Sale)> = sales.iter().cloned().enumerate().collect();
+        sorted.sort_by_key(|(number, sale)| (sale.at, number % sources, *number));
+        let sorted: Vec<Sale> = sorted.into_iter().map(|(_, sale)| sale).collect();
+        check(sources, "event-time", &sales, &sales::lines(&sorted, 0));
+    }
 }
 
 #[test]
@@ -153,4 +156,48 @@ fn late_rows_are_left_out_whatever_the_speed() {
         in_time.sort_by_key(|sale| sale.at);
         check(sources, "event-time", &sales, &sales::lines(&in_time, 0));
     }
+}
+
+/// The bytes of state at the end of a job whose every row is another key, a second after the last.
+fn bytes_after(records: u32) -> u64 {
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    let plugin = root().join("target/plugins/dedup.wasm");
+    let pipeline = format!(
+        "name: once
+sources:
+  messages:
+    generator:
+      records: {records}
+      splits: 1
+      columns:
+        id: {{ text: 'k{{sequence}}' }}
+        body: {{ constant: b }}
+        at: {{ time: {{ step: 1s }} }}
+    event-time: {{ column: at }}
+operators:
+  dedup: {{ input: messages, key-by: [id], plugin: {} }}
+sinks:
+  first: {{ input: dedup, discard: {{}} }}
+  again: {{ input: dedup.duplicates, discard: {{}} }}
+",
+        plugin.display()
+    );
+    fs::write(folder.path().join("pipeline.yaml"), pipeline).expect("writable");
+    let output = Command::new(programs().join("wasmill"))
+        .args(["run", "pipeline.yaml", "--parallelism", "2", "--fresh"])
+        .args(["--storage", "checkpoints", "--summary", "json"])
+        .current_dir(folder.path())
+        .output()
+        .expect("wasmill starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    summary["state_bytes"].as_u64().expect("a number")
+}
+
+#[test]
+fn keys_that_come_once_do_not_pile_up() {
+    // A day of them is remembered: 86,400.
+    let (some, more) = (bytes_after(400_000), bytes_after(1_600_000));
+    assert!(more < some * 2, "{some} bytes, then {more}");
 }

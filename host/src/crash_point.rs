@@ -77,6 +77,25 @@ points! {
     Decided = "decided",
     /// One sink knows that a checkpoint is decided, and no other.
     DecidedTold = "decided-told",
+    /// The sources have been asked for the barrier of a savepoint.
+    SavepointBegun = "savepoint-begun",
+    /// A savepoint is decided, and whoever has asked for it does not know.
+    SavepointDecided = "savepoint-decided",
+
+    // ---- windows, and keys that leave memory
+    /// The windows of a subtask have been taken at a barrier, and are not written down.
+    WindowsTaken = "windows-taken",
+    /// Results of windows have been computed, and have not gone on.
+    WindowResults = "window-results",
+    /// Keys that left memory stand on disk, and no checkpoint knows.
+    KeysLeft = "keys-left",
+    /// Keys are back from disk, and the rows that need them wait.
+    KeysFetched = "keys-fetched",
+    /// Keys on disk that are due have been taken off the list of those that will be, and have not
+    /// fired.
+    KeysWoken = "keys-woken",
+    /// The disk is held as it was at a barrier, and nothing of it is written down.
+    DiskTaken = "disk-taken",
 
     // ---- what sinks bring out
     /// A sink is about to apply a decided checkpoint.
@@ -91,6 +110,10 @@ points! {
     SqliteWritten = "sqlite-written",
     /// SQLite has committed a checkpoint before every other sink.
     SqliteCommitted = "sqlite-committed",
+    /// A decided checkpoint's rows stand in an open transaction of PostgreSQL.
+    PostgresWritten = "postgres-written",
+    /// PostgreSQL has committed a checkpoint before every other sink.
+    PostgresCommitted = "postgres-committed",
     /// A sink has applied a checkpoint, and the coordinator does not know.
     Applied = "applied",
 
@@ -123,6 +146,10 @@ points! {
     LogRead = "log-read",
     /// One object of a checkpoint has been read.
     MidRestore = "mid-restore",
+    /// The state of one key group has been brought to a new type.
+    MidMigration = "mid-migration",
+    /// All state has been brought to its new types, and nothing of it stored.
+    Migrated = "migrated",
     /// All state has been read; the new attempt is not in the log.
     BeforeAttempt = "before-attempt",
     /// The new attempt stands in the log, and does not know it.
@@ -131,13 +158,21 @@ points! {
     SinkOpened = "sink-opened",
     /// One operator of one subtask has its state back.
     StateRestored = "state-restored",
+    /// Windows of one subtask are back.
+    WindowsRestored = "windows-restored",
+    /// What a dead process left on disk of its keys is removed.
+    DiskCleared = "disk-cleared",
     /// Everything is as it was; nothing runs.
     Restored = "restored",
 }
 
 impl CrashPoint {
     /// The points right behind the commits of sinks.
-    const COMMITS: &[Self] = &[Self::FileCommitted, Self::SqliteCommitted];
+    const COMMITS: &[Self] = &[
+        Self::FileCommitted,
+        Self::SqliteCommitted,
+        Self::PostgresCommitted,
+    ];
 }
 
 /// Arms what the variable says: a point's name, and behind a colon how often it is to be reached.

@@ -39,6 +39,7 @@ use wasmill_core::{
 
 use self::{
     accumulator::{Accumulator, Place},
+    aligned::Walk,
     cell::Cell,
     results::Results,
     roster::Roster,
@@ -129,6 +130,8 @@ pub struct WindowOperator {
     /// The end of the window that comes out next, and the place in the roster of the next key.
     next_end: i64,
     next_key: usize,
+    /// What the walk over the keys has found up to there.
+    walk: Walk,
     /// When the next pane is forgotten, if that is behind its last window.
     forget_at: i64,
     /// Keys whose late rows wait for the watermark to pass a clock.
@@ -186,6 +189,7 @@ impl WindowOperator {
             stale: 0,
             next_end: watermark::END,
             next_key: 0,
+            walk: Walk::new(),
             forget_at: watermark::END,
             corrections: BTreeMap::new(),
             ends: BTreeMap::new(),

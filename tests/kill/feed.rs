@@ -23,11 +23,14 @@ const RATE: f64 = 600.0;
 const PACE: u64 = 20;
 /// Accounts that pay.
 const ACCOUNTS: u64 = 40;
+/// Shops where they do.
+const SHOPS: u64 = 12;
 
 /// A payment; an account's payments come in their order, through one file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Payment {
     pub(crate) account: u64,
+    pub(crate) shop: u64,
     pub(crate) amount: u64,
     pub(crate) at: i64,
 }
@@ -35,7 +38,8 @@ pub(crate) struct Payment {
 /// All that was fed.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Fed {
-    pub(crate) sales: Vec<Sale>,
+    /// With the number of the file.
+    pub(crate) sales: Vec<(usize, Sale)>,
     pub(crate) payments: Vec<Payment>,
 }
 
@@ -90,7 +94,7 @@ impl Feed {
         let names = names.flat_map(|name| (0..FILES).map(move |at| format!("{name}-{at}.csv")));
         let headers = names.clone().map(|name| match name.starts_with("sales") {
             true => "key,shop,amount,at\n".to_owned(),
-            false => "account,amount,at\n".to_owned(),
+            false => "account,shop,amount,at\n".to_owned(),
         });
         let open = |name| File::create(folder.join(name)).expect("the folder is writable");
         Self {
@@ -130,21 +134,30 @@ impl Feed {
         self.used = self.used.split_off(&past);
         let at = self.rows as usize % FILES;
         writeln!(self.files[at].1, "{}", sale.csv()).expect("memory");
-        self.fed.lock().expect("nobody panics").sales.push(sale);
+        self.fed
+            .lock()
+            .expect("nobody panics")
+            .sales
+            .push((at, sale));
     }
 
     fn payment(&mut self) {
         self.clock += 1 + self.random.below(200_000) as i64;
         let payment = Payment {
             account: self.random.below(ACCOUNTS),
+            shop: self.random.below(SHOPS),
             amount: self.random.below(1_000),
             at: self.clock,
         };
         let at = FILES + payment.account as usize % FILES;
         let Payment {
-            account, amount, ..
+            account,
+            shop,
+            amount,
+            at: time_us,
         } = payment;
-        writeln!(self.files[at].1, "{account},{amount},{}", time(payment.at)).expect("memory");
+        let line = format!("{account},{shop},{amount},{}", time(time_us));
+        writeln!(self.files[at].1, "{line}").expect("memory");
         self.fed
             .lock()
             .expect("nobody panics")

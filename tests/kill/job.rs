@@ -1,16 +1,19 @@
-//! The job that is killed: its document, its processes, its outputs.
+//! The job that is killed: its processes and what they brought out.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use wasmill_tests::postgres::Database;
+use wasmill_tests::programs;
 use wasmill_tests::s3::{self, S3Server};
-use wasmill_tests::{programs, root};
 
-use crate::feed::FILES;
-use crate::oracle::{Row, feature_row};
+use crate::document::Document;
+use crate::oracle::Row;
+use crate::outputs::{OUTPUTS, Output, Place, TABLES};
 use crate::some_time;
 
 /// A run that does not do what it should for so long has failed.
@@ -34,42 +37,6 @@ pub(crate) fn backends() -> Vec<Backend> {
     [Backend("memory")].into_iter().chain(rocksdb).collect()
 }
 
-/// An output of the job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Output {
-    /// The operator.
-    pub(crate) of: &'static str,
-    /// A CSV file, or a table of the database.
-    pub(crate) place: Place,
-}
-
-/// Where an output lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    File,
-    Sqlite,
-}
-
-/// All outputs.
-pub(crate) const OUTPUTS: [Output; 4] = [
-    Output {
-        of: "memory",
-        place: Place::File,
-    },
-    Output {
-        of: "memory",
-        place: Place::Sqlite,
-    },
-    Output {
-        of: "features",
-        place: Place::File,
-    },
-    Output {
-        of: "features",
-        place: Place::Sqlite,
-    },
-];
-
 /// Where checkpoints are kept.
 pub(crate) enum Storage {
     /// In the job's folder.
@@ -83,6 +50,10 @@ pub(crate) struct Job {
     backend: Backend,
     /// Ends before its folder goes.
     storage: Storage,
+    /// Where it writes to beside its folder.
+    database: Option<Database>,
+    /// The version of one of its plugins.
+    ledger: AtomicU32,
     folder: tempfile::TempDir,
 }
 
@@ -93,11 +64,22 @@ impl Job {
             folder,
             backend,
             storage: Storage::Folder,
+            database: None,
+            ledger: AtomicU32::new(1),
         }
+    }
+
+    /// One that writes into PostgreSQL, too.
+    pub(crate) fn with_postgres(mut self) -> Self {
+        let database = Database::shared();
+        database.ask(TABLES);
+        self.database = Some(database);
+        self
     }
 
     /// The same job with all its files, in another folder.
     pub(crate) fn copy(&self) -> Self {
+        assert!(self.database.is_none(), "what is in a database is no file");
         let copy = Self::new(self.backend);
         let all = self.folder().join(".");
         let copied = Command::new("cp")
@@ -148,61 +130,26 @@ impl Job {
     }
 
     fn document(&self, follow: bool) -> String {
-        let plugins = root().join("target/plugins");
-        let plugins = plugins.display();
-        let files = |name: &str| {
-            let names = (0..FILES).map(|at| format!("input/{name}-{at}.csv"));
-            names.collect::<Vec<_>>().join(", ")
+        let document = Document {
+            backend: self.backend,
+            storage: self.storage(),
+            ledger: self.ledger.load(Ordering::Relaxed),
+            database: self.database.as_ref(),
+            follow,
         };
-        let (sales, payments) = (files("sales"), files("payments"));
-        let backend = match self.backend.0 {
-            "memory" => String::new(),
-            other => format!("state: {{ backend: {other}, cache: 16MiB, directory: state }}\n"),
-        };
-        let mut text = format!(
-            "name: kill
-checkpoint:
-  interval: 150ms
-{}{backend}sources:
-  sales:
-    file: {{ path: [{sales}], follow: {follow} }}
-    format: {{ csv: {{ key: u64, shop: string, amount: i64, at: timestamp }} }}
-    event-time: {{ column: at, out-of-orderness: 2s }}
-  payments:
-    file: {{ path: [{payments}], follow: {follow} }}
-    format: {{ csv: {{ account: u64, amount: f64, at: timestamp }} }}
-    event-time: {{ column: at }}
-operators:
-  memory:
-    input: sales
-    key-by: [key]
-    plugin: {plugins}/guest-every-state.wasm
-    order: event-time
-  features:
-    input: payments
-    key-by: [account]
-    features:
-      count_1m: {{ count: rows, over: 1m }}
-      spent_1h: {{ sum: amount, over: 1h }}
-      mean_3: {{ mean: amount, rows: 3 }}
-    plugin: {plugins}/unusual.wasm
-    order: arrival
-    config: {{ max-per-minute: 0 }}
-sinks:
-",
-            self.storage()
-        );
-        for Output { of, place } in OUTPUTS {
-            text += &match place {
-                Place::File => format!(
-                    "  {of}-file: {{ input: {of}, file: {{ path: {of}.csv }}, format: csv }}\n"
-                ),
-                Place::Sqlite => format!(
-                    "  {of}-table: {{ input: {of}, sqlite: {{ path: out.db, table: {of} }} }}\n"
-                ),
-            };
-        }
-        text
+        document.text()
+    }
+
+    /// Has the next processes run this version of the ledger.
+    pub(crate) fn use_ledger(&self, version: u32) {
+        self.ledger.store(version, Ordering::Relaxed);
+    }
+
+    /// What it brings out.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = Output> {
+        let has_database = self.database.is_some();
+        let outputs = OUTPUTS.into_iter();
+        outputs.filter(move |output| has_database || output.place != Place::Postgres)
     }
 
     /// Starts a process. Without `follow` it comes to an end with its input.
@@ -229,13 +176,10 @@ sinks:
         // What the clock on the wall says decides nothing.
         command.env("WASMILL_CLOCK_JUMPS", parallelism.to_string());
         command.env("S3_KEY", s3::KEY);
-        command.env("XDG_DATA_HOME", self.folder().join(data));
+        self.at_home(&mut command, data);
         command.args(["run", "pipeline.yaml", "--parallelism"]);
         command.arg(parallelism.to_string());
-        command
-            .current_dir(self.folder())
-            .stderr(said)
-            .stdout(Stdio::null());
+        command.stderr(said).stdout(Stdio::null());
         if let Some(point) = crash_at {
             command.env("WASMILL_CRASH_AT", point);
         }
@@ -243,9 +187,25 @@ sinks:
         Running { child, log }
     }
 
+    fn at_home(&self, command: &mut Command, data: &str) {
+        command.current_dir(self.folder());
+        command.env("XDG_DATA_HOME", self.folder().join(data));
+        // Jobs of one name have one address there.
+        command.env_remove("XDG_RUNTIME_DIR");
+    }
+
+    /// Asks the running job for a savepoint, and does not wait.
+    pub(crate) fn ask_for_savepoint(&self) -> Child {
+        let mut command = Command::new(programs().join("wasmill"));
+        self.at_home(&mut command, "data");
+        command.args(["savepoint", "pipeline.yaml"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("wasmill starts")
+    }
+
     /// The bytes of an output file that a reader takes for whole lines.
     pub(crate) fn bytes(&self, output: Output) -> Vec<u8> {
-        let path = self.folder().join(format!("{}.csv", output.of));
+        let path = self.folder().join(output.file());
         let mut bytes = fs::read(path).unwrap_or_default();
         let whole = bytes.iter().rposition(|byte| *byte == b'\n');
         bytes.truncate(whole.map_or(0, |at| at + 1));
@@ -258,59 +218,35 @@ sinks:
             Place::File => {
                 let bytes = self.bytes(output);
                 let text = String::from_utf8(bytes).expect("the output is text");
-                let lines = text.lines().skip(1);
-                lines.map(|line| row(output.of, line.split(','))).collect()
+                let lines = text.lines().skip(usize::from(output.has_header()));
+                lines.map(|line| output.row_of_line(line)).collect()
             }
             Place::Sqlite => {
-                let database = self.database().expect("the job made its database");
-                table(&database, output.of, 0).expect("the job made its tables")
+                let database = self.sqlite().expect("the job made its database");
+                output.table(&database, 0).expect("the job made its tables")
+            }
+            Place::Postgres => {
+                let rows = output.postgres_rows(self.postgres(), 0).into_iter();
+                rows.map(|(_, row)| row).collect()
             }
         }
     }
 
-    /// The database, to be read; none before it is there.
-    pub(crate) fn database(&self) -> Option<rusqlite::Connection> {
+    /// The SQLite database, to be read; none before it is there.
+    pub(crate) fn sqlite(&self) -> Option<rusqlite::Connection> {
         let path = self.folder().join("out.db");
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let database = rusqlite::Connection::open_with_flags(path, flags).ok()?;
         database.busy_timeout(PATIENCE).expect("a timeout");
         Some(database)
     }
-}
 
-/// The rows of a table behind so many, in the order in which they were written.
-pub(crate) fn table(
-    database: &rusqlite::Connection,
-    name: &str,
-    behind: usize,
-) -> rusqlite::Result<Vec<Row>> {
-    let query = format!("select * from {name} where rowid > ? order by rowid");
-    let mut statement = database.prepare(&query)?;
-    let columns = statement.column_count();
-    let rows = statement.query_map([behind as i64], |row| {
-        let values = (0..columns).map(|at| {
-            let value: rusqlite::types::Value = row.get(at)?;
-            Ok(match value {
-                rusqlite::types::Value::Integer(value) => value.to_string(),
-                rusqlite::types::Value::Real(value) => value.to_string(),
-                rusqlite::types::Value::Text(value) => value,
-                other => format!("{other:?}"),
-            })
-        });
-        values.collect::<rusqlite::Result<Vec<String>>>()
-    })?;
-    rows.map(|values| Ok(row(name, values?.iter().map(String::as_str))))
-        .collect()
-}
-
-/// A row of an operator's output, from the texts of its columns.
-fn row<'a>(of: &str, values: impl Iterator<Item = &'a str>) -> Row {
-    let values: Vec<&str> = values.collect();
-    let whole = |at: usize| values[at].parse::<u64>().expect("a whole number");
-    let float = |at: usize| values[at].parse::<f64>().expect("a number");
-    match of {
-        "memory" => (whole(0), values.join(",")),
-        _ => feature_row((whole(0), float(1)), whole(2), (float(3), float(4))),
+    /// The PostgreSQL database.
+    ///
+    /// # Panics
+    /// If the job has none.
+    pub(crate) fn postgres(&self) -> &Database {
+        self.database.as_ref().expect("the job writes into it")
     }
 }
 

@@ -12,14 +12,18 @@
 
 mod damage;
 mod disk;
+mod document;
 mod feed;
 mod flagship;
 mod job;
+mod ledger;
 mod oracle;
+mod outputs;
 mod points;
 mod reader;
 mod run;
 mod s3;
+mod windows;
 
 use std::io::Write;
 use std::thread;
@@ -45,8 +49,9 @@ fn every_row_once() {
     let outcomes: Vec<run::Outcome> = thread::scope(|scope| {
         let runs = backends.iter().zip(0..).map(|(backend, at)| {
             let kills = share.min(kills.saturating_sub(share * at));
-            let job = job::Job::new(*backend);
-            scope.spawn(move || run::Run::new(job, seed + at).go(kills, &points::all()))
+            let job = job::Job::new(*backend).with_postgres();
+            let points = points::all_of(*backend);
+            scope.spawn(move || run::Run::new(job, seed + at).go(kills, &points))
         });
         let runs: Vec<_> = runs.collect();
         let ended = runs.into_iter().map(|run| run.join());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 
-use wasmill_tests::sales;
+use wasmill_tests::sales::{self, Sale};
 
 use crate::feed::{Fed, Payment};
 
@@ -44,7 +44,7 @@ impl fmt::Display for Difference {
 
 /// Keyed state and timers, in the order of event time.
 pub(crate) fn memory(fed: &Fed) -> Vec<Row> {
-    let mut sorted = fed.sales.clone();
+    let mut sorted: Vec<Sale> = fed.sales.iter().map(|(_, sale)| sale.clone()).collect();
     sorted.sort_by_key(|sale| sale.at);
     sales::expected(&sorted, 0)
 }

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use wasmill_tests::programs;
 
+use crate::job::Backend;
+
 /// What has to happen for a point to be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -13,6 +15,10 @@ pub(crate) enum Way {
     Start,
     /// The job is asked to end.
     Drain,
+    /// The job is asked for a savepoint.
+    Savepoint,
+    /// A plugin's next version brings the state of the version before to its own types.
+    Migrate,
     /// The job has come to its end, and its sinks have not brought everything out.
     CatchUp,
 }
@@ -27,6 +33,12 @@ const WAYS: &[(&str, Way)] = &[
     ("sink-opened", Way::Start),
     ("state-restored", Way::Start),
     ("restored", Way::Start),
+    ("windows-restored", Way::Start),
+    ("disk-cleared", Way::Start),
+    ("savepoint-begun", Way::Savepoint),
+    ("savepoint-decided", Way::Savepoint),
+    ("mid-migration", Way::Migrate),
+    ("migrated", Way::Migrate),
     ("final-barrier", Way::Drain),
     ("final-manifest", Way::Drain),
     ("final-decided", Way::Drain),
@@ -46,15 +58,28 @@ const ONCE: &[&str] = &[
     // Other sinks wait for these.
     "file-committed",
     "sqlite-committed",
+    "postgres-committed",
 ];
+
+/// Points that only state on disk has, and how often one process is to reach them at most: that
+/// keys leave memory and come back is not to be an exception.
+const ON_DISK: &[(&str, u64)] = &[
+    ("keys-left", 20),
+    ("keys-fetched", 100),
+    ("keys-woken", 10),
+    ("disk-taken", 5),
+    ("disk-cleared", 1),
+];
+/// The same of other points.
+const TIMES_MAX: u64 = 3;
 
 /// A crash point.
 #[derive(Debug, Clone)]
 pub(crate) struct Point {
     pub(crate) name: String,
     pub(crate) way: Way,
-    /// Whether it may be asked for the second or third time.
-    pub(crate) is_often: bool,
+    /// It is asked for the first or a later time, up to this one.
+    pub(crate) times_max: u64,
 }
 
 /// What the place of checkpoints has to do with.
@@ -82,6 +107,14 @@ impl Point {
     }
 }
 
+/// All points that a job with this backend can reach.
+pub(crate) fn all_of(backend: Backend) -> Vec<Point> {
+    let mut points = all();
+    let is_on_disk = |point: &Point| ON_DISK.iter().any(|(name, _)| *name == point.name);
+    points.retain(|point| backend.0 != "memory" || !is_on_disk(point));
+    points
+}
+
 /// All of the binary's points.
 pub(crate) fn all() -> Vec<Point> {
     let list = Command::new(programs().join("wasmill"))
@@ -93,6 +126,7 @@ pub(crate) fn all() -> Vec<Point> {
         .iter()
         .map(|(name, _)| name)
         .chain(ONCE)
+        .chain(ON_DISK.iter().map(|(name, _)| name))
         .chain(OF_THE_STORE);
     for name in named {
         assert!(
@@ -107,7 +141,11 @@ pub(crate) fn all() -> Vec<Point> {
         Point {
             name: (*name).to_owned(),
             way,
-            is_often: way == Way::Run && !ONCE.contains(name),
+            times_max: match ON_DISK.iter().find(|(point, _)| point == name) {
+                Some((_, times)) => *times,
+                None if way == Way::Run && !ONCE.contains(name) => TIMES_MAX,
+                None => 1,
+            },
         }
     };
     known.iter().map(point).collect()

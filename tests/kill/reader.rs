@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::job::{Job, OUTPUTS, Output, Place, table};
+use crate::job::Job;
 use crate::oracle::Row;
+use crate::outputs::{Output, Place};
 use crate::some_time;
 
 /// Milliseconds between two looks.
 const PACE: u64 = 50;
+/// Looks from one at PostgreSQL to the next: a program is started for it.
+const LOOKS: u64 = 10;
 
 /// A thread that reads, until it is told to stop.
 pub(crate) struct Reader {
@@ -21,6 +24,8 @@ pub(crate) struct Reader {
 pub(crate) struct Seen {
     files: Vec<(Output, Vec<u8>)>,
     tables: Vec<(Output, Vec<Row>)>,
+    /// With the number of the last row.
+    postgres: Vec<(Output, u64, Vec<Row>)>,
     /// Looks that showed something new.
     pub(crate) news: usize,
 }
@@ -30,9 +35,14 @@ impl Reader {
         let stop = Arc::new(AtomicBool::new(false));
         let (job, stopped) = (Arc::clone(job), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
-            let mut seen = Seen::new();
+            let mut seen = Seen::new(&job);
+            let mut looks = 0;
             while !stopped.load(Ordering::Acquire) {
                 seen.look(&job);
+                if looks % LOOKS == 0 {
+                    seen.look_at_postgres(&job);
+                }
+                looks += 1;
                 some_time(PACE);
             }
             seen
@@ -50,16 +60,15 @@ impl Reader {
 }
 
 impl Seen {
-    fn new() -> Self {
-        let of = |place| {
-            OUTPUTS
-                .into_iter()
-                .filter(move |output| output.place == place)
-        };
+    fn new(job: &Job) -> Self {
+        let of = |place| job.outputs().filter(move |output| output.place == place);
         Self {
             files: of(Place::File).map(|output| (output, Vec::new())).collect(),
             tables: of(Place::Sqlite)
                 .map(|output| (output, Vec::new()))
+                .collect(),
+            postgres: of(Place::Postgres)
+                .map(|output| (output, 0, Vec::new()))
                 .collect(),
             news: 0,
         }
@@ -85,7 +94,7 @@ impl Seen {
             self.news += usize::from(now.len() > seen.len());
             *seen = now;
         }
-        let Some(database) = job.database() else {
+        let Some(database) = job.sqlite() else {
             return;
         };
         for (output, seen) in &mut self.tables {
@@ -94,11 +103,28 @@ impl Seen {
                 continue;
             };
             assert!(count >= seen.len(), "{output:?}: rows are gone");
-            let Ok(new) = table(&database, output.of, seen.len()) else {
+            let Ok(new) = output.table(&database, seen.len()) else {
                 continue;
             };
             self.news += usize::from(!new.is_empty());
             seen.extend(new);
+        }
+    }
+
+    fn look_at_postgres(&mut self, job: &Job) {
+        for (output, last, seen) in &mut self.postgres {
+            let table = output.of;
+            let seen_before = format!("select count(*) from {table} where number <= {last}");
+            let count = job.postgres().number(&seen_before);
+            assert_eq!(
+                count,
+                Some(seen.len() as u64),
+                "{output:?}: rows are gone, or come between"
+            );
+            let new = output.postgres_rows(job.postgres(), *last);
+            self.news += usize::from(!new.is_empty());
+            *last = new.last().map_or(*last, |(number, _)| *number);
+            seen.extend(new.into_iter().map(|(_, row)| row));
         }
     }
 
@@ -111,7 +137,9 @@ impl Seen {
         for (output, seen) in &self.files {
             assert!(job.bytes(*output).starts_with(seen), "{output:?}");
         }
-        for (output, seen) in &self.tables {
+        let postgres = self.postgres.iter().map(|(output, _, seen)| (output, seen));
+        let tables = self.tables.iter().map(|(output, seen)| (output, seen));
+        for (output, seen) in tables.chain(postgres) {
             assert!(job.rows(*output).starts_with(seen), "{output:?}");
         }
     }

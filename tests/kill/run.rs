@@ -6,14 +6,18 @@ use std::sync::Arc;
 use wasmill_tests::Random;
 
 use crate::feed::{Fed, Feeder};
-use crate::job::{Backend, Job, OUTPUTS, Running};
+use crate::job::{Backend, Job, Running};
+use crate::ledger;
 use crate::oracle::{self, Difference};
 use crate::points::{Point, Way};
 use crate::reader::Reader;
 use crate::some_time;
+use crate::windows;
 
 /// A random kill comes after half of this in the mean.
 const KILL_MS_MAX: u64 = 6_000;
+/// How long the older version of the plugin goes on when the newer one was killed.
+const OLDER_MS: u64 = 500;
 /// The parallelism of a process is at most this.
 const PARALLELISM_MAX: u64 = 4;
 
@@ -74,21 +78,26 @@ impl Run {
         }
     }
 
-    /// Kills it at random, then at crash points.
+    /// Kills it at random and at crash points; on the way the plugin with an older and a newer
+    /// version is brought to the newer one.
     pub(crate) fn go(mut self, kills: u64, points: &[Point]) -> Outcome {
         let feeder = Feeder::start(&self.job.input(), self.seed);
         let reader = Reader::start(&self.job);
-        for number in 0..kills {
-            let after = self.random.below(KILL_MS_MAX);
-            self.tell(&format!("kill {number} after {after} ms"));
-            let parallelism = self.parallelism();
-            self.job.start(parallelism, true, None).kill_after(after);
-        }
-        let (late, early): (Vec<_>, Vec<_>) =
-            points.iter().partition(|point| point.way == Way::CatchUp);
-        early.iter().for_each(|point| self.crash(point));
+        (0..kills / 2).for_each(|number| self.kill(number));
+        let of_way = |way: Way| points.iter().filter(move |point| point.way == way);
+        let early = [
+            Way::Run,
+            Way::Start,
+            Way::Drain,
+            Way::Savepoint,
+            Way::Migrate,
+        ];
+        let early = early.into_iter().flat_map(of_way);
+        early.for_each(|point| self.crash(point));
+        self.job.use_ledger(2);
+        (kills / 2..kills).for_each(|number| self.kill(number));
         let fed = feeder.stop();
-        late.iter().for_each(|point| self.crash(point));
+        of_way(Way::CatchUp).for_each(|point| self.crash(point));
         self.finish();
         let seen = reader.stop();
         assert!(seen.news > 0, "the reader saw the outputs grow");
@@ -101,6 +110,13 @@ impl Run {
         }
     }
 
+    fn kill(&mut self, number: u64) {
+        let after = self.random.below(KILL_MS_MAX);
+        self.tell(&format!("kill {number} after {after} ms"));
+        let parallelism = self.parallelism();
+        self.job.start(parallelism, true, None).kill_after(after);
+    }
+
     fn parallelism(&mut self) -> u64 {
         1 + self.random.below(PARALLELISM_MAX)
     }
@@ -111,10 +127,7 @@ impl Run {
 
     /// Has a process die at a point.
     fn crash(&mut self, point: &Point) {
-        let times = match point.is_often {
-            true => 1 + self.random.below(3),
-            false => 1,
-        };
+        let times = 1 + self.random.below(point.times_max);
         let at = format!("{}:{times}", point.name);
         self.tell(&format!("crash at {at}"));
         let parallelism = self.parallelism();
@@ -125,6 +138,20 @@ impl Run {
                 self.begun(&process);
                 process.drain();
                 process.crash(&at);
+            }
+            Way::Savepoint => {
+                let process = self.job.start(parallelism, true, Some(&at));
+                self.begun(&process);
+                let mut asking = self.job.ask_for_savepoint();
+                process.crash(&at);
+                asking.wait().expect("a child ends");
+            }
+            Way::Migrate => {
+                self.job.use_ledger(2);
+                self.job.start(parallelism, true, Some(&at)).crash(&at);
+                // The older version goes on as if nothing had been tried.
+                self.job.use_ledger(1);
+                self.job.start(parallelism, true, None).kill_after(OLDER_MS);
             }
             Way::CatchUp => {
                 // Its input has come to its end, its last checkpoint is decided, and no sink knows.
@@ -170,12 +197,16 @@ impl Run {
 /// How all outputs of a job differ from what they should be.
 pub(crate) fn compare(job: &Job, fed: &Fed) -> Difference {
     let mut all = Difference::default();
-    for output in OUTPUTS {
+    for output in job.outputs() {
+        let found = job.rows(output);
         let expected = match output.of {
             "memory" => oracle::memory(fed),
+            "windows" => windows::sliding(fed),
+            "sessions" => windows::sessions(fed),
+            "ledger" => ledger::ledger(fed, &found),
             _ => oracle::features(fed),
         };
-        let difference = oracle::compare(&job.rows(output), &expected);
+        let difference = oracle::compare(&found, &expected);
         println!("{output:?}, {} rows: {difference}", expected.len());
         all = all.add(difference);
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask kill`: a real job under `kill -9`.
 
 use crate::workspace::Workspace;
-use crate::{plugins, shell};
+use crate::{plugins, postgres, shell};
 use anyhow::{Result, bail};
 
 /// Random kills of a run by command; the tests come with 20.
@@ -25,7 +25,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     plugins::run(&[])?;
     let workspace = Workspace::load()?;
     shell::run(&mut workspace.cargo("build"))?;
+    let (name, url) = postgres::variable()?;
     let mut test = workspace.cargo("test");
+    test.env(name, url);
     test.args(["--test", "kill", "--", "--nocapture", "every_row_once"]);
     shell::run(test.env("KILL_KILLS", kills).env("KILL_SEED", seed))
 }

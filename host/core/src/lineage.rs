@@ -15,7 +15,8 @@ use crate::key::Keys;
 /// into.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    /// The split's number, unique within its source for the life of the job.
+    /// The split's number, unique within its source for the life of the job; once it has left
+    /// its source, within the job: see [`split_of_job`].
     pub split: u32,
     /// What people call the split: a path, a topic's partition.
     pub split_name: Arc<str>,
@@ -37,6 +38,20 @@ pub struct Chunk {
     /// Rows that are longer than their source allows, with their length in bytes: `bytes` holds
     /// only their start.
     pub oversized: Vec<(u32, u64)>,
+}
+
+/// Bits of a split's number that count within its source.
+const SPLIT_BITS: u32 = 20;
+
+/// The number of a split among those of all of a job's sources, by the place of its source in the
+/// document. Rows of one time from two sources have an order of their own by it, whichever came
+/// first.
+///
+/// It is unique among 4,096 sources of 1,048,576 splits each; beyond that two may share one, and
+/// then it is again the arrival that decides between equal offsets.
+pub fn split_of_job(source: usize, split: u32) -> u32 {
+    let source = u32::try_from(source).unwrap_or(u32::MAX);
+    source.wrapping_shl(SPLIT_BITS) ^ split
 }
 
 /// The last bytes before a place in a split, to recognise the split by.

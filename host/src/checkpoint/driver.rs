@@ -44,9 +44,6 @@ const FACTS_MAX: usize = 256;
 /// Orders that may wait for a sink: more than it may have to apply.
 const ORDERS_MAX: usize = 64;
 
-/// Between two tries to read what a sink has to bring out.
-const SHARE_AGAIN: Duration = Duration::from_millis(200);
-
 /// Why a job has no checkpoints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -326,6 +323,7 @@ impl Checkpoints {
                     reason,
                     ..
                 } => {
+                    let is_savepoint = reason == Reason::Savepoint;
                     self.ledger.triggered(checkpoint, reason, is_last);
                     self.closing = is_last.then_some(checkpoint);
                     let barrier = Barrier {
@@ -334,6 +332,9 @@ impl Checkpoints {
                         is_last,
                     };
                     inject(job, barrier);
+                    if is_savepoint {
+                        reach(CrashPoint::SavepointBegun);
+                    }
                 }
                 Action::Abort { checkpoint, reason } => {
                     self.ledger.aborted(&reason);
@@ -369,6 +370,7 @@ impl Checkpoints {
         }
         let (_, underway) = self.ledger.decided(manifest);
         if manifest.reason == Reason::Savepoint && underway.is_some_and(|it| !it.is_last) {
+            reach(CrashPoint::SavepointDecided);
             self.waiting.answer(checkpoint);
         }
         for orders in job.sinks.values() {
@@ -394,20 +396,6 @@ impl Checkpoints {
                 let _ = orders.send(SinkOrder::Apply(checkpoint, share)).await;
             }
             Err(error) => self.failed = Some(error),
-        }
-    }
-
-    /// Reads a sink's share back. A store that does not answer is asked again: nothing goes on
-    /// without these rows.
-    async fn share(&self, sink: &str, manifest: &Manifest) -> Result<Share, CheckpointsError> {
-        loop {
-            match restore::share(&self.storage, &self.scope, manifest, sink).await {
-                Err(CheckpointsError::Storage(error)) => {
-                    tracing::warn!(sink, %error, "rows of a decided checkpoint cannot be read");
-                    spawn::rest(SHARE_AGAIN).await;
-                }
-                told => return told,
-            }
         }
     }
 

@@ -93,7 +93,6 @@ fn read(
             false => reader.next_chunk(CHUNK_BYTES)?,
         };
         let is_end = chunk.is_none();
-        let chunk = chunk.map(Arc::new);
         let next = Work {
             split,
             turns: turns.clone(),

@@ -66,6 +66,10 @@ pub trait KeyedImage {
     /// Tells the ids of the keys for which there is something, each at least once.
     fn ids(&self, tell: &mut dyn FnMut(u32));
 
+    /// Reads a little of what there is for each of these ids, so that it is in the processor's
+    /// cache when they are written.
+    fn warm(&self, _ids: &mut dyn Iterator<Item = u32>) {}
+
     /// Writes what there is for a key: rows in the order of their addresses, which count from 0.
     ///
     /// # Errors
@@ -204,6 +208,14 @@ impl KeyedImage for StatesImage {
         for column in &self.columns {
             let ids = 0..column.ids_end() as u32;
             ids.filter(|id| column.is_present(*id)).for_each(&mut *tell);
+        }
+    }
+
+    fn warm(&self, ids: &mut dyn Iterator<Item = u32>) {
+        for id in ids {
+            for column in &self.columns {
+                std::hint::black_box(column.is_present(id));
+            }
         }
     }
 

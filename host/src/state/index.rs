@@ -115,6 +115,8 @@ pub struct KeyIndex {
     candidates: Vec<u32>,
     /// Ids that may have become unused: released.
     released: Vec<u32>,
+    /// Keys that came to stay since somebody asked.
+    came: usize,
     /// What changes from one checkpoint to the next, if anybody wants to know.
     tracker: Option<Tracker>,
     /// Which keys are in memory, if not all of them are.
@@ -138,6 +140,7 @@ impl KeyIndex {
             free: Vec::new(),
             candidates: Vec::new(),
             released: Vec::new(),
+            came: 0,
             tracker: None,
             residency: None,
         }
@@ -265,8 +268,9 @@ impl KeyIndex {
             }
         }
         while let Some(id) = self.candidates.pop() {
-            if self.is_unused(id) {
-                self.forget(id);
+            match self.is_unused(id) {
+                true => self.forget(id),
+                false => self.came += 1,
             }
         }
     }

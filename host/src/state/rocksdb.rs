@@ -26,6 +26,9 @@ const WAKE: u8 = 2;
 /// Bits of the filter for each key: one in a hundred keys that are not there is looked for.
 const BLOOM_BITS: f64 = 10.0;
 
+/// Records that are passed one by one before a place is searched for: it costs as much as some.
+const STEPS: usize = 16;
+
 /// The clocks by which records expire.
 #[derive(Debug)]
 pub(super) struct DiskClocks {
@@ -241,11 +244,6 @@ impl Disk {
 }
 
 impl Frozen {
-    pub(super) fn get(&self, place: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        let found = self.snapshot.get(name(RECORD, &[place]));
-        found.map_err(|error| error.to_string())
-    }
-
     /// All records: places and what is kept.
     pub(super) fn records(&self) -> Entries<'_> {
         self.entries(RECORD, &[])
@@ -297,5 +295,18 @@ impl Entries<'_> {
 
     pub(super) fn advance(&mut self) {
         self.iterator.next();
+    }
+
+    /// Goes on to the first record that does not stand before a place, which is not before the
+    /// last one that was asked for.
+    pub(super) fn advance_to(&mut self, place: &[u8]) -> Result<(), String> {
+        for _ in 0..STEPS {
+            match self.current()? {
+                Some((name, _)) if name < place => self.iterator.next(),
+                _ => return Ok(()),
+            }
+        }
+        self.iterator.seek(name(RECORD, &[place]));
+        Ok(())
     }
 }

@@ -11,24 +11,26 @@
 
 mod image;
 mod record;
+mod resident;
 mod thread;
 
 use std::{path::Path, sync::Arc};
 
-use wasmill_core::descriptor::Ttl;
 use wasmill_core::timer::TimeDomain;
 
 use super::image::KeyRows;
 use super::index::KeyIndex;
 use super::rocksdb::{Batch, DiskClocks};
 use super::{BatchKeys, RestoreError};
-use crate::segment::{Address, Row, SegmentError};
+use crate::crash_point::{CrashPoint, reach};
+use crate::segment::SegmentError;
 use record::{About, keys_of, place};
 use thread::{Answer, DiskThread, Order};
 
 pub use image::DiskImage;
-pub(super) use image::Places;
+pub(super) use image::{Lookups, Places};
 pub(super) use record::is_over;
+pub use resident::{Kept, Resident, Residents};
 pub use thread::Scratch;
 
 /// So much is written together.
@@ -66,61 +68,6 @@ pub enum SpillError {
     #[error(transparent)]
     Restore(#[from] RestoreError),
 }
-
-/// What is known of the rows of an address beside its name.
-#[derive(Debug, Clone)]
-pub struct Kept {
-    /// The address.
-    pub address: Address,
-    /// How long its values live; none: for ever.
-    pub ttl: Option<Ttl>,
-    /// A timer's domain.
-    pub timer: Option<TimeDomain>,
-}
-
-/// Something that a task keeps by key, and that can leave memory key by key.
-pub trait Resident: Send {
-    /// From now on keys may leave memory.
-    fn begin(&mut self) {}
-
-    /// What its rows are about, in the order in which [`Resident::write_key`] gives them.
-    fn kept(&self) -> Vec<Kept>;
-
-    /// Gives all rows of a key.
-    ///
-    /// # Errors
-    /// If one is too large.
-    fn write_key(&self, id: u32, rows: &mut KeyRows<'_>) -> Result<(), SegmentError>;
-
-    /// Takes a row back; its address counts among its own.
-    ///
-    /// # Errors
-    /// If it is not what was given.
-    fn take_row(&mut self, row: (u32, &Row<'_>), index: &mut KeyIndex) -> Result<(), RestoreError>;
-
-    /// All rows of some keys have been given back. `is_due` says that they are here because of an
-    /// event time, which the watermark has passed without them.
-    ///
-    /// # Errors
-    /// If they are not what was given.
-    fn taken(&mut self, _is_due: bool) -> Result<(), RestoreError> {
-        Ok(())
-    }
-
-    /// Whether a key must stay in memory for now.
-    fn is_busy(&self, _id: u32) -> bool {
-        false
-    }
-
-    /// Frees what is kept of a key, and releases it as often as it is held for that.
-    fn drop_key(&mut self, id: u32, index: &mut KeyIndex);
-
-    /// Memory of the pages that keys share, and memory behind them that each key has of its own.
-    fn bytes(&self) -> (usize, usize);
-}
-
-/// All that a task keeps by key, in an order that never changes.
-pub type Residents<'a> = Vec<&'a mut dyn Resident>;
 
 /// The keys of a subtask that are not in memory.
 pub struct Spill {
@@ -233,6 +180,7 @@ impl Spill {
         let is_due =
             |(_, record): &(u32, Vec<u8>)| record::done(record).is_none_or(|at| at < clock);
         let (due, others): (Vec<_>, Vec<_>) = records.partition(is_due);
+        let has_come_back = !due.is_empty() || !others.is_empty();
         for (records, is_due) in [(others, false), (due, true)] {
             for (id, record) in records {
                 self.take_record(id, &record, index, residents)?;
@@ -240,6 +188,9 @@ impl Spill {
             for resident in residents.iter_mut() {
                 resident.taken(is_due)?;
             }
+        }
+        if has_come_back {
+            reach(CrashPoint::KeysFetched);
         }
         Ok(())
     }
@@ -312,6 +263,9 @@ impl Spill {
             return Err(self.lost());
         };
         self.wakes[place(domain)] = next.unwrap_or(i64::MAX);
+        if !due.is_empty() {
+            reach(CrashPoint::KeysWoken);
+        }
         let mut batch = BatchKeys::default();
         index.recycle();
         let keys = keys_of(&due, index.is_word()).ok_or_else(|| self.damaged())?;
@@ -338,6 +292,7 @@ impl Spill {
         let Answer::Frozen(frozen) = self.ask(Order::Freeze).await? else {
             return Err(self.lost());
         };
+        reach(CrashPoint::DiskTaken);
         Ok(DiskImage::new(frozen, self.cold, self.bases.clone()))
     }
 
@@ -392,6 +347,11 @@ impl Spill {
         }
         for resident in residents.iter_mut() {
             resident.drop_key(id, index);
+        }
+        if record.is_empty() {
+            // What was kept of it is over: it is gone, not away.
+            index.recycle();
+            return Ok(());
         }
         let evicted = index.evict(id);
         let wakes = record.wakes;

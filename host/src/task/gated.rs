@@ -45,8 +45,13 @@ use crate::{
 /// One key is looked at for expired state after so many rows: in the long run each key is looked
 /// at once while this many times as many rows pass as there are keys.
 const ROWS_PER_SWEPT_KEY: usize = 8;
+/// For each key that comes so many are looked at: if as many expire as come, at most half of those
+/// that are kept have expired.
+const SWEPT_PER_NEW_KEY: usize = 2;
 /// The fewest keys that are looked at after a batch.
-const SWEPT_KEYS_MIN: u32 = 8;
+const SWEPT_KEYS_MIN: usize = 8;
+/// The most: a restore brings very many keys.
+const SWEPT_KEYS_MAX: usize = 1 << 15;
 
 /// One stream that comes in through the gate.
 pub struct GateInput {
@@ -368,8 +373,8 @@ impl GatedTask {
     /// Looks at some keys for what has expired, after so many rows, and accounts for the memory.
     fn sweep(&mut self, rows: usize) {
         let Some(keyed) = &mut self.keyed else { return };
-        let count = u32::try_from(rows / ROWS_PER_SWEPT_KEY).expect("batches are bounded");
-        let count = count.max(SWEPT_KEYS_MIN);
+        let count = rows / ROWS_PER_SWEPT_KEY + keyed.index.take_came() * SWEPT_PER_NEW_KEY;
+        let count = count.clamp(SWEPT_KEYS_MIN, SWEPT_KEYS_MAX) as u32;
         let (clock, now, mut bytes) = (self.clock, clock::wall_us(), 0);
         self.chain.sweep(count, now, keyed);
         if let Some(spill) = &self.spill {

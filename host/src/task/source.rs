@@ -12,7 +12,7 @@ use wasmill_core::{
     batch::Batch,
     checkpoint::CheckpointId,
     dead_letter::kind,
-    lineage::{Ancestor, Chunk, Lineage},
+    lineage::{self, Ancestor, Chunk, Lineage},
     pipeline::{EventTime, Policy},
     watermark::{LateRow, SplitWatermark},
 };
@@ -46,7 +46,7 @@ pub struct Work {
     /// The chunk's turn.
     pub number: u64,
     /// The chunk; none at the split's end.
-    pub chunk: Option<Arc<Chunk>>,
+    pub chunk: Option<Chunk>,
 }
 
 /// Why a reader gave up.
@@ -91,6 +91,8 @@ struct Place<'a> {
 pub struct SourceTask {
     /// The source's name.
     pub name: Arc<str>,
+    /// Which source of the document it is, from 0.
+    pub number: usize,
     /// Which subtask it is, and of how many.
     pub subtask: (usize, usize),
     /// The event time of rows.
@@ -301,12 +303,17 @@ impl SourceTask {
         }
     }
 
+    /// Tells the splits of this source from those of others.
+    fn numbered(&self, chunk: Chunk) -> Chunk {
+        Chunk {
+            split: lineage::split_of_job(self.number, chunk.split),
+            ..chunk
+        }
+    }
+
     /// The rows of a chunk; those that do not fit follow the source's policy.
-    async fn decoded(
-        &mut self,
-        chunk: Arc<Chunk>,
-        decoder: &mut Decoder,
-    ) -> Result<Batch, TaskError> {
+    async fn decoded(&mut self, chunk: Chunk, decoder: &mut Decoder) -> Result<Batch, TaskError> {
+        let chunk = Arc::new(self.numbered(chunk));
         let decoded = decoder
             .decode(&chunk)
             .map_err(|error| self.error(error.to_string()))?;

@@ -146,6 +146,7 @@ impl Accumulator {
     }
 
     /// Adds what another one holds.
+    #[inline]
     pub(super) fn merge(&mut self, kind: Kind, other: &Self) -> Result<(), Overflow> {
         match (self, other) {
             (Self::Count(count), Self::Count(more)) => *count += more,

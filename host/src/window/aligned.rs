@@ -1,12 +1,39 @@
 //! Windows that lie in time whatever the rows: tumbling, sliding, cumulative.
 
+use std::hint::black_box;
+
 use wasmill_core::{batch::op, watermark, window::Slices};
 
 use super::cell::{Cell, Late};
+use super::panes::Panes;
 use super::results::Of;
 use super::shape::{Shape, rows};
 use super::{RESULTS_MAX, Rows, WindowError, WindowOperator, id_of};
 use crate::state::{BatchKeys, KeyIndex};
+
+/// Keys whose panes are brought into the cache together.
+const BLOCK: usize = 32;
+/// Of so few panes a window is merged anew, where merging is cheap: what a slide would remember is
+/// more memory than the panes.
+const PANES_FEW: usize = 16;
+
+/// What the walk over the keys at an end has found so far.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// The next end of a window that has rows.
+    next: i64,
+    /// Places in the roster of the keys of which nothing is left.
+    emptied: Vec<usize>,
+}
+
+impl Walk {
+    pub(super) fn new() -> Self {
+        Self {
+            next: watermark::END,
+            emptied: Vec::new(),
+        }
+    }
+}
 
 /// A pane, with the ends of the first and the last window that hold it.
 struct Pane {
@@ -41,6 +68,10 @@ impl WindowOperator {
         let has_early = self.windowing.trigger.early_us.is_some();
         let mut pane: Option<Pane> = None;
         for (row, time) in batch.times.iter().enumerate() {
+            if row.is_multiple_of(BLOCK) {
+                let rows = row..keys.row_to_key.len().min(row + BLOCK);
+                self.warm(rows.map(|row| id_of(keys, row)), Panes::touch_last);
+            }
             let known = pane.take().filter(|it| it.start <= *time && *time < it.end);
             let of = known.unwrap_or_else(|| Pane::new(&slices, *time));
             let clock = batch.clock(row, self.watermark);
@@ -86,17 +117,38 @@ impl WindowOperator {
             self.settle_roster(index);
         }
         let start = slices.start_of(end);
+        let following = Following::new(end, &slices);
         while self.next_key < self.roster.len() {
             if self.results.len() >= RESULTS_MAX {
                 return Ok(());
             }
-            let id = self.roster.id(self.next_key);
+            let place = self.next_key;
+            if place.is_multiple_of(BLOCK) {
+                let places = place..self.roster.len().min(place + BLOCK);
+                self.warm(places.map(|place| self.roster.id(place)), Panes::touch);
+            }
+            let id = self.roster.id(place);
             self.next_key += 1;
             self.end_of_key(id, (start, end), slices, index)?;
+            if self.windowing.lateness_us == 0 {
+                self.settle_key((place, id), (&following, &slices), index);
+            }
         }
         self.next_key = 0;
-        self.settle_aligned(end, slices, index);
+        match self.windowing.lateness_us {
+            0 => self.settle_emptied(index),
+            _ => self.settle_aligned(&following, &slices, index.is_spilling()),
+        }
         Ok(())
+    }
+
+    /// Brings what is kept of some keys into the cache, many at once: who needs it one after the
+    /// other would wait for each.
+    #[inline]
+    fn warm(&self, ids: impl Iterator<Item = u32> + Clone, touch: impl Fn(&Panes) -> usize) {
+        let cells = || ids.clone().filter_map(|id| self.cells.get(id));
+        black_box(cells().fold(0, |sum, cell| sum ^ cell.panes.count()));
+        black_box(cells().fold(0, |sum, cell| sum ^ touch(&cell.panes)));
     }
 
     fn end_of_key(
@@ -111,6 +163,10 @@ impl WindowOperator {
         merged.clear();
         if slices.is_tumbling() {
             merged.extend_from_slice(cell.panes.get(start, &self.shape).unwrap_or_default());
+        } else if self.shape.is_plain() && cell.panes.count() <= PANES_FEW {
+            cell.slide = None;
+            let done = cell.panes.merge((start, end), &self.shape, &mut merged);
+            done.map_err(|slot| Self::overflow(&self.name, &self.shape, slot))?;
         } else {
             let slide = cell.slide.get_or_insert_default();
             let done = slide.merge(&cell.panes, (start, end), &self.shape, &mut merged);
@@ -130,38 +186,67 @@ impl WindowOperator {
         Ok(())
     }
 
-    /// Forgets panes that are in no window any more, and finds the next window that has rows.
-    fn settle_aligned(&mut self, end: i64, slices: Slices, index: &mut KeyIndex) {
-        let (cells, shape) = (&mut self.cells, &self.shape);
-        let (lateness, mut gone) = (self.windowing.lateness_us, 0);
+    /// Forgets a key's panes that are in no window any more, and finds the next window that has
+    /// rows. A key that has none stays until the following end: most come again before.
+    #[inline]
+    fn settle_key(
+        &mut self,
+        (place, id): (usize, u32),
+        (following, slices): (&Following, &Slices),
+        index: &mut KeyIndex,
+    ) {
+        let cell = self.cells.get_mut(id);
+        let is_over = |pane| pane < following.start;
+        let gone = cell.panes.forget(is_over, &self.shape);
+        if gone > 0 {
+            self.kept -= gone;
+            index.touch(id);
+        }
+        let was_spare = cell.is_spare;
+        cell.is_spare = cell.is_empty();
+        if !cell.is_spare {
+            self.walk.next = self.walk.next.min(following.of(cell, slices));
+        } else if was_spare {
+            self.walk.emptied.push(place);
+        } else {
+            self.walk.next = self.walk.next.min(following.end);
+        }
+        if index.is_spilling() {
+            self.weigh(id);
+        }
+    }
+
+    /// Lets go of the keys of which the walk has found nothing.
+    fn settle_emptied(&mut self, index: &mut KeyIndex) {
+        let walk = std::mem::replace(&mut self.walk, Walk::new());
+        self.next_end = walk.next;
+        for place in &walk.emptied {
+            let id = self.roster.id(*place);
+            let cell = std::mem::take(self.cells.get_mut(id));
+            self.content_bytes = self.content_bytes.saturating_sub(cell.counted as usize);
+            index.release(id);
+        }
+        self.roster.remove(&walk.emptied);
+    }
+
+    /// Finds the next window that has rows, and when panes may be forgotten, where corrections may
+    /// come.
+    fn settle_aligned(&mut self, following: &Following, slices: &Slices, is_spilling: bool) {
+        let lateness = self.windowing.lateness_us;
         let (mut next, mut forget_at) = (watermark::END, self.forget_at);
-        let following = Following::new(end, &slices);
-        let (is_spilling, mut freed) = (index.is_spilling(), 0);
-        self.roster.retain(|id| {
-            let cell = cells.get_mut(id);
-            if lateness == 0 {
-                let count = cell.panes.forget(|pane| pane < following.start, shape);
-                gone += count;
-                if count > 0 {
-                    index.touch(id);
-                }
-                if cell.is_empty() {
-                    freed -= i64::from(cell.counted);
-                    *cell = Cell::default();
-                    index.release(id);
-                    return false;
-                }
-            } else if let Some(first) = cell.panes.first() {
+        for place in 0..self.roster.len() {
+            let id = self.roster.id(place);
+            if is_spilling {
+                self.weigh(id);
+            }
+            let Some(cell) = self.cells.get(id) else {
+                continue;
+            };
+            if let Some(first) = cell.panes.first() {
                 forget_at = forget_at.min(slices.last_end(first).saturating_add(lateness));
             }
-            if is_spilling {
-                freed += cell.reweigh(shape);
-            }
-            next = next.min(following.of(cell, &slices));
-            true
-        });
-        self.kept -= gone;
-        self.content_bytes = self.content_bytes.saturating_add_signed(freed as isize);
+            next = next.min(following.of(cell, slices));
+        }
         (self.next_end, self.forget_at) = (next, forget_at);
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Cell {
     pub(super) is_dirty: bool,
     /// The memory behind it as it was counted last, where keys leave memory.
     pub(super) counted: u32,
+    /// Whether there was nothing at the last end either.
+    pub(super) is_spare: bool,
     pub(super) panes: Panes,
     pub(super) slide: Option<Box<Slide>>,
     /// Sessions, in the order of time.

@@ -41,9 +41,12 @@ impl FloatSum {
     }
 
     /// Adds another sum.
+    #[inline]
     pub(super) fn merge(&mut self, other: &Self) {
         self.add(other.high);
-        self.add(other.low);
+        if other.low != 0.0 {
+            self.add(other.low);
+        }
         if let Some(rest) = &other.rest {
             rest.parts.iter().for_each(|part| self.add(*part));
             self.mark(rest.special);
@@ -62,6 +65,10 @@ impl FloatSum {
             INFINITE => return (f64::INFINITY, 0.0),
             BELOW => return (f64::NEG_INFINITY, 0.0),
             _ => return (f64::NAN, 0.0),
+        }
+        if self.rest.is_none() {
+            // Two parts are one step of what stands below.
+            return two_sum(self.high, self.low);
         }
         let mut parts = Vec::new();
         for part in self.parts() {

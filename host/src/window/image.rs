@@ -12,6 +12,7 @@ use super::resident::Lives;
 use super::shape::{Shape, rows};
 use super::{STATE, WindowOperator};
 use crate::{
+    crash_point::{CrashPoint, reach},
     segment::{Address, Kind, Put, Reader, Row, SegmentError},
     state::{self, KeyIndex, KeyRows, KeyedImage, KeysImage, PagedImage, RICH, RestoreError},
 };
@@ -36,12 +37,14 @@ impl WindowOperator {
     /// The windows as they are now. Nothing is copied before it changes; `keys` is that of the
     /// task's keys, taken at the same barrier.
     pub fn image(&mut self, keys: Option<KeysImage>) -> WindowImage {
-        WindowImage {
+        let image = WindowImage {
             shape: Arc::new(self.shape.clone()),
             lives: self.lives(),
             keys,
             cells: self.cells.image(),
-        }
+        };
+        reach(CrashPoint::WindowsTaken);
+        image
     }
 
     /// Goes on from the clock that a checkpoint has for it, before the first row.
@@ -68,6 +71,7 @@ impl WindowOperator {
         // What is over is looked for with the next watermark.
         self.forget_at = self.forget_at.min(self.watermark);
         self.account();
+        reach(CrashPoint::WindowsRestored);
         Ok(())
     }
 

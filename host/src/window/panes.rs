@@ -4,6 +4,9 @@ use super::accumulator::Accumulator;
 use super::shape::{Overflown, Shape};
 use super::weight;
 
+/// So many panes are moved rather than that those before them are kept.
+const MOVED_MAX: usize = 16;
+
 /// Panes that have rows, oldest first, their accumulators one after the other.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Panes {
@@ -31,6 +34,48 @@ pub(super) struct Slide {
 impl Panes {
     pub(super) fn is_empty(&self) -> bool {
         self.head == self.starts.len()
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(super) fn count(&self) -> usize {
+        self.starts.len() - self.head
+    }
+
+    /// Reads a little of each, so that all are in the processor's cache.
+    #[inline]
+    pub(super) fn touch(&self) -> usize {
+        let read = |it: &Accumulator| usize::from(matches!(it, Accumulator::Count(1)));
+        let panes = self.accumulators.iter().step_by(2);
+        let sum: usize = panes.map(read).sum();
+        sum + self.starts.last().map_or(0, |start| *start as usize)
+    }
+
+    /// The same of the youngest one.
+    #[inline]
+    pub(super) fn touch_last(&self) -> usize {
+        let read = |it: &Accumulator| usize::from(matches!(it, Accumulator::Count(1)));
+        let start = self.starts.last().map_or(0, |start| *start as usize);
+        start + self.accumulators.last().map_or(0, read)
+    }
+
+    /// A window merged from its panes; nothing if it has none.
+    pub(super) fn merge(
+        &self,
+        (start, end): (i64, i64),
+        shape: &Shape,
+        out: &mut Vec<Accumulator>,
+    ) -> Result<(), Overflown> {
+        let starts = self.starts();
+        let first = starts.iter().take_while(|pane| **pane < start).count();
+        let end = starts.iter().take_while(|pane| **pane < end).count();
+        if first >= end {
+            return Ok(());
+        }
+        let width = shape.width();
+        let (first, end) = (self.head + first, self.head + end);
+        let panes = &self.accumulators[first * width..end * width];
+        shape.merge_all(panes, out)
     }
 
     /// The start of the oldest one.
@@ -92,7 +137,8 @@ impl Panes {
             self.head += 1;
         }
         let gone = self.head - before;
-        if gone > 0 && self.head * 2 >= self.starts.len() {
+        // Few are moved at once: what is over would take up the processor's cache.
+        if gone > 0 && (self.head * 2 >= self.starts.len() || self.count() <= MOVED_MAX) {
             self.starts.drain(..self.head);
             self.accumulators.drain(..self.head * shape.width());
             self.head = 0;

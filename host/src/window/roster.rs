@@ -117,6 +117,19 @@ impl Roster {
         }
     }
 
+    /// Takes out the keys at some places, which are in order.
+    pub(super) fn remove(&mut self, places: &[usize]) {
+        if places.is_empty() {
+            return;
+        }
+        let (mut at, mut places) = (0, places.iter().peekable());
+        self.retain(|_| {
+            let is_gone = places.next_if(|place| **place == at).is_some();
+            at += 1;
+            !is_gone
+        });
+    }
+
     /// Keeps the ids for which that is said.
     pub(super) fn retain(&mut self, mut is_kept: impl FnMut(u32) -> bool) {
         match &mut self.keys {

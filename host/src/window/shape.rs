@@ -13,6 +13,7 @@ pub(super) struct Shape {
     pub(super) slots: Vec<Slot>,
     /// The slot of each aggregate.
     pub(super) of: Vec<usize>,
+    is_plain: bool,
 }
 
 /// One accumulator.
@@ -47,6 +48,7 @@ impl Shape {
         let mut this = Self {
             slots: vec![rows],
             of: Vec::new(),
+            is_plain: true,
         };
         for aggregate in aggregates {
             if aggregate.column.is_none() {
@@ -54,6 +56,7 @@ impl Shape {
                 continue;
             }
             let data_type = aggregate.input.as_ref().map(|input| input.data_type());
+            this.is_plain &= is_plain(aggregate.function, data_type);
             this.of.push(this.slots.len());
             this.slots.push(Slot {
                 kind: Kind {
@@ -80,6 +83,11 @@ impl Shape {
     /// The accumulators of no rows.
     pub(super) fn empty(&self) -> impl Iterator<Item = Accumulator> {
         self.slots.iter().map(|slot| slot.kind.empty())
+    }
+
+    /// Whether all accumulators are a few words, which are merged in a moment.
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// Whether the place of each row matters.
@@ -111,6 +119,25 @@ impl Shape {
         Ok(())
     }
 
+    /// Merges the accumulators of some panes, one pane behind the other, into what `out` gets: of
+    /// one aggregate after the other, so that its total need not leave the processor.
+    pub(super) fn merge_all(
+        &self,
+        panes: &[Accumulator],
+        out: &mut Vec<Accumulator>,
+    ) -> Result<(), Overflown> {
+        let (first, rest) = panes.split_at(self.width());
+        for (at, (slot, first)) in self.slots.iter().zip(first).enumerate() {
+            let mut total = first.clone();
+            for pane in rest.chunks_exact(self.width()) {
+                let merged = total.merge(slot.kind, &pane[at]);
+                merged.map_err(|Overflow| at)?;
+            }
+            out.push(total);
+        }
+        Ok(())
+    }
+
     /// Adds what others hold.
     pub(super) fn merge(
         &self,
@@ -131,5 +158,13 @@ pub(super) fn rows(accumulators: &[Accumulator]) -> u64 {
     match accumulators.first() {
         Some(Accumulator::Count(count)) => *count,
         _ => 0,
+    }
+}
+
+fn is_plain(function: Function, of: Option<&DataType>) -> bool {
+    match function {
+        Function::Count | Function::Sum | Function::Mean => true,
+        Function::Min | Function::Max => of.is_some_and(DataType::is_primitive),
+        _ => false,
     }
 }

@@ -7,6 +7,7 @@ use super::cell::Shown;
 use super::results::{Key, Of};
 use super::shape::rows;
 use super::{Emitted, WindowError, WindowOperator};
+use crate::crash_point::{CrashPoint, reach};
 
 impl WindowOperator {
     /// Gives out a window's result: as it is the first time, and what changes afterwards. `shown`
@@ -64,6 +65,7 @@ impl WindowOperator {
         if self.results.len() > 0 {
             self.metrics.records_out.add(self.results.len());
             emitted.push((self.output, self.results.finish()?));
+            reach(CrashPoint::WindowResults);
         }
         Ok(())
     }

@@ -3,12 +3,15 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Locale;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.functions.AggregateFunction;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.functions.RichFilterFunction;
 import org.apache.flink.api.common.functions.RichMapFunction;
+import org.apache.flink.api.common.state.CheckpointListener;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.configuration.Configuration;
@@ -43,6 +46,9 @@ public class Peer {
   /** Nanoseconds of the first record and of the last operator's end, over all subtasks. */
   static final AtomicLong FIRST = new AtomicLong(Long.MAX_VALUE);
   static final AtomicLong LAST = new AtomicLong(Long.MIN_VALUE);
+
+  /** The numbers of the checkpoints that were completed while records came. */
+  static final Set<Long> COMPLETED = ConcurrentHashMap.newKeySet();
 
   static void begin() {
     FIRST.accumulateAndGet(System.nanoTime(), Math::min);
@@ -183,7 +189,8 @@ public class Peer {
   }
 
   /** Counts and sums an account's transactions; alerts never. */
-  static class Rule extends KeyedProcessFunction<Long, Transaction, String> {
+  static class Rule extends KeyedProcessFunction<Long, Transaction, String>
+      implements CheckpointListener {
     transient ValueState<Account> state;
 
     @Override
@@ -208,6 +215,11 @@ public class Peer {
     }
 
     @Override
+    public void notifyCheckpointComplete(long checkpoint) {
+      COMPLETED.add(checkpoint);
+    }
+
+    @Override
     public void close() {
       end();
     }
@@ -215,6 +227,7 @@ public class Peer {
 
   static void build(StreamExecutionEnvironment environment, String mode, long records, long keys) {
     DataStream<Long> numbers = environment.fromSequence(0, records - 1);
+    MakeTimed timed = new MakeTimed(records, keys, environment.getParallelism());
     switch (mode) {
       case "stateless" ->
           numbers.map(new Make(keys)).filter(new Large()).sinkTo(new DiscardingSink<>());
@@ -222,15 +235,13 @@ public class Peer {
       case "json" -> keyed(numbers.map(new Write(keys)).map(new Read()));
       case "interval-join" -> intervalJoin(environment, records / 2, keys);
       case "tumbling" ->
-          windowed(
-              numbers.map(new Make(keys)), TumblingEventTimeWindows.of(Duration.ofSeconds(60)));
+          windowed(numbers.map(timed), TumblingEventTimeWindows.of(Duration.ofSeconds(60)));
       case "sliding" ->
           windowed(
-              numbers.map(new Make(keys)),
+              numbers.map(timed),
               SlidingEventTimeWindows.of(Duration.ofSeconds(60), Duration.ofSeconds(5)));
       case "session" ->
-          windowed(
-              numbers.map(new Make(keys)), EventTimeSessionWindows.withGap(Duration.ofSeconds(5)));
+          windowed(numbers.map(timed), EventTimeSessionWindows.withGap(Duration.ofSeconds(5)));
       default -> throw new IllegalArgumentException("no mode " + mode);
     }
   }
@@ -327,6 +338,9 @@ public class Peer {
       configuration.setString("execution.checkpointing.interval", args[5] + " ms");
       configuration.setString("execution.checkpointing.dir", folder.toUri().toString());
       configuration.setString("execution.checkpointing.incremental", "true");
+      // Or else every task would wait for one more checkpoint behind its last record.
+      configuration.setString(
+          "execution.checkpointing.checkpoints-after-tasks-finish.enabled", "false");
     }
     configuration.setString("taskmanager.numberOfTaskSlots", String.valueOf(parallelism));
     StreamExecutionEnvironment environment =
@@ -335,9 +349,11 @@ public class Peer {
     build(environment, mode, records, keys);
     environment.execute();
     double seconds = (LAST.get() - FIRST.get()) / 1e9;
+    String checkpoints = args.length > 5 ? ",\"checkpoints\":" + COMPLETED.size() : "";
     System.out.printf(
         Locale.ROOT,
-        "{\"scenario\":\"%s\",\"records\":%d,\"seconds\":%.6f,\"value\":%.1f,\"unit\":\"records/s\"}%n",
-        mode, records, seconds, records / seconds);
+        "{\"scenario\":\"%s\",\"records\":%d,\"seconds\":%.6f,\"value\":%.1f,"
+            + "\"unit\":\"records/s\"%s}%n",
+        mode, records, seconds, records / seconds, checkpoints);
   }
 }

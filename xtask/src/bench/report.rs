@@ -9,10 +9,13 @@ pub(crate) struct Sample {
     pub(crate) seconds: f64,
     pub(crate) value: f64,
     pub(crate) unit: String,
+    /// Completed checkpoints, where a peer takes some.
+    pub(crate) checkpoints: Option<u64>,
 }
 
 impl Sample {
-    /// Reads the last line that a program printed: `records`, `seconds`, `value`, `unit`.
+    /// Reads the last line that a program printed: `records`, `seconds`, `value`, `unit`, and
+    /// perhaps `checkpoints`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let line = text.lines().last().context("the program printed nothing")?;
         let sample: Value =
@@ -33,6 +36,7 @@ impl Sample {
             seconds,
             value,
             unit: unit.to_owned(),
+            checkpoints: sample["checkpoints"].as_u64(),
         })
     }
 }
@@ -194,6 +198,7 @@ mod tests {
                 seconds: 10.0,
                 value: *value,
                 unit: unit.to_owned(),
+                checkpoints: None,
             })
             .collect()
     }

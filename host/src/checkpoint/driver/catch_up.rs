@@ -1,19 +1,45 @@
-//! What is left to do of a job that has come to its end.
+//! What sinks lack, and what is left to do of a job that has come to its end.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use wasmill_core::checkpoint::{Action, End, Fact};
+use wasmill_core::checkpoint::{Action, End, Fact, Manifest};
 
-use super::{Checkpoints, CheckpointsError, Handle};
+use super::{Checkpoints, CheckpointsError, Handle, restore};
 use crate::{
     connector::{
-        Follower,
+        Follower, Share,
         sink::patience::{Patience, patiently},
     },
     crash_point::{CrashPoint, reach},
+    spawn,
 };
 
+/// Between two tries to read what a sink has to bring out.
+const SHARE_AGAIN: Duration = Duration::from_millis(200);
+/// Such tries until the attempt fails: half a minute, if the store answers at once.
+const SHARE_TRIES: usize = if cfg!(test) { 5 } else { 150 };
+
 impl Checkpoints {
+    /// Reads a sink's share back. A store that does not answer is asked again: nothing goes on
+    /// without these rows. But not for ever, so that whoever asks the job to end is heard.
+    pub(super) async fn share(
+        &self,
+        sink: &str,
+        manifest: &Manifest,
+    ) -> Result<Share, CheckpointsError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match restore::share(&self.storage, &self.scope, manifest, sink).await {
+                Err(CheckpointsError::Storage(error)) if tries < SHARE_TRIES => {
+                    tracing::warn!(sink, %error, "rows of a decided checkpoint cannot be read");
+                    spawn::rest(SHARE_AGAIN).await;
+                }
+                told => return told,
+            }
+        }
+    }
+
     /// Has the sinks of a finished job bring out what they have not.
     ///
     /// # Errors

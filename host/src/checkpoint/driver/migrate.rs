@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use wasmill_core::checkpoint::{CheckpointId, Digest, Migrated, Planned};
 
 use super::{CheckpointsError, Found, Plan, Restored, recover, restore};
-use crate::checkpoint::{MigratedState, Offer, Offers, Storage, migration};
+use crate::{
+    checkpoint::{MigratedState, Offer, Offers, Storage, migration},
+    crash_point::{CrashPoint, reach},
+};
 
 /// What a start would migrate.
 #[derive(Debug)]
@@ -65,6 +68,7 @@ async fn migrate(
         let (values, dropped) = (state.values, state.dropped);
         tracing::info!(operator, state = name, %from, %to, values, dropped, "state was migrated");
     }
+    reach(CrashPoint::Migrated);
     Ok(told)
 }
 

@@ -1,7 +1,8 @@
 //! Checkpoints over a store with bad luck: what is decided restores, whatever happens, or is
 //! refused with its reason; what is restored is what was.
 //!
-//! `FAULT_SEEDS=N` runs more seeds, `FAULT_CORRUPTIONS=N` damages more objects.
+//! `FAULT_SEEDS=N` runs more seeds, from `FAULT_SEED=M` on; `FAULT_CORRUPTIONS=N` damages more
+//! objects.
 
 mod life;
 
@@ -69,9 +70,10 @@ fn live(seed: u64, luck: Luck) -> (Arc<FaultyStore>, Model) {
 
 #[test]
 fn what_is_decided_under_faults_restores() {
-    let seeds = number("FAULT_SEEDS", 6);
+    let first = number("FAULT_SEED", 1);
+    let last = first + number("FAULT_SEEDS", 6) - 1;
     let (mut stores, mut decided, mut cuts, mut refused) = (Vec::new(), 0, 0, 0);
-    for seed in 1..=seeds {
+    for seed in first..=last {
         let (store, model) = live(seed, BAD);
         model.check(seed);
         decided += model.decided;
@@ -81,7 +83,7 @@ fn what_is_decided_under_faults_restores() {
     }
     tell(&format!(
         "faults: {decided} checkpoints decided under {} errors, {} slow answers, {cuts} power cuts \
-         that took {} objects; {refused} starts refused and repeated; seeds 1-{seeds}",
+         that took {} objects; {refused} starts refused and repeated; seeds {first}-{last}",
         count(|counts| &counts.errors, &stores),
         count(|counts| &counts.slow, &stores),
         count(|counts| &counts.dropped, &stores),
@@ -116,7 +118,7 @@ fn a_disk_that_lies_is_found_out() {
 
 #[test]
 fn a_flipped_bit_and_a_truncated_file_are_refused_with_their_name() {
-    let (seed, corruptions) = (1, number("FAULT_CORRUPTIONS", 60));
+    let (seed, corruptions) = (number("FAULT_SEED", 1), number("FAULT_CORRUPTIONS", 60));
     let store = Arc::new(FaultyStore::new(seed, Luck::GOOD));
     let mut model = Model::default();
     model.live(&store, Ending::Killed, 5);
@@ -180,6 +182,21 @@ fn a_flipped_bit_and_a_truncated_file_are_refused_with_their_name() {
         refused >= 20,
         "{refused} refusals are too few to show anything"
     );
+}
+
+/// Rows of a decided checkpoint that a sink lacks and that cannot be read fail the attempt: what
+/// comes then is the restart policy's to say.
+#[test]
+fn a_share_that_cannot_be_read_fails_the_attempt() {
+    let store = Arc::new(FaultyStore::new(1, Luck::GOOD));
+    let mut model = Model::default();
+    model.live(&store, Ending::Killed, 5);
+    // Its sink has not applied the last one.
+    let error = model.starve(&store).expect_err("nothing can be read");
+    assert!(matches!(error, CheckpointsError::Storage(_)), "{error}");
+    store.set_luck(Luck::GOOD);
+    model.live(&store, Ending::Drained, 1);
+    model.check(1);
 }
 
 /// The names of what the newest checkpoint is restored from.

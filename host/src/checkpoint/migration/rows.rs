@@ -3,6 +3,7 @@
 use wasmill_core::{checkpoint::SegmentKind, key::KeyGroupRange};
 
 use super::{Migration, MigrationError, ValueError, guest::Value, shown};
+use crate::crash_point::{CrashPoint, reach};
 use crate::segment::{Address, Kind, Reader, Row, SegmentError, Writer, for_each_row};
 
 /// Under this name the segment that comes out is known to nobody.
@@ -65,6 +66,9 @@ pub(super) async fn migrate(
                 time: row.time,
             };
             writer.push(row).map_err(wrong(migration))?;
+        }
+        if !rows.is_empty() {
+            reach(CrashPoint::MidMigration);
         }
     }
     let encoded = writer.finish().map_err(wrong(migration))?;

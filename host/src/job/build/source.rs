@@ -61,6 +61,7 @@ impl Builder<'_> {
             let targets = |stream: StreamId| chain.targets(stream.0).to_vec();
             let source = SourceTask {
                 name: spec.name.as_str().into(),
+                number: id.0,
                 subtask: (subtask, task.parallelism),
                 event_time: spec.event_time,
                 needs_clocks: self.plan.stream(spec.stream).engine.clocks,

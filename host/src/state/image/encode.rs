@@ -10,11 +10,13 @@ use crate::segment::{Address, Kind, Put, Row, SegmentError, Writer};
 use crate::state::changes::Changes;
 use crate::state::index::FREE;
 use crate::state::key_store::KeyStoreImage;
-use crate::state::spill::{DiskImage, Places};
+use crate::state::spill::{DiskImage, Lookups, Places};
 
 /// A segment of so many bytes ends with its key group, and the next one goes on: what is written
 /// and stored at a time is bounded.
 const SEGMENT_BYTES: usize = 32 << 20;
+/// Keys whose values are brought into the cache together.
+const BLOCK: usize = 64;
 /// With so many deltas the next segment is a base, however small they are: a restore reads all.
 const DELTAS_MAX: usize = 64;
 
@@ -42,8 +44,11 @@ pub fn encode(
         let mut pieces = Pieces::new(SegmentKind::Base, keys.range, &addresses, put)?;
         match &keys.disk {
             None => {
-                for (key_group, id) in keys.order(&used(&images)) {
-                    keys.write((key_group, id), &images, &mut pieces)?;
+                for block in keys.order(&used(&images)).chunks(BLOCK) {
+                    warm(block, &images);
+                    for of in block {
+                        keys.write(of, &images, &mut pieces)?;
+                    }
                 }
             }
             Some(disk) => keys.write_all((disk, &images), &mut pieces)?,
@@ -117,6 +122,22 @@ impl TakeRow for Pieces<'_> {
     }
 }
 
+/// A key of memory on its way into a segment.
+#[derive(Clone, Copy)]
+struct Ordered {
+    key_group: u16,
+    id: u32,
+    /// The key itself if keys are words.
+    word: [u8; 8],
+}
+
+/// Brings what images have of some keys into the cache: keys that follow each other lie anywhere.
+fn warm(block: &[Ordered], images: &Images<'_>) {
+    for (image, _) in images {
+        image.warm(&mut block.iter().map(|of| of.id));
+    }
+}
+
 /// The ids for which an image has something, each once, ordered.
 fn used(images: &Images<'_>) -> Vec<u32> {
     let mut bits: Vec<u64> = Vec::new();
@@ -145,8 +166,9 @@ fn ids(bits: &[u64]) -> impl Iterator<Item = u32> {
 struct Others<'a> {
     /// Those that were forgotten.
     forgotten: std::iter::Peekable<std::vec::IntoIter<Place<'a>>>,
-    /// Those that left memory.
-    evicted: Option<(&'a DiskImage, Places<'a>)>,
+    /// Those that left memory, and what is kept of them.
+    evicted: Option<Places<'a>>,
+    records: Option<Lookups<'a>>,
     /// The address that says that nothing is left of a key.
     gone: usize,
 }
@@ -165,11 +187,12 @@ impl<'a> Others<'a> {
         forgotten.dedup();
         let evicted = keys.disk.as_ref().zip(since).map(|(disk, since)| {
             let end = since.generation + since.changes.len() as u64;
-            (disk, disk.changed(since.generation..end))
+            disk.changed(since.generation..end)
         });
         Self {
             forgotten: forgotten.into_iter().peekable(),
             evicted,
+            records: keys.disk.as_ref().map(DiskImage::lookups),
             gone,
         }
     }
@@ -184,7 +207,7 @@ impl<'a> Others<'a> {
         loop {
             let forgotten = self.forgotten.peek().copied();
             let evicted = match &self.evicted {
-                Some((_, places)) => places.current()?.map(|(place, _)| place),
+                Some(places) => places.current()?.map(|(place, _)| place),
                 None => None,
             };
             let Some(next) = forgotten.into_iter().chain(evicted).min() else {
@@ -195,37 +218,38 @@ impl<'a> Others<'a> {
             }
             if until != Some(next) {
                 let rows = pieces.rows;
-                if let Some((disk, _)) = &self.evicted {
-                    disk.write_key(next, pieces)?;
+                if let Some(records) = &mut self.records {
+                    records.write_key(next, pieces)?;
                 }
                 if pieces.rows == rows {
-                    self.write_gone(next, pieces)?;
+                    write_gone(next, self.gone, pieces)?;
                 }
             }
             let is_evicted = evicted == Some(next);
             if forgotten == Some(next) {
                 self.forgotten.next();
             }
-            if let Some((_, places)) = self.evicted.as_mut().filter(|_| is_evicted) {
+            if let Some(places) = self.evicted.as_mut().filter(|_| is_evicted) {
                 places.advance()?;
             }
         }
     }
+}
 
-    fn write_gone(
-        &self,
-        (key_group, key): Place<'_>,
-        pieces: &mut Pieces<'_>,
-    ) -> Result<(), SegmentError> {
-        pieces.take(Row {
-            key_group,
-            key,
-            address: self.gone,
-            entry: None,
-            value: None,
-            time: None,
-        })
-    }
+/// Writes that nothing is left of a key; `gone` is the address that says so.
+fn write_gone(
+    (key_group, key): Place<'_>,
+    gone: usize,
+    pieces: &mut Pieces<'_>,
+) -> Result<(), SegmentError> {
+    pieces.take(Row {
+        key_group,
+        key,
+        address: gone,
+        entry: None,
+        value: None,
+        time: None,
+    })
 }
 
 impl KeysImage {
@@ -268,19 +292,21 @@ impl KeysImage {
     ) -> Result<(), SegmentError> {
         let known: Vec<u32> = (0..self.ids).filter(|id| self.is_known(*id)).collect();
         let mut records = disk.records();
-        let mut word = [0; 8];
-        for (key_group, id) in self.order(&known) {
-            let place = (key_group, self.key(id, &mut word));
-            while let Some((before, record)) = records.current()?
-                && before <= place
-            {
-                // What is in memory is newer than its record.
-                if before < place {
-                    disk.write(before, record, pieces)?;
+        for block in self.order(&known).chunks(BLOCK) {
+            warm(block, images);
+            for of in block {
+                let place = self.place(of);
+                while let Some((before, record)) = records.current()?
+                    && before <= place
+                {
+                    // What is in memory is newer than its record.
+                    if before < place {
+                        disk.write(before, record, pieces)?;
+                    }
+                    records.advance()?;
                 }
-                records.advance()?;
+                self.write(of, images, pieces)?;
             }
-            self.write((key_group, id), images, pieces)?;
         }
         while let Some((place, record)) = records.current()? {
             disk.write(place, record, pieces)?;
@@ -298,14 +324,16 @@ impl KeysImage {
         pieces: &mut Pieces<'_>,
     ) -> Result<(), SegmentError> {
         let mut others = Others::new(self, gone);
-        let mut word = [0; 8];
-        for (key_group, id) in self.order(ids) {
-            let place = (key_group, self.key(id, &mut word));
-            others.write_before(Some(place), pieces)?;
-            let rows = pieces.rows;
-            self.write((key_group, id), images, pieces)?;
-            if pieces.rows == rows {
-                others.write_gone(place, pieces)?;
+        for block in self.order(ids).chunks(BLOCK) {
+            warm(block, images);
+            for of in block {
+                let place = self.place(of);
+                others.write_before(Some(place), pieces)?;
+                let rows = pieces.rows;
+                self.write(of, images, pieces)?;
+                if pieces.rows == rows {
+                    write_gone(place, gone, pieces)?;
+                }
             }
         }
         others.write_before(None, pieces)
@@ -319,20 +347,19 @@ impl KeysImage {
     /// Writes all rows of a key.
     fn write(
         &self,
-        (key_group, id): (u16, u32),
+        of: &Ordered,
         images: &Images<'_>,
         pieces: &mut Pieces<'_>,
     ) -> Result<(), SegmentError> {
-        let mut word = [0; 8];
-        let place = (key_group, self.key(id, &mut word));
+        let place = self.place(of);
         for (image, base) in images {
-            image.write(id, &mut KeyRows::new(pieces, place, *base))?;
+            image.write(of.id, &mut KeyRows::new(pieces, place, *base))?;
         }
         Ok(())
     }
 
     /// Ids with their key groups, in the order of (key group, key).
-    fn order(&self, ids: &[u32]) -> Vec<(u16, u32)> {
+    fn order(&self, ids: &[u32]) -> Vec<Ordered> {
         match &self.keys {
             KeyStoreImage::Words(words) => {
                 let place = |id: &u32| {
@@ -344,7 +371,11 @@ impl KeysImage {
                 };
                 let mut places: Vec<u128> = ids.iter().map(place).collect();
                 places.sort_unstable();
-                let split = |place: u128| ((place >> 96) as u16, place as u32);
+                let split = |place: u128| Ordered {
+                    key_group: (place >> 96) as u16,
+                    id: place as u32,
+                    word: ((place >> 32) as u64).to_be_bytes(),
+                };
                 places.into_iter().map(split).collect()
             }
             KeyStoreImage::Bytes(keys) => {
@@ -352,20 +383,23 @@ impl KeysImage {
                 let group = |id: u32| key::key_group(key::hash(bytes(id)), self.key_groups);
                 let mut places: Vec<_> = ids.iter().map(|id| (group(*id), *id)).collect();
                 places.sort_unstable_by_key(|(group, id)| (*group, bytes(*id)));
-                places
+                let ordered = |(key_group, id)| Ordered {
+                    key_group,
+                    id,
+                    word: [0; 8],
+                };
+                places.into_iter().map(ordered).collect()
             }
         }
     }
 
-    /// A key's bytes.
-    fn key<'a>(&'a self, id: u32, word: &'a mut [u8; 8]) -> &'a [u8] {
-        match &self.keys {
-            KeyStoreImage::Words(words) => {
-                *word = words.get(id).copied().unwrap_or_default().to_le_bytes();
-                word
-            }
-            KeyStoreImage::Bytes(keys) => keys.get(id).map_or(&[], |key| key),
-        }
+    /// A key's group and its bytes.
+    fn place<'a>(&'a self, of: &'a Ordered) -> Place<'a> {
+        let key = match &self.keys {
+            KeyStoreImage::Words(_) => &of.word[..],
+            KeyStoreImage::Bytes(keys) => keys.get(of.id).map_or(&[][..], |key| key),
+        };
+        (of.key_group, key)
     }
 }
 

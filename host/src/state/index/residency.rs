@@ -82,6 +82,11 @@ pub(in crate::state) struct Evicted {
 }
 
 impl KeyIndex {
+    /// How many keys came to stay since the last call.
+    pub fn take_came(&mut self) -> usize {
+        std::mem::take(&mut self.came)
+    }
+
     /// As [`KeyIndex::hold`], for what is only looked up: no checkpoint and no disk is to know.
     #[inline]
     pub fn lend(&mut self, id: u32) {

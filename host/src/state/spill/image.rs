@@ -73,16 +73,41 @@ impl DiskImage {
         Ok(())
     }
 
-    /// Writes the owner's rows of a key, if there is a record of it.
+    /// Records that are looked up in their order.
+    pub(in crate::state) fn lookups(&self) -> Lookups<'_> {
+        Lookups {
+            disk: self,
+            entries: self.frozen.records(),
+            place: Vec::new(),
+        }
+    }
+}
+
+/// Records that are looked up in their order: where most are asked for, or many that stand close
+/// together, to go through them costs far less than to search for each.
+pub(in crate::state) struct Lookups<'a> {
+    disk: &'a DiskImage,
+    entries: Entries<'a>,
+    place: Vec<u8>,
+}
+
+impl Lookups<'_> {
+    /// Writes the owner's rows of a key, if there is a record of it. No key comes before an
+    /// earlier one.
     pub(in crate::state) fn write_key(
-        &self,
+        &mut self,
         (group, key): (u16, &[u8]),
         to: &mut dyn TakeRow,
     ) -> Result<(), SegmentError> {
-        let place = [&group.to_be_bytes(), key].concat();
-        match self.frozen.get(&place).map_err(disk_error)? {
-            Some(record) => self.write((group, key), &record, to),
-            None => Ok(()),
+        self.place.clear();
+        self.place.extend_from_slice(&group.to_be_bytes());
+        self.place.extend_from_slice(key);
+        self.entries.advance_to(&self.place).map_err(disk_error)?;
+        match self.entries.current().map_err(disk_error)? {
+            Some((place, record)) if place == self.place => {
+                self.disk.write((group, key), record, to)
+            }
+            _ => Ok(()),
         }
     }
 }

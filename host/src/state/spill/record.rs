@@ -66,6 +66,11 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Whether nothing is kept of the key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.len() == HEAD
+    }
+
     /// The record of a key for which all has been done that was due before a clock.
     pub(super) fn finish(mut self, done: i64) -> Vec<u8> {
         self.bytes[..8].copy_from_slice(&self.until.0.to_le_bytes());

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use wasmill_core::checkpoint::{CheckpointId, Segment, SegmentKind};
 use wasmill_core::data_type;
 use wasmill_core::descriptor::{self, State};
-use wasmill_core::key::{KEY_GROUPS_DEFAULT, KeyGroupRange};
+use wasmill_core::key::{KEY_GROUPS_DEFAULT, KeyGroupRange, Keys};
 
 use super::*;
-use crate::segment::{Encoded, Reader};
+use crate::segment::{Encoded, Reader, Row};
 use crate::state::image::tests::{CLOCKS, collect};
 use crate::state::{Cut, KeyedStates, Secret, places, restore};
 

@@ -13,6 +13,7 @@ use std::{
 
 use async_channel::{Receiver, Sender, bounded};
 
+use crate::crash_point::{CrashPoint, reach};
 use crate::spawn;
 use crate::state::rocksdb::{Batch, Disk, DiskClocks, Frozen};
 
@@ -79,6 +80,7 @@ fn remove_if_dead(folder: &Path) {
     };
     if is_dead {
         let _ = fs::remove_dir_all(folder);
+        reach(CrashPoint::DiskCleared);
     }
 }
 
@@ -171,7 +173,10 @@ fn serve(disk: &Disk, orders: &Receiver<Order>, answers: &Sender<Result<Answer, 
     while let Ok(order) = orders.recv_blocking() {
         let answer = match order {
             Order::Write(batch) => match disk.write(batch) {
-                Ok(()) => continue,
+                Ok(()) => {
+                    reach(CrashPoint::KeysLeft);
+                    continue;
+                }
                 Err(reason) => Err(reason),
             },
             Order::Get(places) => disk.get(&places).map(Answer::Records),

@@ -156,14 +156,14 @@ impl SourceTask {
             let chunk = feed
                 .generator
                 .text_chunk(small(split), first, rows as usize);
-            return self.decoded(Arc::new(chunk), decoder).await;
+            return self.decoded(chunk, decoder).await;
         }
         let columns = feed
             .generator
             .batch(small(split), first, rows as usize)
             .map_err(|error| self.error(error.to_string()))?;
         self.metrics.records_in.add(columns.num_rows());
-        let chunk = feed.generator.chunk(small(split), first);
+        let chunk = self.numbered(feed.generator.chunk(small(split), first));
         let lineage = Lineage::whole(Ancestor::Chunk(Arc::new(chunk)), columns.num_rows());
         Ok(Batch::new(columns, lineage))
     }

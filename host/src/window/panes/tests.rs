@@ -58,6 +58,11 @@ fn windows_from_two_stacks_are_those_from_all_panes() {
                 .expect("counts do not overflow");
             let wanted = times.iter().filter(|time| (start..end).contains(*time));
             assert_eq!(rows(&merged), wanted.count() as u64, "{slices:?} {end}");
+            let mut anew = Vec::new();
+            panes
+                .merge((start, end), &shape, &mut anew)
+                .expect("counts do not overflow");
+            assert_eq!(rows(&anew), rows(&merged), "{slices:?} {end}");
             panes.forget(|pane| slices.last_end(pane) <= end, &shape);
             end += slices.every;
         }

@@ -18,11 +18,12 @@ use wasmill_core::{
     pipeline::Storage as Place,
 };
 
-use super::super::{Begun, Checkpoints, Handle, Plan, Restored, orders};
+use super::super::{Begun, Checkpoints, CheckpointsError, Handle, Plan, Restored, orders};
 use crate::{
     checkpoint::{
         Beginning, Encoded, Image, Offers, Report, SinkOrder, SourceBarriers, StateImage, Storage,
-        TaskImage, Wish, reports, storage::faults::FaultyStore,
+        TaskImage, Wish, reports,
+        storage::faults::{FaultyStore, Luck},
     },
     connector::{Share, Spooled},
     exchange::gate::Barrier,
@@ -191,6 +192,21 @@ impl Model {
             store.cut_power();
         }
     }
+
+    /// A life that begins, and then can read and write nothing; gives what it fails of.
+    pub(super) fn starve(&mut self, store: &Arc<FaultyStore>) -> Result<(), CheckpointsError> {
+        let runtime = runtime();
+        runtime.block_on(async {
+            let (life, checkpoints) = Life::begin(self, store).await.expect("it may begin");
+            store.set_luck(Luck {
+                errors: 1_000,
+                ..Luck::GOOD
+            });
+            let (_asking, requests) = async_channel::bounded(1);
+            life.tell_marker().await;
+            checkpoints.run(life.handle(), requests).await
+        })
+    }
 }
 
 /// An attempt at work.
@@ -264,17 +280,24 @@ impl<'a> Life<'a> {
         );
     }
 
-    async fn run(mut self, checkpoints: Checkpoints, ending: Ending, enough: u64) {
-        let handle = Handle {
+    fn handle(&self) -> Handle {
+        Handle {
             sources: vec![Arc::clone(&self.barriers)],
             source_subtasks: 1,
             sinks: HashMap::from([(SINK.into(), self.orders.0.clone())]),
             cut: None,
-        };
-        let (asking, requests) = async_channel::bounded(1);
-        let taking = checkpoints.run(handle, requests);
+        }
+    }
+
+    async fn tell_marker(&self) {
         let (sink, marker) = (SINK.to_owned(), self.model.marker);
         let _ = self.reports.send(Report::Applied { sink, marker }).await;
+    }
+
+    async fn run(mut self, checkpoints: Checkpoints, ending: Ending, enough: u64) {
+        let (asking, requests) = async_channel::bounded(1);
+        let taking = checkpoints.run(self.handle(), requests);
+        self.tell_marker().await;
         tokio::pin!(taking);
         let mut sent = CheckpointId(0);
         let orders = self.orders.1.clone();

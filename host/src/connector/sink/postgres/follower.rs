@@ -21,6 +21,7 @@ use crate::{
             share::Share,
         },
     },
+    crash_point::{CrashPoint, reach},
     format::{FormatError, encode::Metadata},
 };
 
@@ -160,7 +161,9 @@ impl Applying<'_> {
         };
         let written = marker::write(client, &table.schema, place, &row).await;
         written.map_err(failed)?;
+        reach(CrashPoint::PostgresWritten);
         commit(client, database).await?;
+        reach(CrashPoint::PostgresCommitted);
         Ok(new)
     }
 }
@@ -209,6 +212,10 @@ impl Follower for PostgresFollower {
         self.prepare()?;
         let marker = self.known.as_ref().and_then(|known| known.marker.as_ref());
         Ok(marker.map(|marker| marker.checkpoint))
+    }
+
+    fn commit_point(&self) -> Option<CrashPoint> {
+        Some(CrashPoint::PostgresCommitted)
     }
 
     fn waiting_bytes(&self) -> u64 {
