@@ -9,8 +9,11 @@
 mod accumulator;
 mod aligned;
 mod cell;
+mod draft;
 mod float;
+mod folded;
 mod global;
+mod guest;
 mod image;
 mod panes;
 mod quantile;
@@ -37,6 +40,9 @@ use wasmill_core::{
 use self::{
     accumulator::{Accumulator, Place},
     cell::Cell,
+    draft::Draft,
+    folded::Folds,
+    guest::Guests,
     results::Results,
     roster::Roster,
     shape::Shape,
@@ -45,8 +51,9 @@ use self::{
 use crate::{
     clock,
     metrics::NodeMetrics,
-    operator::Keyed,
+    operator::{Keyed, OperatorError},
     state::{BatchKeys, KeyIndex, Paged, RICH},
+    wasm::Plugin,
 };
 
 pub use image::WindowImage;
@@ -87,6 +94,9 @@ pub enum WindowError {
     /// Columns that do not fit together: a mistake of ours.
     #[error("the rows cannot be arranged")]
     Rows(#[from] ArrowError),
+    /// A plugin of an aggregate failed.
+    #[error(transparent)]
+    Plugin(#[from] OperatorError),
 }
 
 /// What the operator needs besides its description.
@@ -97,6 +107,12 @@ pub struct Parts {
     pub has_time: bool,
     /// Which subtask it is.
     pub subtask: u16,
+    /// Of how many.
+    pub subtasks: usize,
+    /// The pipeline's name, with which the ids of rows begin.
+    pub job: Arc<str>,
+    /// The plugins of its aggregates, in their order.
+    pub plugins: Vec<Plugin>,
     /// Its counters.
     pub metrics: Arc<NodeMetrics>,
 }
@@ -128,6 +144,10 @@ pub struct WindowOperator {
     dirty: Vec<u32>,
     early_at: Option<i64>,
     results: Results,
+    /// The plugins of its aggregates, if it has any.
+    guests: Option<Box<Guests>>,
+    /// Results that wait for their plugins.
+    drafts: Vec<Draft>,
     scratch: Vec<Accumulator>,
     /// How many panes and sessions there are.
     kept: usize,
@@ -153,9 +173,13 @@ impl WindowOperator {
     /// Windows of no rows yet.
     pub fn new(spec: &pipeline::Operator, windowing: Windowing, parts: Parts) -> Self {
         let name: Arc<str> = spec.name.as_str().into();
+        let shape = Shape::new(&windowing.aggregates);
+        let guests = Guests::new(spec, (&windowing, &shape), &parts);
         let inputs = parts.inputs.into_iter();
         Self {
-            shape: Shape::new(&windowing.aggregates),
+            shape,
+            guests,
+            drafts: Vec::new(),
             bindings: (0..)
                 .zip(inputs)
                 .map(|(number, input)| (input.stream.0, (number, input)))
@@ -199,18 +223,16 @@ impl WindowOperator {
         self.subtask
     }
 
-    /// Adds rows of a stream to their windows, and appends those that are too late.
-    ///
-    /// # Errors
-    /// If a sum overflows.
-    pub fn process(
+    /// Adds rows of a stream to their windows, and appends those that are too late. `folds` is what
+    /// the plugins of aggregates have made of the rows.
+    fn add_batch(
         &mut self,
-        stream: usize,
-        batch: &Batch,
-        keyed: Option<&mut Keyed>,
+        (stream, batch): (usize, &Batch),
+        keys: (&mut KeyIndex, &BatchKeys),
+        folds: &[Folds],
         emitted: &mut Emitted,
     ) -> Result<(), WindowError> {
-        let (Some(keyed), Some((input, binding))) = (keyed, self.bindings.get(&stream)) else {
+        let Some((input, binding)) = self.bindings.get(&stream) else {
             return Ok(());
         };
         self.metrics.records_in.add(batch.len());
@@ -223,7 +245,7 @@ impl WindowOperator {
             });
         let rows = Rows {
             batch,
-            columns: columns.collect(),
+            columns: columns.chain(folds.iter().map(Column::folds)).collect(),
             times: batch.times.as_deref().unwrap_or_default(),
             clocks: batch.clocks.as_deref().unwrap_or_default(),
             input: *input,
@@ -233,7 +255,6 @@ impl WindowOperator {
             let operator = self.name.clone();
             return Err(WindowError::NoTime { operator });
         }
-        let keys = (&mut keyed.index, &keyed.keys);
         let late = match self.windowing.assigner {
             Assigner::Aligned(slices) => self.add_aligned(&rows, keys, slices)?,
             Assigner::Session { gap_us, max_us } => {
@@ -258,12 +279,8 @@ impl WindowOperator {
         Ok(())
     }
 
-    /// Moves the event-time clock: appends the results of windows that are over. `true` means that
-    /// there is more to come: then it is called again with the same clock, before any row.
-    ///
-    /// # Errors
-    /// As for [`WindowOperator::process`].
-    pub fn advance(
+    /// Appends the results of windows that are over: see [`WindowOperator::advance`].
+    fn end_windows(
         &mut self,
         watermark: i64,
         keyed: Option<&mut Keyed>,
@@ -341,10 +358,7 @@ impl WindowOperator {
     }
 
     /// Gives out what there is so far, where it is time for that.
-    ///
-    /// # Errors
-    /// As for [`WindowOperator::process`].
-    pub fn tick(
+    fn give_early(
         &mut self,
         now: i64,
         keyed: Option<&mut Keyed>,

@@ -16,7 +16,7 @@ use wasmill_core::{
     checkpoint::SubtaskIndex,
     join::Side,
     key::{KeyCodec, Partitioner},
-    pipeline::{OperatorKind, Pipeline, SinkId, StreamId},
+    pipeline::{self, OperatorKind, Pipeline, SinkId, StreamId},
     plan::{EdgePlan, OperatorPlan, Partition as Deal, Plan, Root, TaskId, TaskPlan},
 };
 
@@ -36,6 +36,7 @@ use crate::{
         chained::Chained,
         outbox::{Outbox, Output, Partition},
     },
+    wasm::Plugin,
     window::{self, WindowOperator},
 };
 
@@ -336,6 +337,9 @@ impl<'a> Builder<'a> {
                         .iter()
                         .all(|stream| self.pipeline.stream(*stream).has_time),
                     subtask: small(subtask),
+                    subtasks: task.parallelism,
+                    job: self.pipeline.name.as_str().into(),
+                    plugins: self.aggregates(spec, plan)?,
                     metrics,
                 };
                 let operator = WindowOperator::new(spec, windowing, parts);
@@ -374,6 +378,19 @@ impl<'a> Builder<'a> {
         };
         let operator = Operator::new(spec, plugin, parts);
         Ok(Chained::Plugin(Box::new(operator)))
+    }
+
+    /// The plugins of a window's aggregates.
+    fn aggregates(&self, spec: &pipeline::Operator, plan: &OperatorPlan) -> Result<Vec<Plugin>, JobError> {
+        match &self.plugins[plan.operator.0] {
+            Some(Make::Aggregates(plugins)) => Ok(plugins.to_vec()),
+            None => Ok(Vec::new()),
+            Some(_) => {
+                let name = &spec.name;
+                let message = format!("the plugins of window `{name}` were not loaded");
+                Err(JobError::Build(message))
+            }
+        }
     }
 
     fn output(&self, edge: &EdgePlan, subtask: usize) -> Result<Output, JobError> {

@@ -1,5 +1,6 @@
 //! The descriptor as it is written, and the checks that turn it into one that can be relied on.
 
+mod aggregate;
 mod broadcast;
 mod migration;
 
@@ -18,6 +19,7 @@ use crate::json_schema::{Mistake, Schema};
 use crate::pipeline::document::OrderWord;
 use crate::spelling;
 use crate::tree::Node;
+use aggregate::AggregateDocument;
 use migration::MigrationDocument;
 
 /// Inputs of an operator.
@@ -93,6 +95,7 @@ pub(super) struct Document {
     #[serde(default)]
     features: Vec<NamedFeature>,
     outputs: Vec<OutputDocument>,
+    aggregate: Option<AggregateDocument>,
     #[serde(default = "any")]
     config: Json,
 }
@@ -249,6 +252,7 @@ impl Document {
             wrong.push("keyed: it is false, and there are keyed states, timers or features".into());
         }
         broadcast::check(&self, &mut wrong);
+        let aggregate = aggregate::check(&self, &mut wrong);
         let config = Schema::compile(&self.config);
         let config = config.map_err(|e| wrong.push(format!("config: {e}"))).ok();
         let descriptor = Descriptor {
@@ -271,6 +275,7 @@ impl Document {
             doc: self.doc,
             order: self.order,
             states,
+            aggregate,
             config: match config {
                 Some(config) => config,
                 None => return Err(DescriptorError(wrong)),
