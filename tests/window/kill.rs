@@ -52,6 +52,7 @@ fn survives(
         sources: 2,
         rows_max: 64,
         is_piped: false,
+        fold: "",
     };
     job.write(folder.path(), &rows);
     let killed = kill(folder.path(), &mut Random(seed));

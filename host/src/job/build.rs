@@ -5,6 +5,7 @@ mod gated;
 mod keys;
 mod sinks;
 mod source;
+mod windows;
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,7 @@ use wasmill_core::{
     checkpoint::SubtaskIndex,
     join::Side,
     key::{KeyCodec, Partitioner},
-    pipeline::{self, OperatorKind, Pipeline, SinkId, StreamId},
+    pipeline::{OperatorKind, Pipeline, SinkId, StreamId},
     plan::{EdgePlan, OperatorPlan, Partition as Deal, Plan, Root, TaskId, TaskPlan},
 };
 
@@ -36,8 +37,6 @@ use crate::{
         chained::Chained,
         outbox::{Outbox, Output, Partition},
     },
-    wasm::Plugin,
-    window::{self, WindowOperator},
 };
 
 /// Requests for checkpoints that may wait.
@@ -329,21 +328,7 @@ impl<'a> Builder<'a> {
         let plugin = match &spec.kind {
             OperatorKind::Plugin(plugin) => plugin,
             OperatorKind::Window(windowing) => {
-                let windowing = (**windowing).clone();
-                let parts = window::Parts {
-                    inputs,
-                    has_time: spec
-                        .outputs
-                        .iter()
-                        .all(|stream| self.pipeline.stream(*stream).has_time),
-                    subtask: small(subtask),
-                    subtasks: task.parallelism,
-                    job: self.pipeline.name.as_str().into(),
-                    plugins: self.aggregates(spec, plan)?,
-                    metrics,
-                };
-                let operator = WindowOperator::new(spec, windowing, parts);
-                return Ok(Chained::Window(Box::new(operator)));
+                return self.window((task, plan, subtask), windowing, (inputs, metrics));
             }
             OperatorKind::Join(join) => {
                 let has_time = |side: Side| {
@@ -378,19 +363,6 @@ impl<'a> Builder<'a> {
         };
         let operator = Operator::new(spec, plugin, parts);
         Ok(Chained::Plugin(Box::new(operator)))
-    }
-
-    /// The plugins of a window's aggregates.
-    fn aggregates(&self, spec: &pipeline::Operator, plan: &OperatorPlan) -> Result<Vec<Plugin>, JobError> {
-        match &self.plugins[plan.operator.0] {
-            Some(Make::Aggregates(plugins)) => Ok(plugins.to_vec()),
-            None => Ok(Vec::new()),
-            Some(_) => {
-                let name = &spec.name;
-                let message = format!("the plugins of window `{name}` were not loaded");
-                Err(JobError::Build(message))
-            }
-        }
     }
 
     fn output(&self, edge: &EdgePlan, subtask: usize) -> Result<Output, JobError> {

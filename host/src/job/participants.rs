@@ -20,7 +20,6 @@ use wasmill_core::{
         document::{Delivery, OrderWord},
     },
     plan::{Plan, Root, TaskPlan},
-    window::{Aggregate, AggregatePlugin},
 };
 
 use super::Plugins;
@@ -211,9 +210,7 @@ fn identity(pipeline: &Pipeline, operator: &Operator, plugin: Option<Digest>) ->
             states.filter_map(of_plugin).collect()
         }
         OperatorKind::Window(windowing) => {
-            let mut states = BTreeMap::from([built_in(window::STATE, windowing.definition())]);
-            states.extend(windowing.plugins().filter_map(of_aggregate));
-            states
+            BTreeMap::from([built_in(window::STATE, windowing.definition())])
         }
         OperatorKind::Join(join) => joined(operator, join),
     };
@@ -233,19 +230,6 @@ fn of_plugin(state: &State) -> Option<(String, StateSchema)> {
         value: printed(&state.value),
     };
     Some((state.name.clone(), schema))
-}
-
-/// What a plugin keeps for an aggregate: part of the windows, with a type of its own.
-fn of_aggregate(
-    (aggregate, plugin): (&Aggregate, &Arc<AggregatePlugin>),
-) -> Option<(String, StateSchema)> {
-    let schema = StateSchema {
-        id: Digest::parse(&plugin.aggregate.schema_id)?,
-        kind: descriptor::Kind::Aggregating.name().into(),
-        key: None,
-        value: printed(&plugin.aggregate.accumulator),
-    };
-    Some((format!("{}.{}", window::STATE, aggregate.name), schema))
 }
 
 /// The one state of an operator that is built in: its kind is its name, and its type what the

@@ -9,6 +9,7 @@
 
 mod call;
 mod contain;
+mod letters;
 mod placement;
 
 use std::sync::Arc;

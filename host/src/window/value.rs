@@ -196,10 +196,7 @@ impl<'a> Column<'a> {
             Values::Unsigned(values) => i128::from(values[row]),
             Values::Decimals(values) => values[row],
             Values::Widened(values) => i128::from(values[row]),
-            Values::Floats(_)
-            | Values::WidenedFloats(_)
-            | Values::Bytes
-            | Values::Folds(_) => 0,
+            Values::Floats(_) | Values::WidenedFloats(_) | Values::Bytes | Values::Folds(_) => 0,
         }
     }
 

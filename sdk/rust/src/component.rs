@@ -11,8 +11,8 @@ pub use crate::bindings::migration::exports::wasmill::operator::migrate::{
 };
 pub use crate::bindings::wasmill::operator::types::{Buffers, Fault as WitFault};
 
-use crate::bindings::wasmill::operator::report;
 use crate::aggregating::AggregateEngine;
+use crate::bindings::wasmill::operator::report;
 use crate::engine::{self, Engine};
 use crate::migration::{self, ByteStrings, OldValues};
 use crate::{Aggregate, Fault, Operator, descriptor};

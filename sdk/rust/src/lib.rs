@@ -61,9 +61,9 @@ pub mod prelude {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing::{AggregateHarness, Harness};
     pub use crate::{
-        Aggregate, BatchRows, Broadcast, Config, Context, Date, Decimal, EventTime, Fault, Items, Level, List,
-        Map, Operator, Order, Outputs, Plugin, Reject, Row, Start, State, States, Timers,
-        Timestamp, Value, WithBroadcast, plugin, reject,
+        Aggregate, BatchRows, Broadcast, Config, Context, Date, Decimal, EventTime, Fault, Items,
+        Level, List, Map, Operator, Order, Outputs, Plugin, Reject, Row, Start, State, States,
+        Timers, Timestamp, Value, WithBroadcast, plugin, reject,
     };
 }
 

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod broadcast;
+mod feature;
 mod migration;
 
 use std::collections::HashSet;
@@ -14,12 +15,12 @@ use serde_json::Value as Json;
 use super::{Descriptor, DescriptorError, Input, Output, State, Timer, Ttl, schema, schema_id};
 use crate::data_type;
 use crate::duration::DurationText;
-use crate::feature::FeatureSpec;
 use crate::json_schema::{Mistake, Schema};
 use crate::pipeline::document::OrderWord;
 use crate::spelling;
 use crate::tree::Node;
 use aggregate::AggregateDocument;
+use feature::NamedFeature;
 use migration::MigrationDocument;
 
 /// Inputs of an operator.
@@ -182,35 +183,6 @@ struct TimerDocument {
     name: String,
     #[serde(default)]
     time: TimeDomain,
-}
-
-/// A feature with the name of its column among its fields; flattening would let unknown fields
-/// pass.
-#[derive(JsonSchema)]
-#[schemars(transparent)]
-struct NamedFeature(#[schemars(schema_with = "named_feature")] (String, FeatureSpec));
-
-/// The schema of a feature with its `name` among the fields.
-fn named_feature(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let mut schema = FeatureSpec::json_schema(generator);
-    let name = serde_json::json!({ "type": "string", "minLength": 1, "maxLength": 255 });
-    if let Some(Json::Object(properties)) = schema.get_mut("properties") {
-        properties.insert("name".into(), name);
-    }
-    schema.insert("required".into(), serde_json::json!(["name"]));
-    schema
-}
-
-impl<'de> Deserialize<'de> for NamedFeature {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        let mut map = serde_json::Map::deserialize(deserializer)?;
-        let Some(Json::String(name)) = map.remove("name") else {
-            return Err(D::Error::missing_field("name"));
-        };
-        let spec = serde_json::from_value(Json::Object(map)).map_err(D::Error::custom)?;
-        Ok(Self((name, spec)))
-    }
 }
 
 /// Reads the text; every field is known and of the right type afterwards.

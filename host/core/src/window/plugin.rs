@@ -49,7 +49,8 @@ impl PartialEq for AggregatePlugin {
 }
 
 impl fmt::Display for AggregatePlugin {
-    /// The plugin's name and the columns; neither its file, its version nor its configuration.
+    /// The plugin's name, the columns, and what it keeps; neither its file, its version nor its
+    /// configuration.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.descriptor.name)?;
         for (at, column) in self.of.iter().enumerate() {
@@ -62,7 +63,9 @@ impl fmt::Display for AggregatePlugin {
                 }
             }
         }
-        Ok(())
+        let kept = &self.aggregate.accumulator;
+        let kept = data_type::print(kept.data_type(), kept.is_nullable());
+        write!(f, " keeping {kept}")
     }
 }
 

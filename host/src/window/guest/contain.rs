@@ -9,7 +9,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, UInt32Array};
-use wasmill_core::batch::Batch;
 use wasmill_core::dead_letter::kind;
 use wasmill_core::encoding;
 use wasmill_core::pipeline::Policy;
@@ -18,10 +17,10 @@ use super::super::draft::Draft;
 use super::super::folded::{Folded, Folds, Held, Merge};
 use super::super::{Emitted, WindowError};
 use super::call::{CallFailure, Guest, Input, of_bytes};
+use super::letters::Failed;
 use super::placement::{NONE, Placement};
 use super::{Guests, held};
-use crate::dead_letter::{Failure, Letters};
-use crate::operator::{self, OperatorError};
+use crate::operator::OperatorError;
 use crate::task::slot;
 
 /// Pieces into which a failing stretch is cut.
@@ -32,14 +31,6 @@ const LIMITS_PER_BATCH_MAX: usize = 16;
 const CALL_COUNT_MAX: usize = 4_096;
 /// Bytes of accumulators in one call, unless one alone has more.
 const CALL_BYTES_MAX: usize = 8 << 20;
-
-/// A row that failed.
-struct Failed {
-    row: u32,
-    kind: &'static str,
-    reason: String,
-    log: String,
-}
 
 /// A result, or why there is none.
 type Outcome = Result<Box<[u8]>, Arc<str>>;
@@ -76,7 +67,12 @@ impl Guests {
             });
             let merges = self.all[at].merges.clone();
             let values = values.collect();
-            all.push(Folds::new(groups.clone(), values, &placement.shares, merges));
+            all.push(Folds::new(
+                groups.clone(),
+                values,
+                &placement.shares,
+                merges,
+            ));
         }
         Ok(Ok(all))
     }
@@ -284,7 +280,9 @@ impl Guests {
         }
         let mut computed: Vec<ArrayRef> = Vec::new();
         for (guest, outcomes) in self.all.iter().zip(&outcomes) {
-            let bytes = kept.iter().map(|row| outcomes[*row as usize].as_deref().ok());
+            let bytes = kept
+                .iter()
+                .map(|row| outcomes[*row as usize].as_deref().ok());
             let (of, nullable) = (guest.result.data_type(), guest.result.is_nullable());
             let decoded = encoding::decode(of, nullable, bytes);
             computed.push(decoded.map_err(|source| WindowError::Results {
@@ -358,86 +356,13 @@ impl Guests {
                 }
             }
         }
-        let known = outcomes.into_iter().map(|it| it.unwrap_or_else(|| Err("none".into())));
+        let known = outcomes
+            .into_iter()
+            .map(|it| it.unwrap_or_else(|| Err("none".into())));
         Ok(known.collect())
     }
 
-    /// Treats rows that failed, which no window gets.
-    fn bury(
-        &mut self,
-        at: usize,
-        batch: &Batch,
-        failed: &[Failed],
-        emitted: &mut Emitted,
-    ) -> Result<(), WindowError> {
-        let counted = self.failures.count(failed.len());
-        let first = &failed[0];
-        let (reason, aggregate) = (&first.reason, &self.all[at].name);
-        let place = operator::place(batch, first.row as usize);
-        let what = format!("aggregate `{aggregate}`: {reason}, {place}");
-        counted.map_err(|budget| self.failed(format!("{what}; {budget}")))?;
-        if self.failures.policy() == Policy::Fail {
-            return Err(self.failed(format!(
-                "{what}; mend the plugin or the row, or say `on-error: skip` or `on-error: {{ \
-                 dead-letter: SINK }}`"
-            )));
-        }
-        self.metrics.records_in.add(failed.len());
-        let rejects = failed.iter().filter(|it| it.kind == kind::REJECT).count();
-        self.metrics.rejected.add(rejects);
-        let Policy::DeadLetter(stream) = self.failures.policy() else {
-            return Ok(());
-        };
-        let mut letters = Letters::new(&self.job);
-        for row in failed {
-            let failure = Failure {
-                at: &self.operator,
-                kind: row.kind,
-                reason: &row.reason,
-                plugin: Some(self.all[at].plugin.digest()),
-                log: Some(&row.log),
-            };
-            let pushed = letters.push_row(&failure, batch, row.row as usize);
-            pushed.map_err(|error| self.failed(error.to_string()))?;
-        }
-        self.metrics.dead_letters.add(failed.len());
-        let rows: Vec<u32> = failed.iter().map(|it| it.row).collect();
-        let lineage = batch.lineage.take(&rows.into());
-        emitted.push((stream.0, Batch::new(letters.finish()?, lineage)));
-        Ok(())
-    }
-
-    /// Results that are lost, as far as they are known.
-    fn bury_results(
-        &mut self,
-        draft: &Draft,
-        lost: &[(usize, usize, Arc<str>)],
-        emitted: &mut Emitted,
-    ) -> Result<(), WindowError> {
-        let Policy::DeadLetter(stream) = self.failures.policy() else {
-            return Ok(());
-        };
-        let plain = draft.plain()?;
-        let mut letters = Letters::new(&self.job);
-        for (row, at, reason) in lost {
-            let failure = Failure {
-                at: &self.operator,
-                kind: kind::FAULT,
-                reason,
-                plugin: Some(self.all[*at].plugin.digest()),
-                log: None,
-            };
-            let pushed = letters.push_row(&failure, &plain, *row);
-            pushed.map_err(|error| self.failed(error.to_string()))?;
-        }
-        self.metrics.dead_letters.add(lost.len());
-        let rows: Vec<u32> = lost.iter().map(|(row, ..)| *row as u32).collect();
-        let lineage = plain.lineage.take(&rows.into());
-        emitted.push((stream.0, Batch::new(letters.finish()?, lineage)));
-        Ok(())
-    }
-
-    fn failed(&self, message: String) -> WindowError {
+    pub(super) fn failed(&self, message: String) -> WindowError {
         WindowError::Plugin(OperatorError::Failed {
             operator: self.operator.clone(),
             message,

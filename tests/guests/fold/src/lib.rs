@@ -88,7 +88,9 @@ impl Aggregate for Fold {
         let amount = row.amount.unwrap_or(0);
         kept.rows += 1;
         kept.sum += amount;
-        kept.mix = kept.mix.wrapping_add(mixed(amount as u64 ^ row.at.0.as_micros() as u64));
+        kept.mix = kept
+            .mix
+            .wrapping_add(mixed(amount as u64 ^ row.at.0.as_micros() as u64));
         if (row.shop.len(), row.shop) > (kept.longest.len(), &kept.longest) {
             kept.longest = row.shop.into();
         }
@@ -117,7 +119,12 @@ impl Aggregate for Fold {
         if kept.sum % self.0.at == 0 {
             self.misbehave(self.0.result, &mut kept);
         }
-        let Kept { rows, sum, mix, longest } = kept;
+        let Kept {
+            rows,
+            sum,
+            mix,
+            longest,
+        } = kept;
         (rows > 0).then(|| format!("{rows} {sum} {mix:016x} {longest}"))
     }
 }
