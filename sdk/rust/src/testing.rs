@@ -27,7 +27,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use store::Store;
 
-pub use aggregate::{Added, AggregateHarness};
+pub use aggregate::{Added, AggregateHarness, Grouped};
 pub use effects::Effects;
 
 /// The bytes of a value in the state encoding.

@@ -74,6 +74,9 @@ pub struct Added<T> {
     pub rejected: Vec<(u32, String)>,
 }
 
+/// Accumulators that changed, by their numbers, and the rows that were refused, with the reasons.
+pub type Grouped<T> = (Vec<Option<T>>, Vec<(u32, String)>);
+
 impl<A: Aggregate> AggregateHarness<A> {
     /// Opens the aggregate with a configuration, JSON text.
     ///
@@ -140,7 +143,7 @@ impl<A: Aggregate> AggregateHarness<A> {
         accumulators: &[Option<&A::Accumulator>],
         rows: &[A::Row<'_>],
         groups: &[u32],
-    ) -> (Vec<Option<A::Accumulator>>, Vec<(u32, String)>) {
+    ) -> Grouped<A::Accumulator> {
         let mut input = Rows::new(&<A::Row<'_> as Input<'_>>::shapes(0));
         rows.iter().for_each(|row| row.append(&mut input));
         let sent = Sent {
