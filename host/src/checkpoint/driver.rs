@@ -12,6 +12,7 @@ mod upload;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
 };
@@ -193,6 +194,7 @@ impl Checkpoints {
             scope: plan.scope.clone(),
             settings: plan.settings,
             program: concat!("wasmill ", env!("CARGO_PKG_VERSION")).into(),
+            nonce: RandomState::new().hash_one(clock::monotonic_us()),
             key_hash: plan.key_hash,
             operators: plan.operators,
             subtasks: plan.subtasks,

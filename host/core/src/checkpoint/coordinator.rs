@@ -108,6 +108,7 @@ impl Coordinator {
             place: coordinator.place(now),
             base: coordinator.start.recovered.base.clone(),
             program: coordinator.start.program.clone(),
+            nonce: Some(format!("{:016x}", coordinator.start.nonce)),
         }));
         coordinator.log.write(entry.encode(), true, out);
         coordinator

@@ -58,6 +58,10 @@ pub struct AttemptStart {
     pub base: Option<Base>,
     /// The program that wrote it, such as `wasmill 0.1.0`; for people.
     pub program: String,
+    /// A word of chance: of two attempts that begin alike and at the same instant, each knows by it
+    /// which one's entry stands. Entries of before it was written have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 /// A decided checkpoint that an attempt begins with.

@@ -335,10 +335,10 @@ impl World {
     fn pass(&mut self, us: i64) {
         self.now.monotonic_us += us;
         // A clock on the wall that jumps by up to a year: it may decide nothing.
-        // Two machines that write the same entry are told apart by the microsecond.
+        // Within a second it stands still, so that machines write the same at different times.
         let second = (self.now.monotonic_us / 1_000_000).unsigned_abs();
-        let jump = (second.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 38) as i64 - (1 << 25);
-        self.now.wall_us = jump * 1_000_000 + self.now.monotonic_us % 1_000_000;
+        let jump = second.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 18;
+        self.now.wall_us = jump as i64 - (1 << 45);
     }
 
     /// Adds to the trace.

@@ -50,6 +50,8 @@ pub struct Start {
     pub settings: Settings,
     /// The program, such as `wasmill 0.1.0`.
     pub program: String,
+    /// A number by chance, which no other attempt has.
+    pub nonce: u64,
     /// How keys become key groups.
     pub key_hash: KeyHash,
     /// What each operator with state is, by uid.

@@ -52,6 +52,7 @@ impl Bench {
             scope: scope(),
             settings: settings(),
             program: "test".into(),
+            nonce: 1,
             key_hash: KeyHash { seed: 0, groups: 8 },
             operators: [("op".to_owned(), Identity::default())].into(),
             subtasks: vec!["a[0]".into(), "a[1]".into()],

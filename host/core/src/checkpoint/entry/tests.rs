@@ -41,6 +41,10 @@ fn object(rest: &str) -> ObjectRef {
 }
 
 fn attempt() -> Entry {
+    attempt_with(Some("00c0ffee00c0ffee".into()))
+}
+
+fn attempt_with(nonce: Option<String>) -> Entry {
     let place = place(18);
     Entry::Attempt(Box::new(AttemptStart {
         base: Some(Base {
@@ -49,6 +53,7 @@ fn attempt() -> Entry {
         }),
         place,
         program: "wasmill 0.1.0".into(),
+        nonce,
     }))
 }
 
@@ -120,7 +125,13 @@ fn golden(name: &str, entry: &Entry) -> Vec<u8> {
 
 #[test]
 fn entries_are_as_the_golden_files() {
-    for (name, entry) in [("attempt-1", attempt()), ("manifest-1", manifest())] {
+    let cases = [
+        // As programs wrote it before attempts had a nonce.
+        ("attempt-1", attempt_with(None)),
+        ("attempt-1-nonce", attempt()),
+        ("manifest-1", manifest()),
+    ];
+    for (name, entry) in cases {
         let bytes = golden(name, &entry);
         assert_eq!(Entry::decode(&bytes), Ok(entry.clone()), "{name}");
         let text = String::from_utf8(entry.encode()).expect("JSON is text");

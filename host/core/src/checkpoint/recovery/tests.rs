@@ -43,6 +43,7 @@ impl Log {
             place,
             base,
             program: "test".into(),
+            nonce: None,
         };
         self.entries.push(Entry::Attempt(Box::new(start)).encode());
     }

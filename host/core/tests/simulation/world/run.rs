@@ -76,6 +76,7 @@ impl World {
             scope: self.scope.clone(),
             settings: self.weather.settings,
             program: "simulation".into(),
+            nonce: process as u64,
             key_hash: KeyHash {
                 seed: 0,
                 groups: KEYS,
