@@ -298,10 +298,14 @@ fn soak(document: Value, rate: u64, seconds: f64) -> Result<Measured> {
         middle >> 20,
         end >> 20
     );
-    ensure!(
-        end <= middle + middle / 5 || seconds < SETTLED_SECONDS,
-        "memory grows: {middle} bytes, then {end}"
-    );
+    if seconds < SETTLED_SECONDS {
+        eprintln!("shorter than {SETTLED_SECONDS} s: whether memory grows was not looked at");
+    } else {
+        ensure!(
+            end <= middle + middle / 5,
+            "memory grows: {middle} bytes, then {end}"
+        );
+    }
     let expected = seconds * rate as f64;
     ensure!(
         summary.records_in as f64 >= expected * 0.9,
