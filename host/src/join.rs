@@ -2,6 +2,7 @@
 //! and builds; here its keys are held, its memory counted, and its state brought into segments.
 
 mod image;
+mod resident;
 
 use std::sync::Arc;
 
@@ -13,11 +14,9 @@ use wasmill_core::{
     watermark,
 };
 
-use crate::{
-    metrics::NodeMetrics,
-    operator::Keyed,
-    state::{BatchKeys, KeyIndex},
-};
+use crate::{metrics::NodeMetrics, operator::Keyed};
+
+use self::image::Gathered;
 
 pub use image::{JoinImage, LISTS};
 
@@ -81,6 +80,11 @@ pub struct JoinOperator {
     watermark: i64,
     /// The keys of a batch's rows; kept for its memory.
     keys: Vec<u32>,
+    /// A bit for each key with rows that have not been looked at, where keys leave memory.
+    busy: Vec<u64>,
+    /// What comes back: rows by list, and their keys.
+    gathered: [Gathered; 3],
+    returned: Vec<u32>,
     state_bytes: u64,
     task_bytes: usize,
 }
@@ -125,6 +129,9 @@ impl JoinOperator {
             metrics: parts.metrics,
             watermark: watermark::START,
             keys: Vec::new(),
+            busy: Vec::new(),
+            gathered: Default::default(),
+            returned: Vec::new(),
             state_bytes: 0,
             task_bytes: 0,
         }
@@ -169,7 +176,7 @@ impl JoinOperator {
             }
             let rows = batch.rows.project(&of.columns)?;
             let rows = rows.with_schema(of.schema.clone())?;
-            hold(&keyed.keys, &mut keyed.index, &mut self.keys);
+            self.hold(side, keyed);
             let batch = Batch {
                 rows,
                 ..batch.clone()
@@ -243,17 +250,47 @@ impl JoinOperator {
         emitted: &mut Emitted,
     ) -> Result<bool, JoinError> {
         let batch = self.join.advance(clock, self.rows_max)?;
-        if let Some(keyed) = keyed {
-            let released = self.join.released();
-            released.for_each(|key| keyed.index.release(key));
+        let mut keyed = keyed;
+        if let Some(keyed) = keyed.as_deref_mut() {
+            let index = &mut keyed.index;
+            for (key, was_kept) in self.join.released() {
+                if was_kept {
+                    index.touch(key);
+                    index.release(key);
+                } else {
+                    index.give_back(key);
+                }
+            }
         }
         self.account();
         let Some(batch) = batch else {
+            if self.awaited().is_none() {
+                self.note_busy(keyed.map(|keyed| &keyed.index));
+            }
             return Ok(false);
         };
         self.metrics.records_out.add(batch.len());
         emitted.push((self.output, batch));
         Ok(true)
+    }
+
+    /// Holds the key of each row of a batch; what is kept of it changes, if the rows are kept.
+    fn hold(&mut self, side: Side, keyed: &mut Keyed) {
+        let (index, keys) = (&mut keyed.index, &keyed.keys);
+        self.keys.clear();
+        let rows = keys.row_to_key.iter();
+        self.keys.extend(rows.map(|key| keys.ids[*key as usize]));
+        if self.join.keeps(side) {
+            index.touch_all(keys.ids.iter().copied());
+            self.keys.iter().for_each(|id| index.hold(*id));
+        } else {
+            self.keys.iter().for_each(|id| index.lend(*id));
+        }
+        // Rows of a table are looked at right away.
+        let waits = side == Side::Left || self.spec.kind != JoinKind::Lookup;
+        if index.is_spilling() && waits {
+            keys.ids.iter().for_each(|id| self.set_busy(*id));
+        }
     }
 
     /// Keeps the counter of state bytes up to date.
@@ -278,11 +315,4 @@ fn columns(input: &InputBinding) -> Vec<usize> {
         ColumnOrigin::Feature(_) | ColumnOrigin::Null => None,
     });
     places.collect()
-}
-
-/// The key of each row, held once for each.
-fn hold(keys: &BatchKeys, index: &mut KeyIndex, out: &mut Vec<u32>) {
-    out.clear();
-    out.extend(keys.row_to_key.iter().map(|key| keys.ids[*key as usize]));
-    out.iter().for_each(|id| index.hold(*id));
 }

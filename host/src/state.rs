@@ -19,8 +19,6 @@ mod keyed;
 mod list;
 mod map;
 mod map_entries;
-mod page;
-mod paged;
 mod restore;
 mod rocksdb;
 mod spill;
@@ -40,6 +38,7 @@ pub use spill::{DiskImage, Kept, Resident, Residents, Scratch, Spill, SpillError
 pub use variable::VarColumn;
 
 use wasmill_core::descriptor::Ttl;
+use wasmill_core::paged;
 use wasmill_core::timer::TimeDomain;
 
 /// The clocks of a batch's keys, in microseconds.

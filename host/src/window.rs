@@ -14,12 +14,15 @@ mod global;
 mod image;
 mod panes;
 mod quantile;
+mod resident;
 mod results;
 mod roster;
 mod session;
 mod shape;
 mod show;
+mod upkeep;
 mod value;
+mod weight;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -44,7 +47,6 @@ use self::{
     value::Column,
 };
 use crate::{
-    clock,
     metrics::NodeMetrics,
     operator::Keyed,
     state::{BatchKeys, KeyIndex, Paged, RICH},
@@ -116,6 +118,15 @@ pub struct WindowOperator {
     cells: Paged<Cell, RICH>,
     roster: Roster,
     watermark: i64,
+    /// Where that stood before it rose the last time.
+    watermark_before: i64,
+    /// Keys that have come back into memory since, for their windows' ends: some lie behind the
+    /// watermark.
+    woken: Vec<u32>,
+    /// Keys whose rows are just being taken back.
+    returned: Vec<u32>,
+    /// Keys that have left memory while lists may name them.
+    stale: usize,
     /// The end of the window that comes out next, and the place in the roster of the next key.
     next_end: i64,
     next_key: usize,
@@ -134,6 +145,8 @@ pub struct WindowOperator {
     scratch: Vec<Accumulator>,
     /// How many panes and sessions there are.
     kept: usize,
+    /// The memory behind the cells, where keys leave memory.
+    content_bytes: usize,
     state_bytes: u64,
     task_bytes: usize,
 }
@@ -170,6 +183,10 @@ impl WindowOperator {
             cells: Paged::new(),
             roster: Roster::new(),
             watermark: watermark::START,
+            watermark_before: watermark::START,
+            woken: Vec::new(),
+            returned: Vec::new(),
+            stale: 0,
             next_end: watermark::END,
             next_key: 0,
             walk: Walk::new(),
@@ -181,6 +198,7 @@ impl WindowOperator {
             results: Results::new(&name, &windowing, parts.has_time),
             scratch: Vec::new(),
             kept: 0,
+            content_bytes: 0,
             state_bytes: 0,
             task_bytes: 0,
             name,
@@ -237,6 +255,7 @@ impl WindowOperator {
             let operator = self.name.clone();
             return Err(WindowError::NoTime { operator });
         }
+        keyed.index.touch_all(keyed.keys.ids.iter().copied());
         let keys = (&mut keyed.index, &keyed.keys);
         let late = match self.windowing.assigner {
             Assigner::Aligned(slices) => self.add_aligned(&rows, keys, slices)?,
@@ -245,6 +264,9 @@ impl WindowOperator {
             }
             Assigner::Global => self.add_global(&rows, keys, emitted)?,
         };
+        if keyed.index.is_spilling() {
+            keyed.keys.ids.iter().for_each(|id| self.weigh(*id));
+        }
         if !late.is_empty() {
             self.metrics.late.add(late.len());
             if let Some(stream) = self.late {
@@ -252,12 +274,7 @@ impl WindowOperator {
                 emitted.push((stream, rows));
             }
         }
-        if let Some(every) = self.windowing.trigger.early_us
-            && self.early_at.is_none()
-            && !self.dirty.is_empty()
-        {
-            self.early_at = Some(clock::wall_us().saturating_add(every));
-        }
+        self.plan_early();
         self.account();
         Ok(())
     }
@@ -277,6 +294,7 @@ impl WindowOperator {
             return Ok(false);
         };
         let index = &mut keyed.index;
+        self.catch_up(index)?;
         while self.results.len() < RESULTS_MAX {
             let correction = self.corrections.first_key_value().map(|(clock, _)| *clock);
             let correction = correction.filter(|clock| *clock < watermark);
@@ -286,7 +304,7 @@ impl WindowOperator {
                 (None, Some(clock)) => self.correct(clock, index)?,
                 (Some(end), _) => self.end(end, index)?,
                 (None, None) => {
-                    self.watermark = self.watermark.max(watermark);
+                    self.rise(watermark);
                     self.forget(index);
                     self.flush(emitted)?;
                     self.account();
@@ -330,16 +348,30 @@ impl WindowOperator {
         let mut ids = self.corrections.remove(&clock).unwrap_or_default();
         Roster::sort(&mut ids, index);
         for id in ids {
-            let late = self.cells.get_mut(id).take_late(clock);
-            for late in late {
-                match self.windowing.assigner {
-                    Assigner::Aligned(slices) => self.correct_aligned(id, late, slices, index)?,
-                    Assigner::Session { gap_us, max_us } => {
-                        self.correct_session(id, late, (gap_us, max_us), index)?;
-                    }
-                    Assigner::Global => {}
+            self.correct_key(id, clock, index)?;
+        }
+        Ok(())
+    }
+
+    /// The same of one key.
+    fn correct_key(
+        &mut self,
+        id: u32,
+        clock: i64,
+        index: &mut KeyIndex,
+    ) -> Result<(), WindowError> {
+        for late in self.cells.get_mut(id).take_late(clock) {
+            index.touch(id);
+            match self.windowing.assigner {
+                Assigner::Aligned(slices) => self.correct_aligned(id, late, slices, index)?,
+                Assigner::Session { gap_us, max_us } => {
+                    self.correct_session(id, late, (gap_us, max_us), index)?;
                 }
+                Assigner::Global => {}
             }
+        }
+        if index.is_spilling() {
+            self.weigh(id);
         }
         Ok(())
     }
@@ -362,11 +394,18 @@ impl WindowOperator {
         let mut ids = std::mem::take(&mut self.dirty);
         Roster::sort(&mut ids, &keyed.index);
         for id in ids {
-            self.cells.get_mut(id).is_dirty = false;
+            // Keys that have left memory come again when they are back.
+            if !std::mem::take(&mut self.cells.get_mut(id).is_dirty) {
+                continue;
+            }
+            keyed.index.touch(id);
             match self.windowing.assigner {
                 Assigner::Aligned(slices) => self.early_aligned(id, slices, &keyed.index)?,
                 Assigner::Session { .. } => self.early_sessions(id, &keyed.index)?,
                 Assigner::Global => self.early_global(id, &keyed.index)?,
+            }
+            if keyed.index.is_spilling() {
+                self.weigh(id);
             }
             if self.results.len() >= RESULTS_MAX {
                 self.flush(emitted)?;
@@ -386,32 +425,6 @@ impl WindowOperator {
         self.account();
     }
 
-    /// Forgets what no late row can change any more.
-    fn forget(&mut self, index: &mut KeyIndex) {
-        if self.watermark < self.forget_at {
-            return;
-        }
-        self.roster.settle(index);
-        self.forget_at = watermark::END;
-        let (cells, shape) = (&mut self.cells, &self.shape);
-        let (now, lateness) = (self.watermark, self.windowing.lateness_us);
-        let (assigner, mut gone, mut next) = (self.windowing.assigner, 0, watermark::END);
-        self.roster.retain(|id| {
-            let cell = cells.get_mut(id);
-            let (count, forget_at) = cell.forget((assigner, lateness), now, shape);
-            gone += count;
-            next = next.min(forget_at.unwrap_or(watermark::END));
-            if cell.is_empty() {
-                *cell = Cell::default();
-                index.release(id);
-                return false;
-            }
-            true
-        });
-        self.kept -= gone;
-        self.forget_at = next;
-    }
-
     /// A key has rows now.
     #[inline]
     fn hold(cell: &mut Cell, (id, index): (u32, &mut KeyIndex), roster: Option<&mut Roster>) {
@@ -429,14 +442,6 @@ impl WindowOperator {
             operator: name.clone(),
             aggregate: shape.slots[slot].name.clone(),
         }
-    }
-
-    /// Keeps the counter of state bytes up to date.
-    fn account(&mut self) {
-        let kept = self.kept * self.shape.width() * size_of::<Accumulator>();
-        let now = (self.cells.bytes() + kept + self.task_bytes) as u64;
-        self.metrics.state_bytes.replace(self.state_bytes, now);
-        self.state_bytes = now;
     }
 }
 

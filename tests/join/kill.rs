@@ -17,14 +17,25 @@ const ROWS: u64 = 200_000;
 /// Few rows of a key, so that loops over all rows of one are quick.
 const KEYS: u64 = 10_000;
 
-fn survives(seed: u64, (join, kind, join_type): (&str, Kind, &str)) {
+const CHECKPOINTS: &str = "checkpoint: { interval: 20ms, storage: checkpoints }\n";
+
+fn survives(seed: u64, join: (&str, Kind, &str)) {
+    survives_with(&[""], seed, join);
+}
+
+/// The same with each of some kinds of state in turn.
+pub(crate) fn survives_with(
+    states: &[&str],
+    seed: u64,
+    (join, kind, join_type): (&str, Kind, &str),
+) {
     let sides = sides(seed);
     let sides = [&sides[0][..], &sides[1][..]];
     let folder = tempfile::tempdir().expect("a folder for the test's files");
     let job = Job {
         join: &format!("{{ {join}, type: {join_type} }}"),
         kind,
-        top: "checkpoint: { interval: 20ms, storage: checkpoints }\n",
+        top: CHECKPOINTS,
         rows_max: 512,
     };
     job.write(folder.path(), sides);
@@ -37,6 +48,8 @@ fn survives(seed: u64, (join, kind, join_type): (&str, Kind, &str)) {
         if kills.number() == 0 {
             before.clear();
         }
+        let top = format!("{CHECKPOINTS}{}", states[kill % states.len()]);
+        Job { top: &top, ..job }.write_document(folder.path());
         let mut command = command(folder.path(), random.below(4) + 1);
         kills.kill(&mut command, random.below(1_000));
         let text = fs::read_to_string(folder.path().join("out.jsonl")).unwrap_or_default();

@@ -8,6 +8,7 @@
 mod kill;
 mod oracle;
 mod rows;
+mod spill;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -84,6 +85,10 @@ sinks:
                 fs::write(path, csv(rows, file)).expect("the folder is writable");
             }
         }
+        self.write_document(folder);
+    }
+
+    fn write_document(&self, folder: &Path) {
         fs::write(folder.join("pipeline.yaml"), self.document()).expect("the folder is writable");
     }
 }

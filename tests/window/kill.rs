@@ -11,7 +11,7 @@ use wasmill_tests::kill::Kills;
 
 use super::{CUMULATIVE, Job, LATENESS, SESSION, SLIDING, TUMBLING, check, command, run};
 use crate::oracle::Windows;
-use crate::rows::{Random, rows};
+use crate::rows::{Random, Row, rows};
 
 /// Enough to outlast some of the kills on a fast machine.
 const RECORDS: usize = 60_000;
@@ -27,38 +27,48 @@ fn some_time(milliseconds: u64) {
     thread::sleep(Duration::from_millis(milliseconds));
 }
 
-/// Kills the job after random times, each attempt at another parallelism; gives how many were still
-/// running.
-fn kill(folder: &Path, random: &mut Random) -> usize {
+/// Kills the job after random times, each attempt at another parallelism and with the next of some
+/// kinds of state; gives how many were still running.
+fn kill(folder: &Path, job: &Job<'_>, states: &[&str], random: &mut Random) -> usize {
     let mut kills = Kills::default();
-    for _ in 0..KILLS {
+    for number in 0..KILLS {
+        let top = format!("{CHECKPOINTS}{}", states[number % states.len()]);
+        Job { top: &top, ..*job }.write_document(folder);
         let mut command = command(folder, random.below(4) + 1);
         kills.kill(&mut command, random.below(1_000));
     }
     kills.number()
 }
 
-fn survives(
-    (seed, records): (u64, usize),
+const CHECKPOINTS: &str = "checkpoint: { interval: 20ms, storage: checkpoints }\n";
+
+fn survives((seed, records): (u64, usize), windows: (&str, Windows), lateness: (i64, &str)) {
+    survives_with(&[""], &rows(seed, records, 2), seed, windows, lateness);
+}
+
+/// The same with each of some kinds of state in turn.
+pub(crate) fn survives_with(
+    states: &[&str],
+    rows: &[Row],
+    seed: u64,
     (window, windows): (&str, Windows),
     (lateness, more): (i64, &str),
 ) {
     let folder = tempfile::tempdir().expect("a folder for the test's files");
-    let rows = rows(seed, records, 2);
     let job = Job {
         window,
         more,
-        top: "checkpoint: { interval: 20ms, storage: checkpoints }\n",
+        top: CHECKPOINTS,
         sources: 2,
         rows_max: 64,
         is_piped: false,
     };
-    job.write(folder.path(), &rows);
-    let killed = kill(folder.path(), &mut Random(seed));
+    job.write(folder.path(), rows);
+    let killed = kill(folder.path(), &job, states, &mut Random(seed));
     println!("{window} {more}, seed {seed}: {killed} kills");
     assert!(killed > 0, "the job is slower than the first kill");
     run(folder.path(), 2);
-    let expected = windows.expected(&rows, lateness);
+    let expected = windows.expected(rows, lateness);
     check(folder.path(), &expected, window);
 }
 

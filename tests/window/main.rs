@@ -9,6 +9,7 @@ mod endless;
 mod kill;
 mod oracle;
 mod rows;
+mod spill;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -91,6 +92,10 @@ sinks:
             let path = folder.join(format!("sales-{source}.csv"));
             fs::write(path, csv(rows, source)).expect("the folder is writable");
         }
+        self.write_document(folder);
+    }
+
+    fn write_document(&self, folder: &Path) {
         fs::write(folder.join("pipeline.yaml"), self.document()).expect("the folder is writable");
     }
 }

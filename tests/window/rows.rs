@@ -38,6 +38,11 @@ pub(crate) struct Row {
 /// Rows dealt over some sources: time goes on by 50 ms a row, from before 1970; most rows are a
 /// little out of order, some are late by a little and some by much.
 pub(crate) fn rows(seed: u64, count: usize, sources: usize) -> Vec<Row> {
+    rows_of(9, seed, count, sources)
+}
+
+/// The same of so many keys.
+pub(crate) fn rows_of(keys: u64, seed: u64, count: usize, sources: usize) -> Vec<Row> {
     let mut random = Random(seed);
     let mut newest = vec![i64::MIN; sources];
     let mut offsets = vec![0; sources];
@@ -54,7 +59,7 @@ pub(crate) fn rows(seed: u64, count: usize, sources: usize) -> Vec<Row> {
             newest[source] = at.max(newest[source]);
             offsets[source] += 1;
             Row {
-                key: random.below(9),
+                key: random.below(keys),
                 shop: format!("shop-{}", random.below(30)),
                 amount: (random.below(10) > 0).then(|| random.below(2_000) as i64 - 1_000),
                 cents: random.below(100_000) as i64,

@@ -7,6 +7,7 @@
 
 mod document;
 mod image;
+mod keys;
 mod matcher;
 mod output;
 mod store;
@@ -23,7 +24,7 @@ pub use document::{
     AsOfDocument, IntervalDocument, JoinDocument, JoinTypeWord, JoinWindowDocument, LookupDocument,
 };
 pub use image::{JoinImage, KeptRow, decode_entries, entry_type};
-pub use matcher::{Arrival, Entry, Found, Match, Matcher};
+pub use matcher::{Arrival, Entry, Fate, Found, Match, Matcher, MatcherImage};
 pub use output::{ColumnFrom, JoinedColumn};
 pub use store::{RowAt, Rows};
 
@@ -207,8 +208,14 @@ pub struct Join {
     is_loaded: bool,
     found: Found,
     output: Output,
-    /// The keys of rows that are no longer kept, each as often as it has rows that went.
-    released: Vec<u32>,
+    /// The keys of rows that are no longer kept, each as often as it has rows that went, and
+    /// whether these were among what is kept or only looked something up.
+    released: Vec<(u32, bool)>,
+    /// Lookup: rows that have waited for the table, the first of those that are pending.
+    waited: usize,
+    /// What has been looked at, and what had been before the clock moved the last time.
+    clock: i64,
+    clock_before: i64,
 }
 
 impl Join {
@@ -223,6 +230,19 @@ impl Join {
             found: Found::default(),
             output: Output::new(operator, spec),
             released: Vec::new(),
+            waited: 0,
+            clock: watermark::START,
+            clock_before: watermark::START,
+        }
+    }
+
+    /// Whether rows of a side that are pushed now are kept, so that what there is of their keys
+    /// changes.
+    pub fn keeps(&self, side: Side) -> bool {
+        match self.kind {
+            JoinKind::Interval { .. } | JoinKind::Window { .. } => true,
+            JoinKind::AsOf { .. } => side == Side::Right,
+            JoinKind::Lookup => side == Side::Right || !self.is_loaded,
         }
     }
 
@@ -240,6 +260,7 @@ impl Join {
     /// Lookup: the table has been read to its end, so rows of the left side may meet it.
     pub fn loaded(&mut self) {
         self.is_loaded = true;
+        self.waited = self.pending[Side::Left.index()].len();
         self.look_at_table();
         let rows = &self.rows[Side::Right.index()];
         self.matcher.sort_table(|row| rows.origin(row));
@@ -265,24 +286,35 @@ impl Join {
             false => Some(self.output.build(&self.found.matches, &self.rows)?),
         };
         self.found.matches.clear();
-        for (side, row) in self.found.freed.drain(..) {
+        for at in 0..self.found.freed.len() {
+            let (side, row) = self.found.freed[at];
+            let mut was_kept = self.keeps(side);
+            if side == Side::Left && self.waited > 0 {
+                self.waited -= 1;
+                was_kept = true;
+            }
             let rows = &mut self.rows[side.index()];
-            self.released.push(rows.key(row));
+            self.released.push((rows.key(row), was_kept));
             rows.free(row);
         }
+        self.found.freed.clear();
         if is_done {
+            if clock > self.clock {
+                (self.clock_before, self.clock) = (self.clock, clock);
+            }
             self.tidy()?;
         }
         Ok(batch)
     }
 
-    /// The keys of rows that are no longer kept, since the last call.
-    pub fn released(&mut self) -> std::vec::Drain<'_, u32> {
+    /// The keys of rows that are no longer kept, since the last call, and whether they had been:
+    /// rows that only look something up never are.
+    pub fn released(&mut self) -> std::vec::Drain<'_, (u32, bool)> {
         self.released.drain(..)
     }
 
     /// What is kept, between two calls of [`Join::advance`] of which the last gave none.
-    pub fn image(&self) -> JoinImage {
+    pub fn image(&mut self) -> JoinImage {
         let waiting = self.pending[Side::Left.index()].iter();
         let rows = &self.rows[Side::Left.index()];
         let waiting = waiting.map(|row| {
@@ -293,8 +325,8 @@ impl Join {
             };
             (rows.key(*row), entry)
         });
-        let entries = self.matcher.entries().collect();
-        JoinImage::new(entries, waiting.collect(), &self.rows)
+        let waiting = waiting.collect();
+        JoinImage::new(self.matcher.image(), waiting, &self.rows)
     }
 
     /// Keeps rows of a side again, those of a key in their order; `matched` says which had met
@@ -324,11 +356,6 @@ impl Join {
         }
     }
 
-    /// All rows are kept again, as of this clock.
-    pub fn restored(&mut self, clock: i64) {
-        self.matcher.restored(clock);
-    }
-
     /// Rows that are kept.
     pub fn len(&self) -> usize {
         self.rows.iter().map(Rows::len).sum()
@@ -344,8 +371,8 @@ impl Join {
         self.rows.iter().map(Rows::bytes).sum::<usize>() + self.matcher.bytes()
     }
 
-    /// Looks at pending rows of both sides in the order of their times, then at what is certain
-    /// by the clock. Tells whether it came to the end.
+    /// Looks at pending rows of both sides that lie before the clock, in the order of their times,
+    /// then at what is certain by the clock. Tells whether it came to the end.
     fn merge(&mut self, clock: i64, rows_max: usize) -> bool {
         while let Some((side, row)) = self.next() {
             let rows = &self.rows[side.index()];
@@ -354,6 +381,9 @@ impl Join {
                 time: rows.time(row),
                 row,
             };
+            if arrival.time >= clock {
+                break;
+            }
             let is_ready = self.found.matches.len() < rows_max
                 && self
                     .matcher
@@ -424,11 +454,19 @@ impl Join {
     /// Copies rows together where the memory of rows that went could be given back.
     fn tidy(&mut self) -> Result<(), ArrowError> {
         for side in Side::BOTH {
-            // Rows that wait to be looked at are known by their places.
-            if self.rows[side.index()].is_sparse() && self.pending[side.index()].is_empty() {
-                let entries = self.matcher.rows_of(side);
-                let moved = self.rows[side.index()].compact(entries)?;
-                self.matcher.move_rows(side, &moved);
+            let (rows, pending) = (
+                &mut self.rows[side.index()],
+                &mut self.pending[side.index()],
+            );
+            if !rows.is_sparse() {
+                continue;
+            }
+            let mut kept = self.matcher.rows_of(side);
+            kept.extend(pending.iter());
+            let moved = rows.compact(kept)?;
+            self.matcher.move_rows(side, &moved);
+            for row in pending {
+                *row = matcher::moved_to(&moved, *row);
             }
         }
         Ok(())

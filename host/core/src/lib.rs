@@ -20,6 +20,7 @@ pub mod join;
 pub mod json_schema;
 pub mod key;
 pub mod lineage;
+pub mod paged;
 pub mod pipeline;
 pub mod plan;
 pub mod restart;

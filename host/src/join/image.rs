@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wasmill_core::{
     batch::Batch,
+    checkpoint::Segment,
     join::{self, KeptRow, Side},
     key::KeyGroupRange,
     lineage::trail,
@@ -11,7 +12,7 @@ use wasmill_core::{
 
 use super::JoinOperator;
 use crate::{
-    segment::{Address, Kind, Put, Reader, SegmentError},
+    segment::{Address, Kind, Put, Reader, Row, SegmentError},
     state::{self, KeyIndex, KeyRows, KeyedImage, KeysImage, RestoreError},
 };
 
@@ -32,7 +33,7 @@ pub struct JoinImage {
 impl JoinOperator {
     /// What is kept now. Places of rows are copied, rows are not; `keys` is that of the task's
     /// keys, taken at the same barrier.
-    pub fn image(&self, keys: Option<KeysImage>) -> JoinImage {
+    pub fn image(&mut self, keys: Option<KeysImage>) -> JoinImage {
         JoinImage {
             operator: self.name.clone(),
             keys,
@@ -43,6 +44,7 @@ impl JoinOperator {
     /// Goes on from the clock that a checkpoint has for it, before the first row.
     pub fn restore_clock(&mut self, watermark: i64) {
         self.watermark = watermark;
+        self.join.restore_clock(watermark);
     }
 
     /// Puts back the rows of some key groups, before the first row. `segments` are those of its
@@ -60,29 +62,59 @@ impl JoinOperator {
             lists.position(|list| of.kind == Kind::List && of.name == **list)
         };
         let places = state::places(from.0, list);
-        let mut gathered: [Gathered; 3] = Default::default();
         state::restore(from, index, &places, |index, id, (list, row)| {
-            let list = *list;
-            let value = row.value.ok_or_else(|| RestoreError::Row {
-                kind: Kind::List.name(),
-                state: LISTS[list].into(),
-            })?;
-            index.hold(id);
-            gathered[list].push(id, value);
-            match gathered[list].ids.len() {
-                ROWS_MAX => self.put_back(list, std::mem::take(&mut gathered[list])),
-                _ => Ok(()),
-            }
+            self.take_back(*list, (id, row), index)
         })?;
-        for (list, gathered) in gathered.into_iter().enumerate() {
-            self.put_back(list, gathered)?;
-        }
-        self.join.restored(self.watermark);
+        self.all_taken(false)?;
+        self.note_busy(Some(index));
         self.account();
         Ok(())
     }
 
-    fn put_back(&mut self, list: usize, gathered: Gathered) -> Result<(), RestoreError> {
+    /// Takes a row of a list that comes back; it is there once [`JoinOperator::all_taken`] has been
+    /// called.
+    pub(super) fn take_back(
+        &mut self,
+        list: usize,
+        (id, row): (u32, &Row<'_>),
+        index: &mut KeyIndex,
+    ) -> Result<(), RestoreError> {
+        let value = row.value.ok_or_else(|| RestoreError::Row {
+            kind: Kind::List.name(),
+            state: LISTS[list].into(),
+        })?;
+        index.hold(id);
+        if self.returned.last() != Some(&id) {
+            self.returned.push(id);
+        }
+        self.gathered[list].push(id, value);
+        match self.gathered[list].ids.len() {
+            ROWS_MAX => self.put_back(list),
+            _ => Ok(()),
+        }
+    }
+
+    /// All rows of some keys have come back. `is_due` says that the last move of the clock has not
+    /// reached them yet.
+    pub(super) fn all_taken(&mut self, is_due: bool) -> Result<(), RestoreError> {
+        if self.returned.is_empty() {
+            return Ok(());
+        }
+        for list in 0..LISTS.len() {
+            self.put_back(list)?;
+        }
+        let mut keys = std::mem::take(&mut self.returned);
+        keys.sort_unstable();
+        keys.dedup();
+        self.join.restored(&keys, is_due);
+        Ok(())
+    }
+
+    fn put_back(&mut self, list: usize) -> Result<(), RestoreError> {
+        let gathered = std::mem::take(&mut self.gathered[list]);
+        if gathered.ids.is_empty() {
+            return Ok(());
+        }
         let side = if list == 1 { Side::Right } else { Side::Left };
         let schema = &self.sides[side.index()].schema;
         let has_times = self.has_times[side.index()];
@@ -105,7 +137,7 @@ impl JoinOperator {
 
 /// Rows of one list, as bytes.
 #[derive(Default)]
-struct Gathered {
+pub(super) struct Gathered {
     ids: Vec<u32>,
     ends: Vec<usize>,
     data: Vec<u8>,
@@ -126,15 +158,16 @@ impl Gathered {
 }
 
 impl JoinImage {
-    /// Writes the rows down: not on a slot.
+    /// Writes down what has changed since what a checkpoint named, or all: not on a slot. Gives
+    /// the earlier segments that still count.
     ///
     /// # Errors
     /// If a row is too large for a segment.
-    pub fn encode(self, put: Put<'_>) -> Result<(), SegmentError> {
-        if let Some(keys) = &self.keys {
-            state::encode(keys, &[&self], &[], put)?;
+    pub fn encode(self, earlier: &[Segment], put: Put<'_>) -> Result<Vec<Segment>, SegmentError> {
+        match &self.keys {
+            Some(keys) => state::encode(keys, &[&self], earlier, put),
+            None => Ok(Vec::new()),
         }
-        Ok(())
     }
 }
 
@@ -152,24 +185,41 @@ impl KeyedImage for JoinImage {
     }
 
     fn write(&self, id: u32, out: &mut KeyRows<'_>) -> Result<(), SegmentError> {
-        let mut put = |list: usize, rows: &mut dyn Iterator<Item = KeptRow<'_>>| {
-            let (mut trail, mut value) = (Vec::new(), Vec::new());
-            for (at, row) in (0_u32..).zip(rows) {
-                trail.clear();
-                value.clear();
-                let (lineage, of) = row.lineage();
-                trail::write(lineage, of, &mut trail);
-                row.encode(&trail, &mut value)
-                    .map_err(|source| SegmentError::Value {
-                        operator: self.operator.to_string(),
-                        source,
-                    })?;
-                out.push(list, Some(&at.to_be_bytes()), Some(&value), None)?;
-            }
-            Ok(())
-        };
-        put(0, &mut self.rows.rows(id, Side::Left))?;
-        put(1, &mut self.rows.rows(id, Side::Right))?;
-        put(WAITING, &mut self.rows.waiting(id))
+        for side in Side::BOTH {
+            write(side.index(), self.rows.rows(id, side), &self.operator, out)?;
+        }
+        write(WAITING, self.rows.waiting(id), &self.operator, out)
     }
+}
+
+/// Writes the rows of one list.
+fn write<'a>(
+    list: usize,
+    rows: impl Iterator<Item = KeptRow<'a>>,
+    operator: &Arc<str>,
+    out: &mut KeyRows<'_>,
+) -> Result<(), SegmentError> {
+    let mut value = Vec::new();
+    for (at, row) in (0_u32..).zip(rows) {
+        encode(row, operator, &mut value)?;
+        out.push(list, Some(&at.to_be_bytes()), Some(&value), None)?;
+    }
+    Ok(())
+}
+
+/// A row's bytes.
+pub(super) fn encode(
+    row: KeptRow<'_>,
+    operator: &Arc<str>,
+    value: &mut Vec<u8>,
+) -> Result<(), SegmentError> {
+    value.clear();
+    let mut trail = Vec::new();
+    let (lineage, of) = row.lineage();
+    trail::write(lineage, of, &mut trail);
+    let encoded = row.encode(&trail, value);
+    encoded.map_err(|source| SegmentError::Value {
+        operator: operator.to_string(),
+        source,
+    })
 }

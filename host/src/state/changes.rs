@@ -159,6 +159,12 @@ impl Tracker {
         found.map(|(_, generation, _)| *generation)
     }
 
+    /// Whether a key has changed in any stretch that a checkpoint to come may ask for.
+    pub(super) fn has(&self, id: u32) -> bool {
+        let past = self.past.iter().map(|(.., changes)| &**changes);
+        past.chain([&self.current]).any(|changes| changes.has(id))
+    }
+
     pub(super) fn bytes(&self) -> usize {
         let past = self.past.iter().map(|(.., changes)| &**changes);
         let bits = past.chain([&self.current]);

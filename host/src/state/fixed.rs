@@ -1,6 +1,6 @@
 //! Value states whose values all have one width.
 
-use super::page::{Frozen, Page};
+use super::paged::{Frozen, Page};
 use super::{BatchKeys, Clocks, KeyIndex, Meta};
 use wasmill_core::{boundary::Values, descriptor::Ttl};
 

@@ -9,7 +9,7 @@
 mod encode;
 
 use wasmill_core::key::KeyGroupRange;
-use wasmill_core::timer::Timer;
+use wasmill_core::timer::{TimeDomain, Timer};
 
 use super::changes::Since;
 use super::fixed::FixedImage;
@@ -87,6 +87,9 @@ pub(super) trait TakeRow {
 
     /// From this event-time clock on the next row is of no use.
     fn until(&mut self, _clock: i64) {}
+
+    /// The key is to be brought back at a time.
+    fn wake(&mut self, _domain: TimeDomain, _time: i64) {}
 }
 
 /// Where the rows of one key go.
@@ -116,6 +119,11 @@ impl<'a> KeyRows<'a> {
     /// From this event-time clock on the next row is of no use: there is no need to keep it then.
     pub fn until(&mut self, clock: i64) {
         self.to.until(clock);
+    }
+
+    /// The key is to be brought back when a timer of this time would be due.
+    pub fn wake(&mut self, domain: TimeDomain, time: i64) {
+        self.to.wake(domain, time);
     }
 
     /// A row about an address of the image.

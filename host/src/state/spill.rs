@@ -11,12 +11,11 @@
 
 mod image;
 mod record;
+mod resident;
 mod thread;
 
 use std::{path::Path, sync::Arc};
 
-use wasmill_core::descriptor::Ttl;
-use wasmill_core::key::Keys;
 use wasmill_core::timer::TimeDomain;
 
 use super::image::KeyRows;
@@ -24,13 +23,14 @@ use super::index::KeyIndex;
 use super::rocksdb::{Batch, DiskClocks};
 use super::{BatchKeys, RestoreError};
 use crate::crash_point::{CrashPoint, reach};
-use crate::segment::{Address, Row, SegmentError};
-use record::{About, place};
+use crate::segment::SegmentError;
+use record::{About, keys_of, place};
 use thread::{Answer, DiskThread, Order};
 
 pub use image::DiskImage;
 pub(super) use image::{Lookups, Places};
 pub(super) use record::is_over;
+pub use resident::{Kept, Resident, Residents};
 pub use thread::Scratch;
 
 /// So much is written together.
@@ -69,44 +69,6 @@ pub enum SpillError {
     Restore(#[from] RestoreError),
 }
 
-/// What is known of the rows of an address beside its name.
-#[derive(Debug, Clone)]
-pub struct Kept {
-    /// The address.
-    pub address: Address,
-    /// How long its values live; none: for ever.
-    pub ttl: Option<Ttl>,
-    /// A timer's domain.
-    pub timer: Option<TimeDomain>,
-}
-
-/// Something that a task keeps by key, and that can leave memory key by key.
-pub trait Resident: Send {
-    /// What its rows are about, in the order in which [`Resident::write_key`] gives them.
-    fn kept(&self) -> Vec<Kept>;
-
-    /// Gives all rows of a key.
-    ///
-    /// # Errors
-    /// If one is too large.
-    fn write_key(&self, id: u32, rows: &mut KeyRows<'_>) -> Result<(), SegmentError>;
-
-    /// Takes a row back; its address counts among its own.
-    ///
-    /// # Errors
-    /// If it is not what was given.
-    fn take_row(&mut self, row: (u32, &Row<'_>), index: &mut KeyIndex) -> Result<(), RestoreError>;
-
-    /// Frees what is kept of a key, and releases it as often as it is held for that.
-    fn drop_key(&mut self, id: u32, index: &mut KeyIndex);
-
-    /// Memory of the pages that keys share, and memory behind them that each key has of its own.
-    fn bytes(&self) -> (usize, usize);
-}
-
-/// All that a task keeps by key, in an order that never changes.
-pub type Residents<'a> = Vec<&'a mut dyn Resident>;
-
 /// The keys of a subtask that are not in memory.
 pub struct Spill {
     /// Bytes that keys in memory may take.
@@ -123,6 +85,8 @@ pub struct Spill {
     cold: usize,
     /// No key on disk is to be woken before, by domain.
     wakes: [i64; 2],
+    /// What is due before this event-time clock has been done for the keys in memory.
+    done: i64,
     clocks: Arc<DiskClocks>,
     folder: String,
 }
@@ -137,10 +101,11 @@ impl Spill {
         scratch: &Arc<Scratch>,
         (name, bytes): (&str, usize),
         index: &mut KeyIndex,
-        residents: &[&mut dyn Resident],
+        residents: &mut Residents<'_>,
     ) -> Result<Self, SpillError> {
         let (mut about, mut bases) = (Vec::new(), Vec::new());
         for resident in residents {
+            resident.begin();
             bases.push(about.len());
             let kept = resident.kept().into_iter();
             about.extend(kept.map(|kept| About {
@@ -164,6 +129,7 @@ impl Spill {
             has_records: false,
             cold: 0,
             wakes: [i64::MAX; 2],
+            done: i64::MIN,
             clocks,
             folder: text,
         })
@@ -185,6 +151,16 @@ impl Spill {
         index: &mut KeyIndex,
         residents: &mut Residents<'_>,
     ) -> Result<(), SpillError> {
+        self.bring_in((batch, i64::MIN), index, residents).await
+    }
+
+    /// What is due before `clock` has not been done for keys that have left before.
+    async fn bring_in(
+        &mut self,
+        (batch, clock): (&BatchKeys, i64),
+        index: &mut KeyIndex,
+        residents: &mut Residents<'_>,
+    ) -> Result<(), SpillError> {
         self.forget_gone(index);
         index.use_all(&batch.ids);
         if !self.has_records || index.newcomers().is_empty() {
@@ -199,11 +175,18 @@ impl Spill {
         let Answer::Records(records) = self.ask(Order::Get(places)).await? else {
             return Err(self.lost());
         };
-        let mut has_come_back = false;
-        for (id, record) in ids.into_iter().zip(records) {
-            if let Some(record) = record {
+        let records = ids.into_iter().zip(records);
+        let records = records.filter_map(|(id, record)| Some((id, record?)));
+        let is_due =
+            |(_, record): &(u32, Vec<u8>)| record::done(record).is_none_or(|at| at < clock);
+        let (due, others): (Vec<_>, Vec<_>) = records.partition(is_due);
+        let has_come_back = !due.is_empty() || !others.is_empty();
+        for (records, is_due) in [(others, false), (due, true)] {
+            for (id, record) in records {
                 self.take_record(id, &record, index, residents)?;
-                has_come_back = true;
+            }
+            for resident in residents.iter_mut() {
+                resident.taken(is_due)?;
             }
         }
         if has_come_back {
@@ -263,6 +246,9 @@ impl Spill {
         index: &mut KeyIndex,
         residents: &mut Residents<'_>,
     ) -> Result<bool, SpillError> {
+        let is_event = domain == TimeDomain::Event;
+        let until_done = if is_event { clock } else { i64::MIN };
+        self.done = self.done.max(until_done);
         if !domain.is_due(self.wakes[place(domain)], clock) {
             return Ok(false);
         }
@@ -284,7 +270,8 @@ impl Spill {
         index.recycle();
         let keys = keys_of(&due, index.is_word()).ok_or_else(|| self.damaged())?;
         index.lookup(&keys, &keys.hashes(), &mut batch);
-        self.fetch(&batch, index, residents).await?;
+        self.bring_in((&batch, until_done), index, residents)
+            .await?;
         Ok(!due.is_empty())
     }
 
@@ -327,12 +314,16 @@ impl Spill {
         }
         // Some more, so that not each batch has keys leave.
         let wanted = self.budget - self.budget / 16;
+        let mut busy = 0;
         while live_bytes(index, residents) > wanted {
             for _ in 0..LEAVE_TOGETHER {
-                let Some(id) = index.victim() else {
+                let Some(id) = index.victim().filter(|_| busy <= index.len()) else {
                     return Ok(false);
                 };
-                self.put_away(id, index, residents)?;
+                match residents.iter().any(|resident| resident.is_busy(id)) {
+                    true => busy += 1,
+                    false => self.put_away(id, index, residents)?,
+                }
             }
             if self.batch.bytes() >= WRITE_BYTES {
                 return Ok(true);
@@ -357,10 +348,16 @@ impl Spill {
         for resident in residents.iter_mut() {
             resident.drop_key(id, index);
         }
+        if record.is_empty() {
+            // What was kept of it is over: it is gone, not away.
+            index.recycle();
+            return Ok(());
+        }
         let evicted = index.evict(id);
         let wakes = record.wakes;
-        if evicted.is_unsaved {
-            self.batch.put(&place_on_disk, &record.finish());
+        if evicted.is_unsaved || record.is_timely {
+            let record = record.finish(self.done);
+            self.batch.put(&place_on_disk, &record);
         }
         if let Some(generation) = evicted.changed_in {
             self.batch.changed(generation, &place_on_disk);
@@ -446,22 +443,6 @@ fn live_bytes(index: &KeyIndex, residents: &Residents<'_>) -> usize {
 fn split(place: &[u8]) -> Option<(u16, &[u8])> {
     let (group, key) = place.split_first_chunk()?;
     Some((u16::from_be_bytes(*group), key))
-}
-
-fn keys_of(places: &[Vec<u8>], is_word: bool) -> Option<Keys> {
-    let keys = places.iter().map(|place| split(place).map(|(_, key)| key));
-    if is_word {
-        let word = |key: Option<&[u8]>| Some(u64::from_le_bytes(key?.try_into().ok()?));
-        return Some(Keys::Words(
-            keys.map(word).collect::<Option<Vec<u64>>>()?.into(),
-        ));
-    }
-    let (mut offsets, mut data) = (vec![0], Vec::new());
-    for key in keys {
-        data.extend_from_slice(key?);
-        offsets.push(u32::try_from(data.len()).ok()?);
-    }
-    Some(Keys::Bytes { offsets, data })
 }
 
 /// Makes a folder for scratch, after removing what dead processes left there.

@@ -186,11 +186,12 @@ impl Chained {
         }
     }
 
-    /// As something whose keys may leave memory; none if they may not.
-    pub fn resident(&mut self) -> Option<&mut dyn Resident> {
+    /// As something whose keys may leave memory.
+    pub fn resident(&mut self) -> &mut dyn Resident {
         match self {
-            Self::Plugin(operator) => Some(&mut **operator),
-            Self::Window(_) | Self::Join(_) => None,
+            Self::Plugin(operator) => &mut **operator,
+            Self::Window(operator) => &mut **operator,
+            Self::Join(operator) => &mut **operator,
         }
     }
 

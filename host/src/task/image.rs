@@ -30,18 +30,24 @@ pub(super) struct WindowState(pub(super) WindowImage);
 pub(super) struct JoinState(pub(super) JoinImage);
 
 impl Image for JoinState {
-    /// All of it each time: a join does not tell which keys changed.
-    fn encode(self: Box<Self>, _earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
-        self.0.encode(put).map_err(|error| error.to_string())?;
-        Ok(Encoded::default())
+    fn encode(self: Box<Self>, earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
+        let kept = self.0.encode(earlier, put);
+        let kept = kept.map_err(|error| error.to_string())?;
+        Ok(Encoded {
+            kept,
+            ..Encoded::default()
+        })
     }
 }
 
 impl Image for WindowState {
-    /// All of it each time: windows do not tell which keys changed.
-    fn encode(self: Box<Self>, _earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
-        self.0.encode(put).map_err(|error| error.to_string())?;
-        Ok(Encoded::default())
+    fn encode(self: Box<Self>, earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
+        let kept = self.0.encode(earlier, put);
+        let kept = kept.map_err(|error| error.to_string())?;
+        Ok(Encoded {
+            kept,
+            ..Encoded::default()
+        })
     }
 }
 

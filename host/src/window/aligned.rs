@@ -114,7 +114,7 @@ impl WindowOperator {
         index: &mut KeyIndex,
     ) -> Result<(), WindowError> {
         if self.next_key == 0 {
-            self.roster.settle(index);
+            self.settle_roster(index);
         }
         let start = slices.start_of(end);
         let following = Following::new(end, &slices);
@@ -131,13 +131,13 @@ impl WindowOperator {
             self.next_key += 1;
             self.end_of_key(id, (start, end), slices, index)?;
             if self.windowing.lateness_us == 0 {
-                self.settle_key((place, id), &following, &slices);
+                self.settle_key((place, id), (&following, &slices), index);
             }
         }
         self.next_key = 0;
         match self.windowing.lateness_us {
             0 => self.settle_emptied(index),
-            _ => self.settle_aligned(&following, &slices),
+            _ => self.settle_aligned(&following, &slices, index.is_spilling()),
         }
         Ok(())
     }
@@ -156,7 +156,7 @@ impl WindowOperator {
         id: u32,
         (start, end): (i64, i64),
         slices: Slices,
-        index: &KeyIndex,
+        index: &mut KeyIndex,
     ) -> Result<(), WindowError> {
         let cell = self.cells.get_mut(id);
         let mut merged = std::mem::take(&mut self.scratch);
@@ -175,7 +175,10 @@ impl WindowOperator {
         if rows(&merged) > 0 {
             let shown = cell.take_shown(end);
             let of = at_end((start, end), end - 1);
-            let shown = self.show((index, id), of, &merged, shown)?;
+            let shown = self.show((&*index, id), of, &merged, shown)?;
+            if self.windowing.has_corrections() {
+                index.touch(id);
+            }
             let is_kept = self.windowing.lateness_us > 0;
             self.cells.get_mut(id).put_shown(shown.filter(|_| is_kept));
         }
@@ -186,11 +189,19 @@ impl WindowOperator {
     /// Forgets a key's panes that are in no window any more, and finds the next window that has
     /// rows. A key that has none stays until the following end: most come again before.
     #[inline]
-    fn settle_key(&mut self, (place, id): (usize, u32), following: &Following, slices: &Slices) {
+    fn settle_key(
+        &mut self,
+        (place, id): (usize, u32),
+        (following, slices): (&Following, &Slices),
+        index: &mut KeyIndex,
+    ) {
         let cell = self.cells.get_mut(id);
-        self.kept -= cell
-            .panes
-            .forget(|pane| pane < following.start, &self.shape);
+        let is_over = |pane| pane < following.start;
+        let gone = cell.panes.forget(is_over, &self.shape);
+        if gone > 0 {
+            self.kept -= gone;
+            index.touch(id);
+        }
         let was_spare = cell.is_spare;
         cell.is_spare = cell.is_empty();
         if !cell.is_spare {
@@ -200,6 +211,9 @@ impl WindowOperator {
         } else {
             self.walk.next = self.walk.next.min(following.end);
         }
+        if index.is_spilling() {
+            self.weigh(id);
+        }
     }
 
     /// Lets go of the keys of which the walk has found nothing.
@@ -208,7 +222,8 @@ impl WindowOperator {
         self.next_end = walk.next;
         for place in &walk.emptied {
             let id = self.roster.id(*place);
-            *self.cells.get_mut(id) = Cell::default();
+            let cell = std::mem::take(self.cells.get_mut(id));
+            self.content_bytes = self.content_bytes.saturating_sub(cell.counted as usize);
             index.release(id);
         }
         self.roster.remove(&walk.emptied);
@@ -216,11 +231,15 @@ impl WindowOperator {
 
     /// Finds the next window that has rows, and when panes may be forgotten, where corrections may
     /// come.
-    fn settle_aligned(&mut self, following: &Following, slices: &Slices) {
+    fn settle_aligned(&mut self, following: &Following, slices: &Slices, is_spilling: bool) {
         let lateness = self.windowing.lateness_us;
         let (mut next, mut forget_at) = (watermark::END, self.forget_at);
         for place in 0..self.roster.len() {
-            let Some(cell) = self.cells.get(self.roster.id(place)) else {
+            let id = self.roster.id(place);
+            if is_spilling {
+                self.weigh(id);
+            }
+            let Some(cell) = self.cells.get(id) else {
                 continue;
             };
             if let Some(first) = cell.panes.first() {
@@ -229,6 +248,50 @@ impl WindowOperator {
             next = next.min(following.of(cell, slices));
         }
         (self.next_end, self.forget_at) = (next, forget_at);
+    }
+
+    /// Does for a key that has come back into memory what has been done for all others: what is
+    /// due behind the watermark before, up to the one that there is.
+    pub(super) fn catch_up_aligned(
+        &mut self,
+        id: u32,
+        slices: Slices,
+        index: &mut KeyIndex,
+    ) -> Result<(), WindowError> {
+        let (mut done, watermark) = (self.watermark_before, self.watermark);
+        loop {
+            let cell = self.cells.get_mut(id);
+            let late = cell.first_late().filter(|clock| *clock < watermark);
+            let end = Following::new(done, &slices).of(cell, &slices);
+            match (end <= watermark && end < watermark::END, late) {
+                (true, Some(clock)) if clock < end => self.correct_key(id, clock, index)?,
+                (false, Some(clock)) => self.correct_key(id, clock, index)?,
+                (true, _) => {
+                    self.end_of_key(id, (slices.start_of(end), end), slices, index)?;
+                    done = end;
+                }
+                (false, None) => break,
+            }
+        }
+        let following = Following::new(watermark, &slices);
+        let (lateness, assigner) = (self.windowing.lateness_us, self.windowing.assigner);
+        let cell = self.cells.get_mut(id);
+        let mut gone = match lateness {
+            0 => cell
+                .panes
+                .forget(|pane| pane < following.start, &self.shape),
+            _ => 0,
+        };
+        let (more, has_changed) = cell.forget((assigner, lateness), watermark, &self.shape);
+        gone += more;
+        self.kept -= gone;
+        if gone > 0 || has_changed {
+            index.touch(id);
+        }
+        if cell.is_held && cell.is_empty() {
+            self.let_go(id, index);
+        }
+        Ok(())
     }
 
     /// Adds late rows to their pane, and gives out anew the windows that were over when they came.

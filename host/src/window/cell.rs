@@ -13,6 +13,8 @@ pub(super) struct Cell {
     pub(super) is_held: bool,
     /// Whether it has rows since the last early results.
     pub(super) is_dirty: bool,
+    /// The memory behind it as it was counted last, where keys leave memory.
+    pub(super) counted: u32,
     /// Whether there was nothing at the last end either.
     pub(super) is_spare: bool,
     pub(super) panes: Panes,
@@ -132,27 +134,47 @@ impl Cell {
         }
     }
 
-    /// Forgets what no late row can change any more: gives the number of panes that are
-    /// gone, and when there is more to forget.
+    /// Forgets what no late row can change any more: gives the number of panes that are gone, and
+    /// whether anything is.
     pub(super) fn forget(
         &mut self,
         (assigner, lateness): (Assigner, i64),
         now: i64,
         shape: &Shape,
-    ) -> (usize, Option<i64>) {
+    ) -> (usize, bool) {
         let is_over = |end: i64| end.saturating_add(lateness) <= now;
-        let (mut gone, mut next) = (0, None);
+        let (mut gone, mut has_changed) = (0, false);
         if let Assigner::Aligned(slices) = assigner {
-            gone = self
-                .panes
-                .forget(|start| is_over(slices.last_end(start)), shape);
-            next = self.panes.first().map(|start| slices.last_end(start));
+            let is_over = |start| is_over(slices.last_end(start));
+            gone = self.panes.forget(is_over, shape);
         }
         if let Some(rest) = &mut self.rest {
+            let before = rest.shown.len();
             rest.shown.retain(|shown| !is_over(shown.end));
+            has_changed = rest.shown.len() < before;
         }
+        (gone, has_changed || gone > 0)
+    }
+
+    /// When there is something to forget.
+    pub(super) fn forget_at(&self, assigner: Assigner, lateness: i64) -> Option<i64> {
+        let pane = match assigner {
+            Assigner::Aligned(slices) => self.panes.first().map(|start| slices.last_end(start)),
+            Assigner::Session { .. } | Assigner::Global => None,
+        };
         let shown = self.rest.iter().flat_map(|rest| &rest.shown);
-        let ends = shown.map(|shown| shown.end).chain(next);
-        (gone, ends.min().map(|end| end.saturating_add(lateness)))
+        let ends = shown.map(|shown| shown.end).chain(pane);
+        ends.min().map(|end| end.saturating_add(lateness))
+    }
+
+    /// The least clock of late rows that wait.
+    pub(super) fn first_late(&self) -> Option<i64> {
+        let late = self.rest.iter().flat_map(|rest| &rest.late);
+        late.map(|late| late.clock).min()
+    }
+
+    /// How many panes and sessions it has, as the operator counts them.
+    pub(super) fn kept(&self) -> usize {
+        self.panes.starts().len() + self.sessions.len() + usize::from(self.global.is_some())
     }
 }

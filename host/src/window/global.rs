@@ -60,18 +60,21 @@ impl WindowOperator {
 
     /// Gives out every key's window: there are no more rows. One that waits for more of them gives
     /// nothing.
-    pub(super) fn end_global(&mut self, index: &KeyIndex) -> Result<(), WindowError> {
-        self.roster.settle(index);
+    pub(super) fn end_global(&mut self, index: &mut KeyIndex) -> Result<(), WindowError> {
+        if self.next_key == 0 {
+            self.settle_roster(index);
+        }
         while self.windowing.trigger.count.is_none() && self.next_key < self.roster.len() {
             if self.results.len() >= RESULTS_MAX {
                 return Ok(());
             }
             let id = self.roster.id(self.next_key);
             self.next_key += 1;
+            index.touch(id);
             self.early_global(id, index)?;
         }
         self.next_key = 0;
-        self.watermark = watermark::END;
+        self.rise(watermark::END);
         Ok(())
     }
 

@@ -4,16 +4,16 @@ mod bytes;
 
 use std::sync::Arc;
 
-use wasmill_core::{key::KeyGroupRange, window::Assigner};
+use wasmill_core::{checkpoint::Segment, key::KeyGroupRange, window::Assigner};
 
 use self::bytes::Input;
-use super::aligned::Following;
 use super::cell::{Cell, Global, Late, Session, Shown};
+use super::resident::Lives;
 use super::shape::{Shape, rows};
 use super::{STATE, WindowOperator};
 use crate::{
     crash_point::{CrashPoint, reach},
-    segment::{Address, Kind, Put, Reader, SegmentError},
+    segment::{Address, Kind, Put, Reader, Row, SegmentError},
     state::{self, KeyIndex, KeyRows, KeyedImage, KeysImage, PagedImage, RICH, RestoreError},
 };
 
@@ -28,6 +28,7 @@ const GLOBAL: u8 = 4;
 /// while they go on.
 pub struct WindowImage {
     shape: Arc<Shape>,
+    lives: Lives,
     keys: Option<KeysImage>,
     cells: PagedImage<Cell, RICH>,
 }
@@ -38,6 +39,7 @@ impl WindowOperator {
     pub fn image(&mut self, keys: Option<KeysImage>) -> WindowImage {
         let image = WindowImage {
             shape: Arc::new(self.shape.clone()),
+            lives: self.lives(),
             keys,
             cells: self.cells.image(),
         };
@@ -47,7 +49,7 @@ impl WindowOperator {
 
     /// Goes on from the clock that a checkpoint has for it, before the first row.
     pub fn restore_clock(&mut self, watermark: i64) {
-        self.watermark = watermark;
+        (self.watermark_before, self.watermark) = (watermark, watermark);
     }
 
     /// Puts back the windows of some key groups, before the first row. `segments` are those of its
@@ -63,17 +65,29 @@ impl WindowOperator {
         let is_own = |of: &Address| of.kind == Kind::Map && of.name == STATE;
         let places = state::places(from.0, |of| is_own(of).then_some(()));
         state::restore(from, index, &places, |index, id, ((), row)| {
-            let entry = row.entry.unwrap_or_default();
-            let value = row.value.unwrap_or_default();
-            self.restore_entry(id, (entry, value), index)
-                .ok_or_else(|| RestoreError::Row {
-                    kind: Kind::Map.name(),
-                    state: STATE.into(),
-                })
+            self.take_again((id, row), index)
         })?;
+        self.all_taken(false);
+        // What is over is looked for with the next watermark.
+        self.forget_at = self.forget_at.min(self.watermark);
         self.account();
         reach(CrashPoint::WindowsRestored);
         Ok(())
+    }
+
+    /// Takes a row that comes back; [`WindowOperator::all_taken`] is called behind the last one.
+    pub(super) fn take_again(
+        &mut self,
+        (id, row): (u32, &Row<'_>),
+        index: &mut KeyIndex,
+    ) -> Result<(), RestoreError> {
+        let entry = row.entry.unwrap_or_default();
+        let value = row.value.unwrap_or_default();
+        let taken = self.restore_entry(id, (entry, value), index);
+        taken.ok_or_else(|| RestoreError::Row {
+            kind: Kind::Map.name(),
+            state: STATE.into(),
+        })
     }
 
     fn restore_entry(
@@ -86,6 +100,9 @@ impl WindowOperator {
         let cell = self.cells.get_mut(id);
         let is_listed = !matches!(self.windowing.assigner, Assigner::Session { .. });
         Self::hold(cell, (id, index), is_listed.then_some(&mut self.roster));
+        if self.returned.last() != Some(&id) {
+            self.returned.push(id);
+        }
         let mut input = Input::new(value);
         let shape = &self.shape;
         match *tag {
@@ -136,26 +153,21 @@ impl WindowOperator {
             }
             _ => return None,
         }
-        if let Assigner::Aligned(slices) = &self.windowing.assigner {
-            let following = Following::new(self.watermark, slices);
-            self.next_end = self.next_end.min(following.of(cell, slices));
-        }
-        // What is over is looked for with the next watermark.
-        self.forget_at = self.forget_at.min(self.watermark);
         input.is_empty().then_some(())
     }
 }
 
 impl WindowImage {
-    /// Writes the windows down: not on a slot.
+    /// Writes down what has changed since what a checkpoint named, or all: not on a slot. Gives
+    /// the earlier segments that still count.
     ///
     /// # Errors
     /// If what is kept of one window is too large.
-    pub fn encode(self, put: Put<'_>) -> Result<(), SegmentError> {
-        if let Some(keys) = &self.keys {
-            state::encode(keys, &[&self], &[], put)?;
+    pub fn encode(self, earlier: &[Segment], put: Put<'_>) -> Result<Vec<Segment>, SegmentError> {
+        match &self.keys {
+            Some(keys) => state::encode(keys, &[&self], earlier, put),
+            None => Ok(Vec::new()),
         }
-        Ok(())
     }
 }
 
@@ -174,39 +186,54 @@ impl KeyedImage for WindowImage {
     }
 
     fn write(&self, id: u32, rows: &mut KeyRows<'_>) -> Result<(), SegmentError> {
-        let Some(cell) = self.cells.get(id) else {
-            return Ok(());
-        };
-        let shape = &*self.shape;
-        let mut out = Vec::new();
-        let mut push = |entry: &[u8], out: &mut Vec<u8>| {
-            let pushed = rows.push(0, Some(entry), Some(out), None);
-            out.clear();
-            pushed
-        };
-        for (start, pane) in cell.panes.between(i64::MIN, i64::MAX, shape) {
-            bytes::accumulators(pane, shape, &mut out);
-            push(&bytes::entry(PANE, &[start]), &mut out)?;
+        match self.cells.get(id) {
+            Some(cell) => write(cell, (&self.shape, self.lives), rows),
+            None => Ok(()),
         }
-        let rest = cell.rest.as_deref();
-        for shown in rest.map_or(&[][..], |rest| &rest.shown) {
-            bytes::shown(shown, shape, &mut out);
-            push(&bytes::entry(SHOWN, &[shown.end]), &mut out)?;
-        }
-        let mut late: Vec<&Late> = rest.iter().flat_map(|rest| &rest.late).collect();
-        late.sort_unstable_by_key(|late| (late.clock, late.at));
-        for late in late {
-            bytes::accumulators(&late.accumulators, shape, &mut out);
-            push(&bytes::entry(LATE, &[late.clock, late.at]), &mut out)?;
-        }
-        for session in &cell.sessions {
-            bytes::session(session, shape, &mut out);
-            push(&bytes::entry(SESSION, &[session.start]), &mut out)?;
-        }
-        if let Some(global) = &cell.global {
-            bytes::global(global, shape, &mut out);
-            push(&bytes::entry(GLOBAL, &[]), &mut out)?;
-        }
-        Ok(())
     }
+}
+
+/// Writes all that is kept of a key, and until when it is of use.
+pub(super) fn write(
+    cell: &Cell,
+    (shape, lives): (&Shape, Lives),
+    rows: &mut KeyRows<'_>,
+) -> Result<(), SegmentError> {
+    let mut out = Vec::new();
+    let mut push = |entry: &[u8], until: Option<i64>, out: &mut Vec<u8>| {
+        if let Some(clock) = until {
+            rows.until(clock);
+        }
+        let pushed = rows.push(0, Some(entry), Some(out), None);
+        out.clear();
+        pushed
+    };
+    for (start, pane) in cell.panes.between(i64::MIN, i64::MAX, shape) {
+        bytes::accumulators(pane, shape, &mut out);
+        let until = lives.of_pane(start);
+        push(&bytes::entry(PANE, &[start]), until, &mut out)?;
+    }
+    let rest = cell.rest.as_deref();
+    for shown in rest.map_or(&[][..], |rest| &rest.shown) {
+        bytes::shown(shown, shape, &mut out);
+        let until = Some(lives.behind(shown.end));
+        push(&bytes::entry(SHOWN, &[shown.end]), until, &mut out)?;
+    }
+    let mut late: Vec<&Late> = rest.iter().flat_map(|rest| &rest.late).collect();
+    late.sort_unstable_by_key(|late| (late.clock, late.at));
+    for late in late {
+        bytes::accumulators(&late.accumulators, shape, &mut out);
+        let entry = bytes::entry(LATE, &[late.clock, late.at]);
+        push(&entry, None, &mut out)?;
+    }
+    for session in &cell.sessions {
+        bytes::session(session, shape, &mut out);
+        let until = session.is_over.then(|| lives.behind(session.end));
+        push(&bytes::entry(SESSION, &[session.start]), until, &mut out)?;
+    }
+    if let Some(global) = &cell.global {
+        bytes::global(global, shape, &mut out);
+        push(&bytes::entry(GLOBAL, &[]), None, &mut out)?;
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::accumulator::Accumulator;
 use super::shape::{Overflown, Shape};
+use super::weight;
 
 /// So many panes are moved rather than that those before them are kept.
 const MOVED_MAX: usize = 16;
@@ -223,6 +224,11 @@ impl Slide {
             self.starts.push(start);
         }
         Ok(())
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + weight::all(&self.front) + weight::all(&self.back)
     }
 
     fn clear(&mut self) {

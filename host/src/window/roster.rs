@@ -9,6 +9,8 @@ pub(super) struct Roster {
     keys: Sorted,
     /// Those that came since.
     fresh: Vec<u32>,
+    /// Whether some have left memory since they came.
+    is_stale: bool,
 }
 
 /// Keys with their ids.
@@ -24,6 +26,7 @@ impl Roster {
         Self {
             keys: Sorted::Words(Vec::new()),
             fresh: Vec::new(),
+            is_stale: false,
         }
     }
 
@@ -47,6 +50,47 @@ impl Roster {
             Sorted::Words(keys) => keys[at].1,
             Sorted::Bytes(keys) => keys[at].1,
         }
+    }
+
+    /// A key has left memory; its id may be another's.
+    pub(super) fn leave(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// Drops those that have left memory: those for which that is not said, and those whose id is
+    /// another key's now.
+    pub(super) fn purge(&mut self, index: &KeyIndex, is_there: impl Fn(u32) -> bool) {
+        if !std::mem::take(&mut self.is_stale) {
+            return;
+        }
+        let mut key = Vec::new();
+        let mut is_key = |id: u32, known: &[u8]| {
+            key.clear();
+            index.append_key(id, &mut key);
+            is_there(id) && key == known
+        };
+        match &mut self.keys {
+            Sorted::Words(keys) => keys.retain(|(word, id)| is_key(*id, &word.to_be_bytes())),
+            Sorted::Bytes(keys) => keys.retain(|(known, id)| is_key(*id, known)),
+        }
+        let mut known: Vec<u32> = (0..self.len()).map(|at| self.id(at)).collect();
+        known.sort_unstable();
+        self.fresh.sort_unstable();
+        self.fresh.dedup();
+        let is_new = |id: &u32| is_there(*id) && known.binary_search(id).is_err();
+        self.fresh.retain(is_new);
+    }
+
+    /// Memory held, in bytes, about.
+    pub(super) fn bytes(&self) -> usize {
+        let keys = match &self.keys {
+            Sorted::Words(keys) => keys.capacity() * size_of::<(u64, u32)>(),
+            Sorted::Bytes(keys) => {
+                let own: usize = keys.first().map_or(0, |(key, _)| key.len() + 16);
+                keys.capacity() * size_of::<(Box<[u8]>, u32)>() + keys.len() * own
+            }
+        };
+        keys + self.fresh.capacity() * size_of::<u32>()
     }
 
     /// Puts those that came into their places.

@@ -7,7 +7,7 @@
 use wasmill_core::window::Assigner;
 
 use super::aligned::at_end;
-use super::cell::{Cell, Late, Session};
+use super::cell::{Late, Session};
 use super::roster::Roster;
 use super::shape::{Shape, rows};
 use super::{Rows, WindowError, WindowOperator, id_of};
@@ -73,6 +73,7 @@ impl WindowOperator {
         let mut ids = self.ends.remove(&end).unwrap_or_default();
         Roster::sort(&mut ids, index);
         for id in ids {
+            index.touch(id);
             let mut sessions = std::mem::take(&mut self.cells.get_mut(id).sessions);
             for session in sessions.iter_mut().filter(|session| !session.is_over) {
                 if session.end == end {
@@ -89,8 +90,9 @@ impl WindowOperator {
             let cell = self.cells.get_mut(id);
             cell.sessions = sessions;
             if cell.is_held && cell.is_empty() {
-                *cell = Cell::default();
-                index.release(id);
+                self.let_go(id, index);
+            } else if index.is_spilling() {
+                self.weigh(id);
             }
         }
         Ok(())

@@ -6,17 +6,16 @@ use arrow_array::{Array, BinaryArray, RecordBatch, RecordBatchOptions};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::{DataType, Field, Fields, SchemaRef};
 
-use super::{Entry, RowAt, Rows, Side};
+use super::{Entry, MatcherImage, RowAt, Rows, Side};
 use crate::batch::Batch;
 use crate::data_type;
 use crate::encoding::{self, Encoder, EncodingError, Form};
 use crate::lineage::Lineage;
 
-/// What a join kept at a barrier. Taking it copies places, no rows; it does not change any more.
+/// What a join kept at a barrier. Taking it copies no rows; it does not change any more.
 #[derive(Debug)]
 pub struct JoinImage {
-    /// By key, side and the order of coming.
-    entries: Vec<(u32, Side, Entry)>,
+    kept: MatcherImage,
     /// Lookup: rows of the left side that wait for the table, by key.
     waiting: Vec<(u32, Entry)>,
     sides: [(u32, Vec<Option<Batch>>); 2],
@@ -79,13 +78,13 @@ pub fn decode_entries<'a>(
 
 impl JoinImage {
     pub(super) fn new(
-        entries: Vec<(u32, Side, Entry)>,
+        kept: MatcherImage,
         mut waiting: Vec<(u32, Entry)>,
         rows: &[Rows; 2],
     ) -> Self {
         waiting.sort_by_key(|(key, _)| *key);
         Self {
-            entries,
+            kept,
             waiting,
             sides: [rows[0].image(), rows[1].image()],
         }
@@ -93,17 +92,14 @@ impl JoinImage {
 
     /// The keys that have rows, each at least once.
     pub fn keys(&self) -> impl Iterator<Item = u32> {
-        let kept = self.entries.iter().map(|(key, ..)| *key);
+        let kept = self.kept.keys();
         kept.chain(self.waiting.iter().map(|(key, _)| *key))
     }
 
     /// The rows of a key on one side, in the order in which they came.
     pub fn rows(&self, key: u32, side: Side) -> impl Iterator<Item = KeptRow<'_>> {
-        let place = |(of, at, _): &(u32, Side, Entry)| (*of, *at);
-        let from = self.entries.partition_point(|it| place(it) < (key, side));
-        let to = self.entries.partition_point(|it| place(it) <= (key, side));
-        let entries = self.entries[from..to].iter();
-        entries.map(move |(_, _, entry)| self.row(side, *entry))
+        let entries = self.kept.rows(key, side);
+        entries.map(move |entry| self.row(side, entry))
     }
 
     /// The rows of a key that wait for the table, in the order in which they came.
@@ -118,14 +114,15 @@ impl JoinImage {
         let (first, batches) = &self.sides[side.index()];
         let RowAt { batch, .. } = entry.row;
         let batch = batches[batch.wrapping_sub(*first) as usize].as_ref();
-        KeptRow {
-            batch: batch.expect("the batch of a row that is kept"),
-            entry,
-        }
+        KeptRow::new(batch.expect("the batch of a row that is kept"), entry)
     }
 }
 
-impl KeptRow<'_> {
+impl<'a> KeptRow<'a> {
+    pub(super) fn new(batch: &'a Batch, entry: Entry) -> Self {
+        Self { batch, entry }
+    }
+
     /// Where the row came from.
     pub fn lineage(&self) -> (&Lineage, usize) {
         (&self.batch.lineage, self.entry.row.row as usize)

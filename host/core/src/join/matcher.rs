@@ -1,12 +1,18 @@
 //! Which rows meet, and when it is certain that a row meets none.
 
+mod kept;
 mod windows;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::{JoinKind, JoinType, RowAt, Side};
 use crate::batch::op;
-use windows::{ends, last};
+use crate::paged::{Paged, RICH};
+use crate::watermark;
+
+pub(super) use kept::moved_to;
+pub use kept::{Fate, MatcherImage};
 
 /// An empty list keeps room for so many rows; what a burst left behind is given back.
 const SPARE_MAX: usize = 16;
@@ -59,22 +65,38 @@ pub struct Matcher {
     kind: JoinKind,
     join_type: JoinType,
     /// The rows that are kept, by key.
-    keys: Vec<KeyRows>,
-    /// Interval and as-of: when kept rows may go, with their keys, soonest first.
+    keys: Paged<KeyRows, RICH>,
+    /// Interval and as-of: when kept rows may go, with their keys, soonest first. What is named
+    /// here may be gone: a row goes if it is still there and its time is over.
     due: [VecDeque<(i64, u32)>; 2],
+    /// The same of keys that came back: of the first row of each side.
+    back: BinaryHeap<Reverse<(i64, Side, u32)>>,
     /// Window: the keys that have rows in a window, by the window's end.
     windows: BTreeMap<i64, VecDeque<u32>>,
     /// How many rows of the left side of the window that is being looked at are done.
     cursor: usize,
     len: usize,
+    /// Rows that were taken away while `due`, `back` or `windows` may name them.
+    stale: usize,
 }
 
 /// The rows of one key.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 struct KeyRows {
     sides: [VecDeque<Entry>; 2],
-    /// Window: the last end under which the key is known.
-    last_end: Option<i64>,
+    /// Window: the last end under which the key is known, and the last one that is over.
+    last_end: i64,
+    closed: i64,
+}
+
+impl Default for KeyRows {
+    fn default() -> Self {
+        Self {
+            sides: Default::default(),
+            last_end: watermark::START,
+            closed: watermark::START,
+        }
+    }
 }
 
 impl Matcher {
@@ -83,21 +105,19 @@ impl Matcher {
         Self {
             kind,
             join_type,
-            keys: Vec::new(),
+            keys: Paged::new(),
             due: Default::default(),
+            back: BinaryHeap::new(),
             windows: BTreeMap::new(),
             cursor: 0,
             len: 0,
+            stale: 0,
         }
     }
 
     /// A row has come; `change` is its kind of change. Before it, [`Matcher::advance`] has to have
     /// come to its time.
     pub fn arrive(&mut self, side: Side, row: Arrival, change: u8, found: &mut Found) {
-        if self.keys.len() <= row.key as usize {
-            self.keys
-                .resize_with(row.key as usize + 1, KeyRows::default);
-        }
         match self.kind {
             JoinKind::Interval { lower_us, upper_us } => {
                 self.meet_interval(side, row, (lower_us, upper_us), found);
@@ -131,80 +151,6 @@ impl Matcher {
         }
     }
 
-    /// Puts a key's rows of the table in an order that does not depend on which came first.
-    pub(super) fn sort_table<K: Ord>(&mut self, origin: impl Fn(RowAt) -> K) {
-        for key in &mut self.keys {
-            let table = key.sides[Side::Right.index()].make_contiguous();
-            table.sort_by_key(|entry| origin(entry.row));
-        }
-    }
-
-    /// The rows that are kept of a side.
-    pub(super) fn rows_of(&self, side: Side) -> Vec<RowAt> {
-        let keys = self.keys.iter();
-        let entries = keys.flat_map(|key| &key.sides[side.index()]);
-        entries.map(|entry| entry.row).collect()
-    }
-
-    /// Rows of a side lie elsewhere now: `moved` has their old places, ordered, and new ones.
-    pub(super) fn move_rows(&mut self, side: Side, moved: &[(RowAt, RowAt)]) {
-        let keys = self.keys.iter_mut();
-        for entry in keys.flat_map(|key| &mut key.sides[side.index()]) {
-            let at = moved.binary_search_by_key(&entry.row, |(from, _)| *from);
-            let at = at.expect("each row that is kept has been moved");
-            entry.row = moved[at].1;
-        }
-    }
-
-    /// The rows that are kept, key by key and side by side, in the order in which they came.
-    pub fn entries(&self) -> impl Iterator<Item = (u32, Side, Entry)> {
-        (0..).zip(&self.keys).flat_map(|(id, key)| {
-            Side::BOTH.into_iter().flat_map(move |side| {
-                let entries = key.sides[side.index()].iter();
-                entries.map(move |entry| (id, side, *entry))
-            })
-        })
-    }
-
-    /// Keeps a row again, as [`Matcher::entries`] told it: rows of a key and a side in their order.
-    pub fn restore(&mut self, key: u32, side: Side, entry: Entry) {
-        if self.keys.len() <= key as usize {
-            self.keys.resize_with(key as usize + 1, KeyRows::default);
-        }
-        self.keys[key as usize].sides[side.index()].push_back(entry);
-        self.len += 1;
-    }
-
-    /// All rows are kept again, as of this clock.
-    pub fn restored(&mut self, clock: i64) {
-        let entries: Vec<_> = self.entries().collect();
-        for (key, side, entry) in entries {
-            match self.kind {
-                JoinKind::Interval { .. } => {
-                    self.due[side.index()].push_back((self.deadline(side, entry.time), key));
-                }
-                JoinKind::AsOf {
-                    max_age_us: Some(age),
-                } => self.due[side.index()].push_back((deadline(entry.time, age), key)),
-                JoinKind::Window { .. } => {
-                    for end in ends(entry.time, self.kind) {
-                        let keys = self.windows.entry(end).or_default();
-                        if !is_before(last(end), clock) && keys.back() != Some(&key) {
-                            keys.push_back(key);
-                        }
-                        let last = &mut self.keys[key as usize].last_end;
-                        *last = (*last).max(Some(end));
-                    }
-                }
-                JoinKind::AsOf { max_age_us: None } | JoinKind::Lookup => {}
-            }
-        }
-        self.windows.retain(|_, keys| !keys.is_empty());
-        for due in &mut self.due {
-            due.make_contiguous().sort_by_key(|(time, _)| *time);
-        }
-    }
-
     /// Number of rows that are kept.
     pub fn len(&self) -> usize {
         self.len
@@ -217,13 +163,20 @@ impl Matcher {
 
     /// Memory held, in bytes, about.
     pub fn bytes(&self) -> usize {
-        self.keys.capacity() * size_of::<KeyRows>()
-            + self.len * size_of::<Entry>()
-            + self.due.iter().map(VecDeque::capacity).sum::<usize>() * size_of::<(i64, u32)>()
+        self.keys.bytes() + self.content_bytes()
+    }
+
+    /// The same without the pages that keys share.
+    pub fn content_bytes(&self) -> usize {
+        let due = self.due.iter().map(VecDeque::capacity).sum::<usize>();
+        self.len * size_of::<Entry>()
+            + due * size_of::<(i64, u32)>()
+            + self.back.capacity() * size_of::<(i64, Side, u32)>()
     }
 
     fn keep(&mut self, side: Side, row: Arrival, is_matched: bool) {
-        self.keys[row.key as usize].sides[side.index()].push_back(Entry {
+        let rows = self.keys.get_mut(row.key);
+        rows.sides[side.index()].push_back(Entry {
             time: row.time,
             row: row.row,
             is_matched,
@@ -231,13 +184,19 @@ impl Matcher {
         self.len += 1;
     }
 
-    /// Until when a row of a side can meet others of an interval join.
+    /// Until when a row of a side can meet others of an interval join, or counts as a version.
     fn deadline(&self, side: Side, time: i64) -> i64 {
         match (self.kind, side) {
             (JoinKind::Interval { upper_us, .. }, Side::Left) => deadline(time, upper_us),
             (JoinKind::Interval { lower_us, .. }, Side::Right) => {
                 deadline(time, lower_us.saturating_neg())
             }
+            (
+                JoinKind::AsOf {
+                    max_age_us: Some(age),
+                },
+                _,
+            ) => deadline(time, age),
             _ => time,
         }
     }
@@ -254,7 +213,7 @@ impl Matcher {
             Side::Right => (upper.saturating_neg(), lower.saturating_neg()),
         };
         let (from, to) = (row.time.saturating_add(from), row.time.saturating_add(to));
-        let others = &mut self.keys[row.key as usize].sides[side.other().index()];
+        let others = &mut self.keys.get_mut(row.key).sides[side.other().index()];
         let first = others.partition_point(|entry| entry.time < from);
         let mut is_matched = false;
         for entry in others.range_mut(first..) {
@@ -280,34 +239,76 @@ impl Matcher {
 
     /// Lets rows of an interval join go whose time is over; those that met none come out.
     fn expire(&mut self, clock: i64, matches_max: usize, found: &mut Found) -> bool {
-        loop {
-            let [left, right] = [0, 1].map(|at| self.due[at].front().map(|(due, _)| *due));
-            let side = match (left, right) {
-                (None, None) => return true,
-                (Some(left), Some(right)) if right < left => Side::Right,
-                (Some(_), _) => Side::Left,
-                (None, Some(_)) => Side::Right,
-            };
-            let (until, key) = self.due[side.index()][0];
-            if !is_before(until, clock) {
+        while let Some(due) = self.soonest() {
+            if !is_before(due.until, clock) {
                 return true;
             }
             if found.matches.len() >= matches_max {
                 return false;
             }
-            self.due[side.index()].pop_front();
-            let entry = self.keys[key as usize].pop(side);
-            self.len -= 1;
-            if !entry.is_matched && self.join_type.keeps(side) {
-                found.matches.push(lone(side, entry.row, until, 0));
+            let Some(entry) = self.take_due(due) else {
+                continue;
+            };
+            if !entry.is_matched && self.join_type.keeps(due.side) {
+                let match_ = lone(due.side, entry.row, due.until, 0);
+                found.matches.push(match_);
             }
-            found.freed.push((side, entry.row));
+            found.freed.push((due.side, entry.row));
         }
+        true
+    }
+
+    /// What is due first; the left side before the right one.
+    #[inline]
+    fn soonest(&self) -> Option<Due> {
+        let [left, right] = [0, 1].map(|at| self.due[at].front());
+        let (side, first) = match (left, right) {
+            (Some(left), Some(right)) if right.0 < left.0 => (Side::Right, Some(right)),
+            (Some(_), _) => (Side::Left, left),
+            (None, _) => (Side::Right, right),
+        };
+        let first = first.map(|&(until, key)| Due {
+            until,
+            side,
+            key,
+            is_back: false,
+        });
+        let Some(&Reverse((until, side, key))) = self.back.peek() else {
+            return first;
+        };
+        match first {
+            Some(first) if (first.until, first.side) <= (until, side) => Some(first),
+            _ => Some(Due {
+                until,
+                side,
+                key,
+                is_back: true,
+            }),
+        }
+    }
+
+    /// Takes the row out that is due, if it is still there.
+    #[inline]
+    fn take_due(&mut self, due: Due) -> Option<Entry> {
+        let Due { side, key, .. } = due;
+        if due.is_back {
+            self.back.pop();
+        } else {
+            self.due[side.index()].pop_front();
+        }
+        let first = self.keys.get(key)?.sides[side.index()].front()?;
+        let is_over = self.deadline(side, first.time) <= due.until;
+        let entry = is_over.then(|| self.keys.get_mut(key).pop(side));
+        self.len -= usize::from(is_over);
+        if due.is_back {
+            self.expect_first(side, key);
+        }
+        entry
     }
 
     /// A row meets the version that counts at its time.
     fn meet_version(&mut self, row: Arrival, max_age: Option<i64>, found: &mut Found) {
-        let version = self.keys[row.key as usize].sides[Side::Right.index()].front();
+        let version = self.table(row.key).front();
         let is_young =
             |entry: &&Entry| max_age.is_none_or(|age| row.time <= entry.time.saturating_add(age));
         match version.filter(is_young) {
@@ -330,7 +331,7 @@ impl Matcher {
             found.freed.push((side, row.row));
             return;
         }
-        let versions = &mut self.keys[row.key as usize].sides[side.index()];
+        let versions = &mut self.keys.get_mut(row.key).sides[side.index()];
         if let Some(before) = versions.pop_front() {
             found.freed.push((side, before.row));
             self.len -= 1;
@@ -347,30 +348,22 @@ impl Matcher {
 
     /// Lets versions go that are too old for every row to come.
     fn forget_versions(&mut self, clock: i64, found: &mut Found) {
-        let side = Side::Right;
-        let JoinKind::AsOf {
-            max_age_us: Some(age),
-        } = self.kind
-        else {
-            return;
-        };
-        while let Some(&(until, key)) = self.due[side.index()].front() {
-            if !is_before(until, clock) {
-                return;
-            }
-            self.due[side.index()].pop_front();
-            let rows = &mut self.keys[key as usize];
-            let version = rows.sides[side.index()].front();
-            if version.is_some_and(|entry| deadline(entry.time, age) <= until) {
-                let entry = rows.pop(side);
-                found.freed.push((side, entry.row));
-                self.len -= 1;
+        while let Some(due) = self.soonest().filter(|due| is_before(due.until, clock)) {
+            if let Some(entry) = self.take_due(due) {
+                found.freed.push((due.side, entry.row));
             }
         }
     }
 
+    /// The rows of a key on the right side.
+    fn table(&self, key: u32) -> &VecDeque<Entry> {
+        static NONE: VecDeque<Entry> = VecDeque::new();
+        let rows = self.keys.get(key);
+        rows.map_or(&NONE, |rows| &rows.sides[Side::Right.index()])
+    }
+
     fn meet_table(&mut self, row: Arrival, found: &mut Found) {
-        let table = &self.keys[row.key as usize].sides[Side::Right.index()];
+        let table = self.table(row.key);
         let met = table
             .iter()
             .map(|entry| meeting(Side::Left, row, entry.row, row.time));
@@ -382,7 +375,21 @@ impl Matcher {
     }
 }
 
+/// A row that may go.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    until: i64,
+    side: Side,
+    key: u32,
+    /// It is one of a key that came back.
+    is_back: bool,
+}
+
 impl KeyRows {
+    fn is_empty(&self) -> bool {
+        self.sides.iter().all(VecDeque::is_empty)
+    }
+
     /// Takes the oldest row of a side.
     fn pop(&mut self, side: Side) -> Entry {
         let rows = &mut self.sides[side.index()];

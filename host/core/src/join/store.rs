@@ -15,6 +15,8 @@ const ROWS_MAX: usize = 4_096;
 const BATCH_COST: usize = 32;
 /// So much waste is not worth a copy, counted in rows.
 const WASTE_MIN: usize = 65_536;
+/// The same where memory is scarce.
+const SCARCE_WASTE_MIN: usize = 1_024;
 
 /// Where a row is: batches are numbered without end, and begin anew behind the last number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +40,8 @@ pub struct Rows {
     bytes: usize,
     /// What rows and batches cost after the last copy.
     cost: usize,
+    /// Rows leave memory, so that it should follow them.
+    is_scarce: bool,
 }
 
 /// A batch; none once all of its rows are freed.
@@ -86,6 +90,11 @@ impl Rows {
             (kept.batch, kept.keys, kept.bytes) = (None, Vec::new(), 0);
             self.trim();
         }
+    }
+
+    /// From now on memory follows what is kept closely.
+    pub fn be_scarce(&mut self) {
+        self.is_scarce = true;
     }
 
     /// The batch of a row.
@@ -141,6 +150,11 @@ impl Rows {
         self.bytes + self.batches.len() * size_of::<Kept>()
     }
 
+    /// The part of the memory that rows take which are not freed.
+    pub fn live_bytes(&self) -> usize {
+        (self.bytes as u128 * self.live as u128 / self.rows.max(1) as u128) as usize
+    }
+
     /// The batches that are kept. Nothing is copied.
     pub(super) fn image(&self) -> (u32, Vec<Option<Batch>>) {
         let batches = self.batches.iter().map(|kept| kept.batch.clone());
@@ -151,7 +165,10 @@ impl Rows {
     /// as that came after the last copy.
     pub fn is_sparse(&self) -> bool {
         let cost = self.rows + BATCH_COST * self.batches.len();
-        cost > 2 * self.live + WASTE_MIN && cost > 2 * self.cost
+        match self.is_scarce {
+            true => cost > 2 * self.live + SCARCE_WASTE_MIN,
+            false => cost > 2 * self.live + WASTE_MIN && cost > 2 * self.cost,
+        }
     }
 
     /// Copies the rows at these places, which are all that are kept, into new batches; gives the
@@ -171,6 +188,7 @@ impl Rows {
         let first = self.first;
         *self = Self {
             first,
+            is_scarce: self.is_scarce,
             ..Self::default()
         };
         for (batch, keys) in made {

@@ -67,6 +67,8 @@ struct Run<'a> {
     rows_max: usize,
     /// After how many steps the join is taken down and built anew from its image.
     restart: Option<usize>,
+    /// Whether keys leave after each step, some of them, and come back when they are needed.
+    leave: bool,
 }
 
 impl Run<'_> {
@@ -75,10 +77,25 @@ impl Run<'_> {
         let (mut outcomes, mut at) = (Vec::new(), [0; 2]);
         let mut balance = 0_i64;
         let clocks = self.steps.iter().copied().chain([watermark::END]);
+        let mut away: Vec<Away> = Vec::new();
         for (step, clock) in clocks.enumerate() {
+            let dues = Side::BOTH.map(|side| {
+                let rows = &self.sides[side.index()][at[side.index()]..];
+                rows.partition_point(|row| row.time < clock)
+            });
+            let is_needed = |away: &Away| {
+                let of = |side: Side| {
+                    let from = at[side.index()];
+                    &self.sides[side.index()][from..from + dues[side.index()]]
+                };
+                let mut rows = Side::BOTH.into_iter().flat_map(of);
+                rows.any(|row| row.key == away.key)
+            };
+            let (needed, others): (Vec<Away>, Vec<Away>) = away.drain(..).partition(is_needed);
+            balance += come_back(&mut join, &needed, watermark::START);
             for side in Side::BOTH {
                 let rows = &self.sides[side.index()][at[side.index()]..];
-                let due = rows.partition_point(|row| row.time < clock);
+                let due = dues[side.index()];
                 at[side.index()] += due;
                 for piece in rows[..due].chunks(self.rows_max) {
                     let (batch, keys) = batch(piece);
@@ -89,14 +106,27 @@ impl Run<'_> {
             if spec.kind == JoinKind::Lookup && clock == watermark::END {
                 join.loaded();
             }
-            while let Some(batch) = join.advance(clock, self.rows_max).expect("one schema") {
-                outcomes.extend(read(&batch));
+            // Keys that are not needed for rows are for what is due of them.
+            for is_due in [false, true] {
+                if is_due {
+                    balance += come_back(&mut join, &others, clock);
+                }
+                while let Some(batch) = join.advance(clock, self.rows_max).expect("one schema") {
+                    outcomes.extend(read(&batch));
+                    balance -= join.released().count() as i64;
+                }
                 balance -= join.released().count() as i64;
             }
-            balance -= join.released().count() as i64;
             assert_eq!(balance, join.len() as i64, "rows that are kept");
+            if self.leave && spec.kind != JoinKind::Lookup && clock < watermark::END {
+                away = (0..4)
+                    .filter(|key| (*key as usize + step) % 3 > 0)
+                    .map(|key| leave(&mut join, key, clock))
+                    .collect();
+                balance = join.len() as i64;
+            }
             if self.restart == Some(step) {
-                join = restart(&join, spec, clock);
+                join = restart(&mut join, spec, clock);
             }
         }
         if matches!(
@@ -109,43 +139,81 @@ impl Run<'_> {
     }
 }
 
+/// The rows of a key that has left, as bytes.
+struct Away {
+    key: u32,
+    sides: [Vec<Vec<u8>>; 2],
+    /// What was due before it had been done.
+    done: i64,
+}
+
+fn leave(join: &mut Join, key: u32, done: i64) -> Away {
+    let sides = Side::BOTH.map(|side| {
+        let rows = join.kept(key, side);
+        rows.map(|(row, _)| bytes(&row)).collect::<Vec<_>>()
+    });
+    let taken = join.take(key);
+    assert_eq!(taken, sides[0].len() + sides[1].len());
+    Away { key, sides, done }
+}
+
+/// Keys come back; gives how many rows they have.
+fn come_back(join: &mut Join, away: &[Away], clock: i64) -> i64 {
+    let mut count = 0;
+    for of in away {
+        for side in Side::BOTH {
+            put_back(join, side, of.key, &of.sides[side.index()], false);
+            count += of.sides[side.index()].len() as i64;
+        }
+        join.restored(&[of.key], of.done < clock);
+    }
+    count
+}
+
+fn bytes(row: &KeptRow<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (lineage, at) = row.lineage();
+    let (_, offset) = lineage.position(at).expect("a source's row");
+    row.encode(&offset.to_le_bytes(), &mut bytes)
+        .expect("plain");
+    bytes
+}
+
+fn put_back(join: &mut Join, side: Side, key: u32, rows: &[Vec<u8>], waits: bool) {
+    if rows.is_empty() {
+        return;
+    }
+    let schema = batch(&[]).0.rows.schema();
+    let values = rows.iter().map(Vec::as_slice);
+    let (batch, trails, matched) = decode_entries(&schema, true, values).expect("our own");
+    let offset = |trail: &[u8]| u64::from_le_bytes(trail.try_into().expect("eight bytes"));
+    let chunk = Chunk {
+        offsets: trails.iter().flatten().map(offset).collect(),
+        ..Chunk::default()
+    };
+    let keys = vec![key; batch.len()];
+    let lineage = Lineage::whole(Ancestor::Chunk(Arc::new(chunk)), keys.len());
+    let matched = (!waits).then_some(&matched[..]);
+    join.restore(side, (Batch { lineage, ..batch }, &keys), matched);
+}
+
 /// The join, built anew from its image; keys keep their numbers.
-fn restart(join: &Join, spec: &JoinSpec, clock: i64) -> Join {
+fn restart(join: &mut Join, spec: &JoinSpec, clock: i64) -> Join {
     let image = join.image();
     let mut anew = Join::new("met", spec);
+    anew.restore_clock(clock);
     let mut keys: Vec<u32> = image.keys().collect();
     keys.sort_unstable();
     keys.dedup();
-    let schema = batch(&[]).0.rows.schema();
-    let mut put_back = |side: Side, key: u32, rows: Vec<KeptRow<'_>>, waits: bool| {
-        let encode = |row: &KeptRow<'_>| {
-            let mut bytes = Vec::new();
-            let (lineage, at) = row.lineage();
-            let (_, offset) = lineage.position(at).expect("a source's row");
-            row.encode(&offset.to_le_bytes(), &mut bytes)
-                .expect("plain");
-            bytes
-        };
-        let values: Vec<Vec<u8>> = rows.iter().map(encode).collect();
-        let values = values.iter().map(Vec::as_slice);
-        let (batch, trails, matched) = decode_entries(&schema, true, values).expect("our own");
-        let offset = |trail: &[u8]| u64::from_le_bytes(trail.try_into().expect("eight bytes"));
-        let chunk = Chunk {
-            offsets: trails.iter().flatten().map(offset).collect(),
-            ..Chunk::default()
-        };
-        let keys = vec![key; batch.len()];
-        let lineage = Lineage::whole(Ancestor::Chunk(Arc::new(chunk)), keys.len());
-        let matched = (!waits).then_some(&matched[..]);
-        anew.restore(side, (Batch { lineage, ..batch }, &keys), matched);
-    };
-    for key in keys {
+    for key in keys.iter().copied() {
         for side in Side::BOTH {
-            put_back(side, key, image.rows(key, side).collect(), false);
+            let rows: Vec<Vec<u8>> = image.rows(key, side).map(|row| bytes(&row)).collect();
+            put_back(&mut anew, side, key, &rows, false);
         }
-        put_back(Side::Left, key, image.waiting(key).collect(), true);
+        let rows: Vec<Vec<u8>> = image.waiting(key).map(|row| bytes(&row)).collect();
+        put_back(&mut anew, Side::Left, key, &rows, true);
     }
-    anew.restored(clock);
+    anew.restored(&keys, false);
     assert_eq!(anew.len(), join.len());
     anew
 }
@@ -325,13 +393,16 @@ proptest! {
         mut steps in prop::collection::vec(-30..70_i64, 0..12),
         rows_max in 1..9_usize,
         restart in prop::option::of(0..12_usize),
+        leave in any::<bool>(),
     ) {
         steps.sort_unstable();
         let spec = spec(kind, join_type);
         let sides = [&lefts[..], &rights[..]];
-        let run = Run { sides, steps: &steps, rows_max, restart };
+        // What is away when the join is built anew would have to be carried over.
+        let restart = restart.filter(|_| !leave);
+        let run = Run { sides, steps: &steps, rows_max, restart, leave };
         let mut found = run.outcomes(&spec);
-        let whole = Run { sides, steps: &[], rows_max: 1_000, restart: None };
+        let whole = Run { sides, steps: &[], rows_max: 1_000, restart: None, leave: false };
         let whole = whole.outcomes(&spec);
         if kind.is_timed() {
             // Looking up tables, rows come as they came.

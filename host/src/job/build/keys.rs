@@ -85,9 +85,12 @@ impl Builder<'_> {
             };
             let mut operators = task.operators.iter();
             let has_state = operators.any(|plan| {
-                let plugin = self.pipeline.operator(plan.operator).plugin();
-                let descriptor = plugin.map(|plugin| &plugin.descriptor);
-                descriptor.is_some_and(|of| !of.states.is_empty() || !of.timers.is_empty())
+                let operator = self.pipeline.operator(plan.operator);
+                match operator.plugin().map(|plugin| &plugin.descriptor) {
+                    Some(of) => !of.states.is_empty() || !of.timers.is_empty(),
+                    // Windows and joins.
+                    None => true,
+                }
             });
             root.key.is_some() && (has_state || !task.features.is_empty())
         };
@@ -123,14 +126,11 @@ impl Source<'_> {
             operators: subtask.chain.operators_mut(),
             features: subtask.features.as_mut(),
         };
-        // What windows and joins keep stays in memory.
-        let may_leave = kept.operators.iter_mut().all(|of| of.resident().is_some());
         let mut spill = None;
-        if let Some(scratch) = self.scratch.filter(|_| has_state && may_leave) {
+        if let Some(scratch) = self.scratch.filter(|_| has_state) {
             let name = format!("{}-{}", task.id.0, subtask.subtask);
-            let residents = kept.residents();
             let share = (&name[..], self.share);
-            spill = Some(Spill::new(scratch, share, index, &residents)?);
+            spill = Some(Spill::new(scratch, share, index, &mut kept.residents())?);
         }
         let range = index.range();
         // Where keys may leave memory, one key group at a time is read into it.
@@ -183,7 +183,7 @@ impl Kept<'_> {
     fn residents(&mut self) -> Residents<'_> {
         let operators = self.operators.iter_mut();
         let mut residents: Residents<'_> = Vec::new();
-        residents.extend(operators.filter_map(Chained::resident));
+        residents.extend(operators.map(Chained::resident));
         if let Some(features) = &mut self.features {
             residents.push(*features as &mut dyn Resident);
         }

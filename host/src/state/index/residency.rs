@@ -34,6 +34,11 @@ impl Bits {
         self.0[at] |= 1 << (id % 64);
     }
 
+    fn has(&self, id: u32) -> bool {
+        let word = self.0.get(id as usize / 64);
+        word.is_some_and(|word| word >> (id % 64) & 1 == 1)
+    }
+
     /// Clears a bit, and gives what it was.
     fn take(&mut self, id: u32) -> bool {
         let word = self.0.get_mut(id as usize / 64);
@@ -80,6 +85,37 @@ impl KeyIndex {
     /// How many keys came to stay since the last call.
     pub fn take_came(&mut self) -> usize {
         std::mem::take(&mut self.came)
+    }
+
+    /// As [`KeyIndex::hold`], for what is only looked up: no checkpoint and no disk is to know.
+    #[inline]
+    pub fn lend(&mut self, id: u32) {
+        *self.holds.get_mut(id) += 1;
+    }
+
+    /// As [`KeyIndex::release`], for what was lent.
+    #[inline]
+    pub fn give_back(&mut self, id: u32) {
+        let holds = self.holds.get_mut(id);
+        debug_assert!(*holds > 0, "a key is given back as often as it was lent");
+        *holds -= 1;
+        if *holds > 0 {
+            return;
+        }
+        // Something may have been kept of it, and have gone while it was lent.
+        let tracker = self.tracker.as_ref();
+        let residency = self.residency.as_ref();
+        let was_kept = tracker.is_some_and(|tracker| tracker.has(id))
+            || residency.is_some_and(|residency| residency.stored.has(id));
+        match was_kept {
+            true => self.released.push(id),
+            false => self.candidates.push(id),
+        }
+    }
+
+    /// Whether keys may leave memory.
+    pub fn is_spilling(&self) -> bool {
+        self.residency.is_some()
     }
 
     /// From now on keys may leave memory without being gone.

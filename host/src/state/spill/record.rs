@@ -2,18 +2,21 @@
 //! by one process: no format that anybody else sees.
 //!
 //! ```text
-//! | i64 event-time clock, i64 processing time: of no use once both have passed | row | row | ...
+//! | i64 event-time clock, i64 processing time: of no use once both have passed
+//! | i64 event-time clock: what is due before it has been done | row | row | ...
 //! row: | u16 address | u8 parts | u32 length, entry | u32 length, value | i64 time |
 //! ```
 
 use wasmill_core::descriptor::Ttl;
+use wasmill_core::key::Keys;
 use wasmill_core::timer::TimeDomain;
 
+use super::split;
 use crate::segment::{Row, SegmentError};
 use crate::state::image::TakeRow;
 
-/// The clocks from which on a record is of no use.
-const HEAD: usize = 16;
+/// The clocks.
+const HEAD: usize = 24;
 
 const ENTRY: u8 = 1;
 const VALUE: u8 = 2;
@@ -39,6 +42,8 @@ pub(super) struct Writer<'a> {
     row_until: Option<i64>,
     /// The earliest timer of each domain.
     pub(super) wakes: [Option<i64>; 2],
+    /// Something is due that is no timer: it has to be known whether it has been done.
+    pub(super) is_timely: bool,
 }
 
 /// Where a domain stands among two.
@@ -57,13 +62,26 @@ impl<'a> Writer<'a> {
             until: (i64::MIN, i64::MIN),
             row_until: None,
             wakes: [None, None],
+            is_timely: false,
         }
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    /// Whether nothing is kept of the key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.len() == HEAD
+    }
+
+    /// The record of a key for which all has been done that was due before a clock.
+    pub(super) fn finish(mut self, done: i64) -> Vec<u8> {
         self.bytes[..8].copy_from_slice(&self.until.0.to_le_bytes());
-        self.bytes[8..HEAD].copy_from_slice(&self.until.1.to_le_bytes());
+        self.bytes[8..16].copy_from_slice(&self.until.1.to_le_bytes());
+        self.bytes[16..HEAD].copy_from_slice(&done.to_le_bytes());
         self.bytes
+    }
+
+    fn note_wake(&mut self, domain: TimeDomain, time: i64) {
+        let wake = &mut self.wakes[place(domain)];
+        *wake = Some(wake.map_or(time, |known| known.min(time)));
     }
 
     fn put_bytes(&mut self, bytes: &[u8]) {
@@ -92,8 +110,7 @@ impl TakeRow for Writer<'_> {
     fn take(&mut self, row: Row<'_>) -> Result<(), SegmentError> {
         self.live(row);
         if let (Some(domain), Some(time)) = (self.about[row.address].timer, row.time) {
-            let wake = &mut self.wakes[place(domain)];
-            *wake = Some(wake.map_or(time, |known| known.min(time)));
+            self.note_wake(domain, time);
         }
         let part = |bit: u8, is_there: bool| if is_there { bit } else { 0 };
         let parts = part(ENTRY, row.entry.is_some())
@@ -119,6 +136,28 @@ impl TakeRow for Writer<'_> {
     fn until(&mut self, clock: i64) {
         self.row_until = Some(clock);
     }
+
+    fn wake(&mut self, domain: TimeDomain, time: i64) {
+        self.is_timely |= domain == TimeDomain::Event;
+        self.note_wake(domain, time);
+    }
+}
+
+/// The keys of some places; none if one is damaged.
+pub(super) fn keys_of(places: &[Vec<u8>], is_word: bool) -> Option<Keys> {
+    let keys = places.iter().map(|place| split(place).map(|(_, key)| key));
+    if is_word {
+        let word = |key: Option<&[u8]>| Some(u64::from_le_bytes(key?.try_into().ok()?));
+        return Some(Keys::Words(
+            keys.map(word).collect::<Option<Vec<u64>>>()?.into(),
+        ));
+    }
+    let (mut offsets, mut data) = (vec![0], Vec::new());
+    for key in keys {
+        data.extend_from_slice(key?);
+        offsets.push(u32::try_from(data.len()).ok()?);
+    }
+    Some(Keys::Bytes { offsets, data })
 }
 
 /// Whether a record is of no use at an event-time clock and a processing time.
@@ -130,6 +169,12 @@ pub(in crate::state) fn is_over(record: &[u8], (event, processing): (i64, i64)) 
         return false;
     };
     i64::from_le_bytes(*until) <= event && i64::from_le_bytes(*until_too) <= processing
+}
+
+/// Before which event-time clock all has been done that was due; none if the record is damaged.
+pub(super) fn done(record: &[u8]) -> Option<i64> {
+    let bytes = record.get(16..HEAD)?.try_into().ok()?;
+    Some(i64::from_le_bytes(bytes))
 }
 
 /// The rows of a record, of a key; each may be none if the record is damaged.

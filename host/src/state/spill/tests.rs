@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use wasmill_core::checkpoint::{CheckpointId, Segment, SegmentKind};
 use wasmill_core::data_type;
 use wasmill_core::descriptor::{self, State};
-use wasmill_core::key::{KEY_GROUPS_DEFAULT, KeyGroupRange};
+use wasmill_core::key::{KEY_GROUPS_DEFAULT, KeyGroupRange, Keys};
 
 use super::*;
-use crate::segment::{Encoded, Reader};
+use crate::segment::{Encoded, Reader, Row};
 use crate::state::image::tests::{CLOCKS, collect};
 use crate::state::{Cut, KeyedStates, Secret, places, restore};
 
@@ -121,8 +121,8 @@ impl Subtask {
         let mut index = KeyIndex::new(range, KEY_GROUPS_DEFAULT, true, Secret::seeded(3));
         let mut kept = OfStates(KeyedStates::new(&states()));
         let spill = scratch.map(|(scratch, bytes)| {
-            let residents: Residents<'_> = vec![&mut kept];
-            Spill::new(scratch, ("0", bytes), &mut index, &residents).expect("a disk")
+            let mut residents: Residents<'_> = vec![&mut kept];
+            Spill::new(scratch, ("0", bytes), &mut index, &mut residents).expect("a disk")
         });
         Self {
             index,

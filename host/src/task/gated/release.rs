@@ -1,5 +1,7 @@
 //! Rows that waited for their time, in the order of it.
 
+use wasmill_core::{batch::Batch, timer::TimeDomain, watermark};
+
 use super::GatedTask;
 use crate::task::chain::TaskError;
 
@@ -7,7 +9,10 @@ impl GatedTask {
     /// Runs the rows whose time has come, of all inputs in one order.
     pub(super) async fn release(&mut self, watermark: i64) -> Result<(), TaskError> {
         if self.merges_itself {
-            return self.release_apart(watermark).await;
+            return match self.spill {
+                Some(_) => self.release_by_and_by(watermark).await,
+                None => self.release_apart(watermark).await,
+            };
         }
         loop {
             let sorters = self.inputs.iter().filter_map(|input| input.sorter.as_ref());
@@ -48,5 +53,38 @@ impl GatedTask {
             }
         }
         Ok(())
+    }
+
+    /// The same in small steps of time, where keys leave memory: those of rows that have not been
+    /// merged must stay there.
+    async fn release_by_and_by(&mut self, watermark: i64) -> Result<(), TaskError> {
+        let rows_max = self.rows_max;
+        // Up to where the rows of each input are out, but for some of this very time.
+        let mut come = vec![watermark::START; self.inputs.len()];
+        let mut clock = watermark::START;
+        loop {
+            let inputs = come.iter().copied().enumerate();
+            let Some((input, least)) = inputs.min_by_key(|(_, time)| *time) else {
+                return Ok(());
+            };
+            if least > clock {
+                clock = least;
+                self.chain.advance(clock, self.keyed.as_mut()).await?;
+                self.wake_others(TimeDomain::Event, clock).await?;
+                self.chain.outbox.send().await?;
+                self.settle().await?;
+            }
+            if clock == watermark {
+                return Ok(());
+            }
+            let sorter = self.inputs[input].sorter.as_mut();
+            let due = sorter.map(|sorter| sorter.release(watermark, None, rows_max));
+            let due = due.transpose()?.flatten();
+            let last = |due: &Batch| due.times.as_ref().and_then(|times| times.last().copied());
+            come[input] = due.as_ref().and_then(last).unwrap_or(watermark);
+            if let Some(due) = due {
+                self.run_chain(input, due).await?;
+            }
+        }
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn residents<'a>(
 ) -> Residents<'a> {
     let operators = chain.operators_mut().iter_mut();
     let mut residents: Residents<'a> = Vec::new();
-    residents.extend(operators.filter_map(Chained::resident));
+    residents.extend(operators.map(Chained::resident));
     residents.extend(features.map(|features| features as &mut dyn Resident));
     residents
 }

@@ -1,19 +1,18 @@
 //! Rows that meet in windows: when a window is over, all pairs of it.
 
-use std::collections::VecDeque;
-
 use super::{Found, Match, Matcher, is_before, lone};
 use crate::join::{JoinKind, Side};
+use crate::watermark;
 
 impl Matcher {
     /// A row has come for the windows that hold it: the key is known under the ends of them all.
     pub(super) fn register(&mut self, key: u32, time: i64) {
-        let last_end = &mut self.keys[key as usize].last_end;
+        let last_end = &mut self.keys.get_mut(key).last_end;
         for end in ends(time, self.kind) {
             // Windows end in the order of time, and a key's rows come in it.
-            if last_end.is_none_or(|last| last < end) {
+            if *last_end < end {
                 self.windows.entry(end).or_default().push_back(key);
-                *last_end = Some(end);
+                *last_end = end;
             }
         }
     }
@@ -39,12 +38,16 @@ impl Matcher {
                 self.windows.pop_first();
                 continue;
             };
-            if !self.close_window(key, (end, size_us, every_us), matches_max, found) {
-                return false;
+            // A key that left and came back may be named twice.
+            if self.keys.get_mut(key).closed < end {
+                if !self.close_window(key, (end, size_us, every_us), matches_max, found) {
+                    return false;
+                }
+                self.cursor = 0;
+                self.keys.get_mut(key).closed = end;
+                let next_start = end.saturating_sub(size_us).saturating_add(every_us);
+                self.let_go(key, next_start, found);
             }
-            self.cursor = 0;
-            let next_start = end.saturating_sub(size_us).saturating_add(every_us);
-            self.let_go(key, next_start, found);
             if let Some(keys) = self.windows.get_mut(&end) {
                 keys.pop_front();
             }
@@ -61,7 +64,7 @@ impl Matcher {
         found: &mut Found,
     ) -> bool {
         let start = end.saturating_sub(size);
-        let sides = &self.keys[key as usize].sides;
+        let sides = &self.keys.get_mut(key).sides;
         let [lefts, rights] = [0, 1].map(|at| {
             let side = &sides[at];
             let from = side.partition_point(|entry| entry.time < start);
@@ -102,8 +105,8 @@ impl Matcher {
 
     /// Lets rows of a key go that lie before `start`.
     fn let_go(&mut self, key: u32, start: i64, found: &mut Found) {
+        let rows = self.keys.get_mut(key);
         for side in Side::BOTH {
-            let rows = &mut self.keys[key as usize];
             while rows.sides[side.index()]
                 .front()
                 .is_some_and(|entry| entry.time < start)
@@ -113,10 +116,10 @@ impl Matcher {
                 self.len -= 1;
             }
         }
-        let rows = &mut self.keys[key as usize];
-        if rows.sides.iter().all(VecDeque::is_empty) {
+        if rows.is_empty() {
             // The number of the key may be given to another one.
-            rows.last_end = None;
+            rows.last_end = watermark::START;
+            rows.closed = watermark::START;
         }
     }
 }

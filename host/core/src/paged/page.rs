@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// Elements that belong to the column alone, or that an image reads as well. To take an image
 /// copies nothing; the first write to a page that an image still reads copies that page.
 #[derive(Debug)]
-pub(super) enum Page<T> {
+pub enum Page<T> {
     /// The column's own.
     Own(Box<[T]>),
     /// Frozen: what an image reads must not change.
@@ -13,16 +13,17 @@ pub(super) enum Page<T> {
 }
 
 /// A page as an image has it.
-pub(super) type Frozen<T> = Arc<Box<[T]>>;
+pub type Frozen<T> = Arc<Box<[T]>>;
 
 impl<T: Clone> Page<T> {
-    pub(super) fn new(elements: Box<[T]>) -> Self {
+    /// Of these elements.
+    pub fn new(elements: Box<[T]>) -> Self {
         Self::Own(elements)
     }
 
     /// The elements, to read.
     #[inline]
-    pub(super) fn get(&self) -> &[T] {
+    pub fn get(&self) -> &[T] {
         match self {
             Self::Own(elements) => elements,
             Self::Frozen(elements) => elements,
@@ -31,7 +32,7 @@ impl<T: Clone> Page<T> {
 
     /// The elements, to write.
     #[inline]
-    pub(super) fn get_mut(&mut self) -> &mut [T] {
+    pub fn get_mut(&mut self) -> &mut [T] {
         if let Self::Frozen(_) = self {
             self.thaw();
         }
@@ -42,7 +43,7 @@ impl<T: Clone> Page<T> {
     }
 
     /// Freezes the page and gives it to an image.
-    pub(super) fn freeze(&mut self) -> Frozen<T> {
+    pub fn freeze(&mut self) -> Frozen<T> {
         if let Self::Own(elements) = self {
             *self = Self::Frozen(Arc::new(std::mem::take(elements)));
         }

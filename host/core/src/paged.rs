@@ -1,6 +1,9 @@
-//! An array that grows page by page, so that growth never copies what is there.
+//! An array that grows page by page, so that growth never copies what is there, and whose pages an
+//! image may share.
 
-use super::page::{Frozen, Page};
+mod page;
+
+pub use page::{Frozen, Page};
 
 /// Elements of a page, as a power of two, where copying an element is cheap.
 pub const PLAIN: u32 = 9;
@@ -60,6 +63,16 @@ impl<T: Default + Clone, const SHIFT: u32> Paged<T, SHIFT> {
         &mut self.pages[id as usize >> SHIFT].get_mut()[id as usize & (Self::PAGE - 1)]
     }
 
+    /// All elements that there is room for, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flat_map(|page| page.get())
+    }
+
+    /// The same, to change them: pages that an image reads are copied.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.pages.iter_mut().flat_map(Page::get_mut)
+    }
+
     /// Memory of the pages in bytes, without what the elements point to, and without the pages
     /// that only an image still has.
     pub fn bytes(&self) -> usize {
@@ -78,6 +91,11 @@ impl<T, const SHIFT: u32> PagedImage<T, SHIFT> {
     /// How many ids there was room for.
     pub fn capacity(&self) -> usize {
         self.pages.len() << SHIFT
+    }
+
+    /// All elements, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flat_map(|page| page.iter())
     }
 
     /// The element of an id, if it had been grown to.
