@@ -271,8 +271,9 @@ impl Join {
         self.is_loaded
     }
 
-    /// Looks at the rows that were pushed, and at what is certain since no row before `clock` will
-    /// come. Gives rows that came of it, about `rows_max` of them; none once there are no more.
+    /// Looks at the rows that were pushed, those of event time as far as they lie before `clock`,
+    /// and at what is certain since no other row before it will come. Gives rows that came of it,
+    /// about `rows_max` of them; none once there are no more.
     ///
     /// # Errors
     /// If rows of one side have different columns.

@@ -63,8 +63,8 @@ impl Resident for JoinOperator {
         self.take_back(list, (id, row), index)
     }
 
-    fn taken(&mut self, is_due: bool) -> Result<(), RestoreError> {
-        self.all_taken(is_due)
+    fn taken(&mut self, due: Option<TimeDomain>) -> Result<(), RestoreError> {
+        self.all_taken(due == Some(TimeDomain::Event))
     }
 
     fn is_busy(&self, id: u32) -> bool {

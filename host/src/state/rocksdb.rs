@@ -7,7 +7,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -29,29 +29,51 @@ const BLOOM_BITS: f64 = 10.0;
 /// Records that are passed one by one before a place is searched for: it costs as much as some.
 const STEPS: usize = 16;
 
-/// The clocks by which records expire.
+/// The clocks by which records expire: not ahead of those of any image that is still read, because
+/// what expires leaves snapshots too.
 #[derive(Debug)]
 pub(super) struct DiskClocks {
     event: AtomicI64,
     processing: AtomicI64,
+    /// Those of the images.
+    frozen: Mutex<Vec<Arc<Clocks>>>,
 }
+
+/// Event time, and processing time.
+type Clocks = (i64, i64);
 
 impl DiskClocks {
     pub(super) fn new() -> Self {
         Self {
             event: AtomicI64::new(i64::MIN),
             processing: AtomicI64::new(i64::MIN),
+            frozen: Mutex::new(Vec::new()),
         }
     }
 
     pub(super) fn set(&self, event: i64, processing: i64) {
+        let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever reads an image has a share of its clocks.
+        frozen.retain(|clocks| Arc::strong_count(clocks) > 1);
+        let clocks = frozen.iter().map(|clocks| **clocks);
+        let (event, processing) = clocks.fold((event, processing), |least, clocks| {
+            (least.0.min(clocks.0), least.1.min(clocks.1))
+        });
         self.event.store(event, Ordering::Relaxed);
         self.processing.store(processing, Ordering::Relaxed);
     }
 
-    fn get(&self) -> (i64, i64) {
+    fn get(&self) -> Clocks {
         let event = self.event.load(Ordering::Relaxed);
         (event, self.processing.load(Ordering::Relaxed))
+    }
+
+    /// They stay behind where they are now as long as this lives.
+    fn freeze(&self) -> Arc<Clocks> {
+        let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let clocks = Arc::new(self.get());
+        frozen.push(clocks.clone());
+        clocks
     }
 }
 
@@ -59,6 +81,7 @@ impl DiskClocks {
 pub(super) struct Disk {
     open: Arc<Open>,
     write: WriteOptions,
+    clocks: Arc<DiskClocks>,
 }
 
 /// An open database, and the folder that may go when it is closed: fields are dropped in their
@@ -77,6 +100,7 @@ pub(super) struct Frozen {
     /// It goes before the database that it belongs to: fields are dropped in their order.
     snapshot: Snapshot<'static>,
     _open: Arc<Open>,
+    _clocks: Arc<Clocks>,
 }
 
 impl std::fmt::Debug for Frozen {
@@ -164,8 +188,9 @@ impl Disk {
         options.set_write_buffer_size((bytes / 4).clamp(64 << 10, 64 << 20));
         options.set_max_write_buffer_number(2);
         options.set_keep_log_file_num(1);
+        let of_filter = clocks.clone();
         options.set_compaction_filter("wasmill.expired", move |_, name, value| {
-            match name.first() == Some(&RECORD) && is_over(value, clocks.get()) {
+            match name.first() == Some(&RECORD) && is_over(value, of_filter.get()) {
                 true => Decision::Remove,
                 false => Decision::Keep,
             }
@@ -180,6 +205,7 @@ impl Disk {
         Ok(Self {
             open: Arc::new(open),
             write,
+            clocks,
         })
     }
 
@@ -228,9 +254,10 @@ impl Disk {
         Ok((due, next))
     }
 
-    /// The disk as it is now.
+    /// The disk as it is now. What has not expired by now stays in it.
     #[expect(unsafe_code, reason = "an image outlives whoever took it")]
     pub(super) fn freeze(&self) -> Frozen {
+        let clocks = self.clocks.freeze();
         let snapshot = self.open.db.snapshot();
         // SAFETY: the snapshot borrows the database, which lives as long as the last `Arc` of it:
         // one goes with the snapshot and is dropped after it. The lifetime is never given away: all
@@ -239,6 +266,7 @@ impl Disk {
         Frozen {
             snapshot,
             _open: self.open.clone(),
+            _clocks: clocks,
         }
     }
 }
@@ -308,5 +336,54 @@ impl Entries<'_> {
         }
         self.iterator.seek(name(RECORD, &[place]));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The places that an image of the disk has records of.
+    fn places(frozen: &Frozen) -> Vec<Vec<u8>> {
+        let mut entries = frozen.records();
+        let mut places = Vec::new();
+        while let Some((place, _)) = entries.current().expect("a disk") {
+            places.push(place.to_vec());
+            entries.advance();
+        }
+        places
+    }
+
+    #[test]
+    fn what_expires_behind_a_barrier_stays_in_its_image() {
+        let root = tempfile::tempdir().expect("a folder");
+        let scratch = crate::state::scratch(root.path(), "job").expect("a folder");
+        let clocks = Arc::new(DiskClocks::new());
+        let folder = root.path().join("disk");
+        let disk = Disk::create((&scratch, &folder), 1 << 20, clocks.clone()).expect("a disk");
+        let record = |until: i64| [until.to_le_bytes(), i64::MIN.to_le_bytes()].concat();
+        let mut batch = Batch::default();
+        batch.put(b"00first", &record(10));
+        batch.put(b"00second", &record(20));
+        disk.write(batch).expect("a disk");
+        let tidy = || {
+            disk.open.db.flush().expect("a disk");
+            disk.open.db.compact_range(None::<&[u8]>, None::<&[u8]>);
+        };
+        clocks.set(15, 0);
+        let frozen = disk.freeze();
+        clocks.set(30, 0);
+        tidy();
+        assert_eq!(places(&frozen), [b"00second".to_vec()]);
+        drop(frozen);
+        clocks.set(30, 0);
+        // Tables that are tidy already are left alone.
+        let mut batch = Batch::default();
+        batch.put(b"00third", &record(40));
+        disk.write(batch).expect("a disk");
+        tidy();
+        let found = disk.get(&[b"00second".to_vec(), b"00third".to_vec()]);
+        let found = found.expect("a disk");
+        assert_eq!(found, [None, Some(record(40))]);
     }
 }

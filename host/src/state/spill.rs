@@ -151,13 +151,14 @@ impl Spill {
         index: &mut KeyIndex,
         residents: &mut Residents<'_>,
     ) -> Result<(), SpillError> {
-        self.bring_in((batch, i64::MIN), index, residents).await
+        self.bring_in((batch, None), index, residents).await
     }
 
-    /// What is due before `clock` has not been done for keys that have left before.
+    /// Where a time has passed: of event time, what is due before has not been done for keys that
+    /// left when all before an earlier one had been.
     async fn bring_in(
         &mut self,
-        (batch, clock): (&BatchKeys, i64),
+        (batch, passed): (&BatchKeys, Option<(TimeDomain, i64)>),
         index: &mut KeyIndex,
         residents: &mut Residents<'_>,
     ) -> Result<(), SpillError> {
@@ -177,16 +178,19 @@ impl Spill {
         };
         let records = ids.into_iter().zip(records);
         let records = records.filter_map(|(id, record)| Some((id, record?)));
-        let is_due =
-            |(_, record): &(u32, Vec<u8>)| record::done(record).is_none_or(|at| at < clock);
+        let is_due = |(_, record): &(u32, Vec<u8>)| match passed {
+            Some((TimeDomain::Event, clock)) => record::done(record).is_none_or(|at| at < clock),
+            Some((TimeDomain::Processing, _)) => true,
+            None => false,
+        };
         let (due, others): (Vec<_>, Vec<_>) = records.partition(is_due);
         let has_come_back = !due.is_empty() || !others.is_empty();
-        for (records, is_due) in [(others, false), (due, true)] {
+        for (records, due) in [(others, None), (due, passed.map(|(domain, _)| domain))] {
             for (id, record) in records {
                 self.take_record(id, &record, index, residents)?;
             }
             for resident in residents.iter_mut() {
-                resident.taken(is_due)?;
+                resident.taken(due)?;
             }
         }
         if has_come_back {
@@ -246,9 +250,9 @@ impl Spill {
         index: &mut KeyIndex,
         residents: &mut Residents<'_>,
     ) -> Result<bool, SpillError> {
-        let is_event = domain == TimeDomain::Event;
-        let until_done = if is_event { clock } else { i64::MIN };
-        self.done = self.done.max(until_done);
+        if domain == TimeDomain::Event {
+            self.done = self.done.max(clock);
+        }
         if !domain.is_due(self.wakes[place(domain)], clock) {
             return Ok(false);
         }
@@ -270,8 +274,8 @@ impl Spill {
         index.recycle();
         let keys = keys_of(&due, index.is_word()).ok_or_else(|| self.damaged())?;
         index.lookup(&keys, &keys.hashes(), &mut batch);
-        self.bring_in((&batch, until_done), index, residents)
-            .await?;
+        let passed = Some((domain, clock));
+        self.bring_in((&batch, passed), index, residents).await?;
         Ok(!due.is_empty())
     }
 
@@ -345,6 +349,8 @@ impl Spill {
             let mut rows = KeyRows::new(&mut record, (group, key), *base);
             resident.write_key(id, &mut rows)?;
         }
+        // To let go of what is kept counts as a change too.
+        let is_unsaved = index.is_unsaved(id);
         for resident in residents.iter_mut() {
             resident.drop_key(id, index);
         }
@@ -353,13 +359,13 @@ impl Spill {
             index.recycle();
             return Ok(());
         }
-        let evicted = index.evict(id);
+        let changed_in = index.evict(id);
         let wakes = record.wakes;
-        if evicted.is_unsaved || record.is_timely {
+        if is_unsaved || record.is_timely {
             let record = record.finish(self.done);
             self.batch.put(&place_on_disk, &record);
         }
-        if let Some(generation) = evicted.changed_in {
+        if let Some(generation) = changed_in {
             self.batch.changed(generation, &place_on_disk);
         }
         for domain in [TimeDomain::Event, TimeDomain::Processing] {

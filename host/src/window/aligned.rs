@@ -263,14 +263,18 @@ impl WindowOperator {
             let cell = self.cells.get_mut(id);
             let late = cell.first_late().filter(|clock| *clock < watermark);
             let end = Following::new(done, &slices).of(cell, &slices);
-            match (end <= watermark && end < watermark::END, late) {
-                (true, Some(clock)) if clock < end => self.correct_key(id, clock, index)?,
-                (false, Some(clock)) => self.correct_key(id, clock, index)?,
-                (true, _) => {
+            let end = Some(end).filter(|end| *end <= watermark && *end < watermark::END);
+            match (end, late) {
+                (Some(end), late) if late.is_none_or(|clock| end <= clock) => {
                     self.end_of_key(id, (slices.start_of(end), end), slices, index)?;
                     done = end;
                 }
-                (false, None) => break,
+                (_, Some(clock)) => {
+                    self.correct_key(id, clock, index)?;
+                    // Rows that came too late for a window that is over have not reopened it.
+                    done = done.max(clock);
+                }
+                (_, None) => break,
             }
         }
         let following = Following::new(watermark, &slices);

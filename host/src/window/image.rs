@@ -67,7 +67,7 @@ impl WindowOperator {
         state::restore(from, index, &places, |index, id, ((), row)| {
             self.take_again((id, row), index)
         })?;
-        self.all_taken(false);
+        self.all_taken(None);
         // What is over is looked for with the next watermark.
         self.forget_at = self.forget_at.min(self.watermark);
         self.account();

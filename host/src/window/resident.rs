@@ -71,8 +71,8 @@ impl Resident for WindowOperator {
         self.take_again((id, row), index)
     }
 
-    fn taken(&mut self, is_due: bool) -> Result<(), RestoreError> {
-        self.all_taken(is_due);
+    fn taken(&mut self, due: Option<TimeDomain>) -> Result<(), RestoreError> {
+        self.all_taken(due);
         Ok(())
     }
 
@@ -120,9 +120,9 @@ impl WindowOperator {
         next.into_iter().chain(cell.first_late())
     }
 
-    /// All rows of some keys have come back. `is_due` says that the watermark has risen without
-    /// them.
-    pub(super) fn all_taken(&mut self, is_due: bool) {
+    /// All rows of some keys have come back. `due` says that the watermark has risen without them,
+    /// or that it is time for their early results.
+    pub(super) fn all_taken(&mut self, due: Option<TimeDomain>) {
         let (assigner, lateness) = (self.windowing.assigner, self.windowing.lateness_us);
         for id in std::mem::take(&mut self.returned) {
             self.weigh(id);
@@ -141,9 +141,13 @@ impl WindowOperator {
                 cell.is_dirty = true;
                 self.dirty.push(id);
             }
-            if is_due {
+            if due == Some(TimeDomain::Event) {
                 self.woken.push(id);
             }
+        }
+        if due == Some(TimeDomain::Processing) && !self.dirty.is_empty() {
+            // The tick that they came for is still to be done for them.
+            self.early_at = Some(i64::MIN);
         }
         self.plan_early();
     }

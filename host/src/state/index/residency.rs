@@ -71,16 +71,6 @@ impl Residency {
     }
 }
 
-/// What there was to say of a key that leaves memory.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::state) struct Evicted {
-    /// Whether it has changed since the disk was told.
-    pub(in crate::state) is_unsaved: bool,
-    /// The last stretch between two barriers in which it changed, as far as a checkpoint to come
-    /// may ask for it.
-    pub(in crate::state) changed_in: Option<u64>,
-}
-
 impl KeyIndex {
     /// How many keys came to stay since the last call.
     pub fn take_came(&mut self) -> usize {
@@ -172,8 +162,15 @@ impl KeyIndex {
         None
     }
 
-    /// Gives back the id of a key of which nothing is left in memory.
-    pub(in crate::state) fn evict(&mut self, id: u32) -> Evicted {
+    /// Whether a key has changed since the disk was told.
+    pub(in crate::state) fn is_unsaved(&self, id: u32) -> bool {
+        let residency = self.residency.as_ref();
+        residency.is_some_and(|residency| residency.unsaved.has(id))
+    }
+
+    /// Gives back the id of a key of which nothing is left in memory. Tells the last stretch
+    /// between two barriers in which it changed, as far as a checkpoint to come may ask for it.
+    pub(in crate::state) fn evict(&mut self, id: u32) -> Option<u64> {
         // The last to release it has put it among the released ones: it is not gone.
         let released = self.released.pop();
         assert_eq!(
@@ -182,16 +179,12 @@ impl KeyIndex {
             "all that was kept of it has been taken away"
         );
         let changed_in = self.tracker.as_mut().and_then(|tracker| tracker.evict(id));
-        let residency = self.residency.as_mut();
-        let is_unsaved = residency.is_some_and(|residency| {
+        if let Some(residency) = &mut self.residency {
             residency.stored.take(id);
-            residency.unsaved.take(id)
-        });
-        self.forget(id);
-        Evicted {
-            is_unsaved,
-            changed_in,
+            residency.unsaved.take(id);
         }
+        self.forget(id);
+        changed_in
     }
 
     /// A key's name on disk: its key group, most significant byte first, and its bytes.

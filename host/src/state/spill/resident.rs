@@ -38,12 +38,12 @@ pub trait Resident: Send {
     /// If it is not what was given.
     fn take_row(&mut self, row: (u32, &Row<'_>), index: &mut KeyIndex) -> Result<(), RestoreError>;
 
-    /// All rows of some keys have been given back. `is_due` says that they are here because of an
-    /// event time, which the watermark has passed without them.
+    /// All rows of some keys have been given back. `due` says that they are here because of a time,
+    /// which the clock of its domain has passed without them.
     ///
     /// # Errors
     /// If they are not what was given.
-    fn taken(&mut self, _is_due: bool) -> Result<(), RestoreError> {
+    fn taken(&mut self, _due: Option<TimeDomain>) -> Result<(), RestoreError> {
         Ok(())
     }
 
