@@ -4,7 +4,8 @@
 use crate::kill::survives_with;
 use crate::oracle::Kind;
 use crate::rows::{SECOND, rows};
-use crate::{Job, check, keeps, run};
+use crate::{Job, check, command, keeps, run};
+use wasmill_tests::kill::reaches;
 
 /// So little memory that most keys are on disk.
 const SPILLING: &str = "state: { backend: rocksdb, cache: 64KiB, directory: spill }\n";
@@ -25,10 +26,27 @@ fn agrees(seed: u64, (join, kind): (&str, Kind), types: &[&str]) {
                 rows_max,
             };
             job.write(folder.path(), sides);
+            for point in points(kind, join_type) {
+                let mut command = command(folder.path(), parallelism);
+                assert!(reaches(&mut command, point, 2), "{join}: {point}");
+            }
             run(folder.path(), parallelism);
             let name = format!("{join} {join_type} x{parallelism}, {rows_max} rows");
             check(folder.path(), (kind, keeps(join_type)), sides, &name);
         }
+    }
+}
+
+/// What has to happen to keys: they come back for a time only where something is due then.
+fn points(kind: Kind, join_type: &str) -> &'static [&'static str] {
+    let is_due = match kind {
+        Kind::Interval(..) => join_type != "inner",
+        Kind::Window(..) => true,
+        Kind::AsOf(_) | Kind::Lookup => false,
+    };
+    match is_due {
+        true => &["keys-left", "keys-fetched", "keys-woken"],
+        false => &["keys-left", "keys-fetched"],
     }
 }
 

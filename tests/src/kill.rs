@@ -1,11 +1,16 @@
 //! Ends processes by force at random times, however fast or slow the machine is.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+/// The signal of `kill -9`.
+const KILL: i32 = 9;
 /// The longest that a job runs before the first kill, in milliseconds.
 const LONGEST: u64 = 400;
+/// The same of a job that has nothing to show for it.
+const LONGEST_MAX: u64 = 20_000;
 
 /// Kills starts of one job. As long as none was killed at work, the next one begins anew and has
 /// half the time: so that a fast machine is not done with the job before.
@@ -28,6 +33,12 @@ impl Kills {
     /// How many starts were killed at work.
     pub fn number(&self) -> usize {
         self.number
+    }
+
+    /// The job had nothing to show for its time: the next start has twice as much. So a slow
+    /// machine comes to what is worth killing as well.
+    pub fn take_longer(&mut self) {
+        self.longest = (self.longest * 2).min(LONGEST_MAX);
     }
 
     /// Starts a job and kills it at a part of the longest time, of 1,000 parts. `false` means that
@@ -60,4 +71,15 @@ impl Kills {
 )]
 fn some_time(milliseconds: u64) {
     thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// Whether a job comes to a crash point so many times: then it dies there.
+///
+/// # Panics
+/// If the process cannot be started.
+pub fn reaches(command: &mut Command, point: &str, times: u32) -> bool {
+    command.env("WASMILL_CRASH_AT", format!("{point}:{times}"));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let status = command.status().expect("wasmill starts");
+    status.signal() == Some(KILL)
 }

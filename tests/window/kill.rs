@@ -15,8 +15,9 @@ use crate::rows::{Random, Row, rows};
 
 /// Enough to outlast some of the kills on a fast machine.
 const RECORDS: usize = 60_000;
-/// Starts that are ended by force.
+/// Starts that are ended by force: at least so many, and more until some rows have come out.
 const KILLS: usize = 6;
+const KILLS_MAX: usize = 24;
 
 /// Lets the job run for a while, however far that takes it.
 #[expect(
@@ -31,12 +32,22 @@ fn some_time(milliseconds: u64) {
 /// kinds of state; gives how many were still running.
 fn kill(folder: &Path, job: &Job<'_>, states: &[&str], random: &mut Random) -> usize {
     let mut kills = Kills::default();
-    for number in 0..KILLS {
+    let mut has_decided = false;
+    for number in 0..KILLS_MAX {
+        if number >= KILLS && has_decided {
+            break;
+        }
         let top = format!("{CHECKPOINTS}{}", states[number % states.len()]);
         Job { top: &top, ..*job }.write_document(folder);
         let mut command = command(folder, random.below(4) + 1);
         kills.kill(&mut command, random.below(1_000));
+        let out = fs::read_to_string(folder.join("out.jsonl")).unwrap_or_default();
+        has_decided = kills.number() > 0 && out.contains('\n');
+        if kills.number() > 0 && !has_decided {
+            kills.take_longer();
+        }
     }
+    assert!(has_decided, "no checkpoint was gone on from");
     kills.number()
 }
 

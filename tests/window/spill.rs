@@ -2,9 +2,10 @@
 //! the ends of their windows, and with late rows. What comes out is what plain Rust counts.
 
 use super::kill::survives_with;
-use super::{CUMULATIVE, Job, LATENESS, SESSION, SLIDING, TUMBLING, check, run};
+use super::{CUMULATIVE, Job, LATENESS, SESSION, SLIDING, TUMBLING, check, command, run};
 use crate::oracle::Windows;
 use crate::rows::rows_of;
+use wasmill_tests::kill::reaches;
 
 /// So little memory that most keys are on disk.
 const SPILLING: &str = "state: { backend: rocksdb, cache: 64KiB, directory: spill }\n";
@@ -26,6 +27,10 @@ fn agrees(keys: u64, seed: u64, (window, windows): (&str, Windows), (lateness, m
                 is_piped: false,
             };
             job.write(folder.path(), &rows);
+            for point in ["keys-left", "keys-fetched", "keys-woken"] {
+                let mut command = command(folder.path(), parallelism);
+                assert!(reaches(&mut command, point, 2), "{window}: {point}");
+            }
             run(folder.path(), parallelism);
             let name = format!("{window} {more}, {sources} sources, parallelism {parallelism}");
             check(folder.path(), &expected, &name);

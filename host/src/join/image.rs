@@ -31,8 +31,8 @@ pub struct JoinImage {
 }
 
 impl JoinOperator {
-    /// What is kept now. Places of rows are copied, rows are not; `keys` is that of the task's
-    /// keys, taken at the same barrier.
+    /// What is kept now. Nothing is copied before it changes, but for the places of rows that wait
+    /// for a table; `keys` is that of the task's keys, taken at the same barrier.
     pub fn image(&mut self, keys: Option<KeysImage>) -> JoinImage {
         JoinImage {
             operator: self.name.clone(),

@@ -112,7 +112,8 @@ impl WindowOperator {
             }
             Assigner::Global => {
                 let ends = self.windowing.trigger.count.is_none() && cell.global.is_some();
-                ends.then_some(watermark::END)
+                let is_over = self.watermark == watermark::END;
+                (ends && !is_over).then_some(watermark::END)
             }
         };
         // A window is over as soon as the watermark comes to its end, late rows count behind it.
