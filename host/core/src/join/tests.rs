@@ -120,7 +120,7 @@ impl Run<'_> {
             assert_eq!(balance, join.len() as i64, "rows that are kept");
             if self.leave && spec.kind != JoinKind::Lookup && clock < watermark::END {
                 away = (0..4)
-                    .filter(|key| (*key as usize + step) % 3 > 0)
+                    .filter(|key| !(*key as usize + step).is_multiple_of(3))
                     .map(|key| leave(&mut join, key, clock))
                     .collect();
                 balance = join.len() as i64;
