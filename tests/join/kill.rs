@@ -63,7 +63,9 @@ pub(crate) fn survives_with(
     let (lines, killed) = (before.lines().count(), kills.number());
     println!("{join} {join_type}, seed {seed}: {killed} kills, {lines} rows before the end");
     assert!(killed > 0, "the job is slower than the first kill");
-    assert!(lines > 0, "no checkpoint was gone on from");
+    // What waited for a table comes out at once, which takes longer than there is.
+    let is_table = matches!(kind, Kind::Lookup);
+    assert!(lines > 0 || is_table, "no checkpoint was gone on from");
     run(folder.path(), 3);
     check(folder.path(), (kind, keeps(join_type)), sides, join);
     let said = run(folder.path(), 1);
