@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub use image::{EncodedOperator, OperatorImage, OperatorRestore};
+pub use isolation::{Failures, place};
 
 /// Keys that are woken with one call.
 const WOKEN_KEYS_MAX: usize = 1_024;
@@ -83,7 +84,7 @@ pub struct Operator {
     timers: Option<TimerTable>,
     /// For each feature of the operator its position among the task's.
     features: Vec<usize>,
-    failures: isolation::Failures,
+    failures: Failures,
     /// Streams of the outputs.
     outputs: Vec<usize>,
     rows_max: usize,
@@ -99,8 +100,8 @@ pub struct Operator {
     subtask: (u16, u16),
 }
 
-/// Where instances of the operator come from, and the one in use.
-struct Guest {
+/// Where instances of a plugin come from, and the one in use.
+pub struct Guest {
     make: Make,
     context: String,
     options: InstanceOptions,
@@ -115,6 +116,8 @@ pub enum Make {
     Plugin(Plugin),
     /// From a native function, which benchmarks compare with.
     Native(Arc<dyn Fn() -> Instance + Send + Sync>),
+    /// From the plugins of a window's aggregates, in their order: each makes its own.
+    Aggregates(Arc<[Plugin]>),
 }
 
 impl Make {
@@ -122,7 +125,7 @@ impl Make {
     pub fn digest(&self) -> Option<Arc<str>> {
         match self {
             Self::Plugin(plugin) => Some(plugin.digest().into()),
-            Self::Native(_) => None,
+            Self::Native(_) | Self::Aggregates(_) => None,
         }
     }
 }
@@ -150,11 +153,6 @@ pub struct Parts {
 impl Operator {
     /// An operator of one subtask. Its instance is made at the first call.
     pub fn new(spec: &pipeline::Operator, plugin: &pipeline::PluginUse, parts: Parts) -> Self {
-        let options = InstanceOptions {
-            limits: Limits::from(&plugin.limits),
-            somebody_is_ready: slot::somebody_is_ready,
-        };
-        let digest = parts.make.digest().unwrap_or_default();
         let domains: Vec<TimeDomain> = plugin
             .descriptor
             .timers
@@ -173,19 +171,13 @@ impl Operator {
             key_fields: key_fields.filter(|(_, fields)| !fields.is_empty()),
             layout: layout(&plugin.descriptor),
             descriptor: plugin.descriptor.clone(),
-            guest: Guest {
-                make: parts.make,
-                context,
-                options,
-                instance: None,
-                digest,
-            },
+            guest: Guest::new(parts.make, context, &plugin.limits),
             encoder: Encoder::new(),
             decoder: Decoder::new(),
             states: parts.states,
             timers: (!domains.is_empty()).then(|| TimerTable::new(domains)),
             features: parts.features,
-            failures: isolation::Failures::new(plugin),
+            failures: Failures::new(&plugin.policy),
             outputs: spec.outputs.iter().map(|stream| stream.0).collect(),
             rows_max: spec.batch.rows_max as usize,
             output_rows_max: plugin.limits.output_rows_max,
@@ -360,17 +352,40 @@ impl Operator {
 }
 
 impl Guest {
+    /// No instance yet.
+    pub fn new(make: Make, context: String, limits: &pipeline::Limits) -> Self {
+        Self {
+            digest: make.digest().unwrap_or_default(),
+            make,
+            context,
+            options: InstanceOptions {
+                limits: Limits::from(limits),
+                somebody_is_ready: slot::somebody_is_ready,
+            },
+            instance: None,
+        }
+    }
+
+    /// SHA-256 of the plugin.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// Whether there is an instance that has been called before.
     fn is_running(&self) -> bool {
         self.instance.as_ref().is_some_and(Instance::is_usable)
     }
 
     /// The instance in use, or a new one.
-    async fn instance(&mut self) -> Result<&mut Instance, CallError> {
+    ///
+    /// # Errors
+    /// If the plugin cannot be started.
+    pub async fn instance(&mut self) -> Result<&mut Instance, CallError> {
         if !self.instance.as_ref().is_some_and(Instance::is_usable) {
             let mut made = match &self.make {
                 Make::Plugin(plugin) => plugin.instantiate(&self.options).await?,
                 Make::Native(make) => make(),
+                Make::Aggregates(_) => return Err(CallError::Spent),
             };
             made.open(&self.context).await?;
             self.instance = Some(made);

@@ -27,7 +27,7 @@ pub use bindings::Fault;
 pub use call::{CallContext, StateQuestion, StateReader};
 pub use engine::{Compiler, Engine, EngineOptions, compile_child};
 pub use error::{CallError, PluginError, TrapKind};
-pub use instance::{Instance, InstanceOptions, RawOutput, World};
+pub use instance::{Fold, Instance, InstanceOptions, RawOutput, World};
 pub use limits::{Limit, Limits};
 pub use log::{Level, LogLine};
 pub use migration::{ByteStrings, Migrator, NewValues, OldValues};

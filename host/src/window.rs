@@ -9,8 +9,11 @@
 mod accumulator;
 mod aligned;
 mod cell;
+mod draft;
 mod float;
+mod folded;
 mod global;
+mod guest;
 mod image;
 mod panes;
 mod quantile;
@@ -41,6 +44,9 @@ use self::{
     accumulator::{Accumulator, Place},
     aligned::Walk,
     cell::Cell,
+    draft::Draft,
+    folded::Folds,
+    guest::Guests,
     results::Results,
     roster::Roster,
     shape::Shape,
@@ -48,8 +54,9 @@ use self::{
 };
 use crate::{
     metrics::NodeMetrics,
-    operator::Keyed,
+    operator::{Keyed, OperatorError},
     state::{BatchKeys, KeyIndex, Paged, RICH},
+    wasm::Plugin,
 };
 
 pub use image::WindowImage;
@@ -90,6 +97,9 @@ pub enum WindowError {
     /// Columns that do not fit together: a mistake of ours.
     #[error("the rows cannot be arranged")]
     Rows(#[from] ArrowError),
+    /// A plugin of an aggregate failed.
+    #[error(transparent)]
+    Plugin(#[from] OperatorError),
 }
 
 /// What the operator needs besides its description.
@@ -100,6 +110,12 @@ pub struct Parts {
     pub has_time: bool,
     /// Which subtask it is.
     pub subtask: u16,
+    /// Of how many.
+    pub subtasks: usize,
+    /// The pipeline's name, with which the ids of rows begin.
+    pub job: Arc<str>,
+    /// The plugins of its aggregates, in their order.
+    pub plugins: Vec<Plugin>,
     /// Its counters.
     pub metrics: Arc<NodeMetrics>,
 }
@@ -142,6 +158,10 @@ pub struct WindowOperator {
     dirty: Vec<u32>,
     early_at: Option<i64>,
     results: Results,
+    /// The plugins of its aggregates, if it has any.
+    guests: Option<Box<Guests>>,
+    /// Results that wait for their plugins.
+    drafts: Vec<Draft>,
     scratch: Vec<Accumulator>,
     /// How many panes and sessions there are.
     kept: usize,
@@ -169,9 +189,13 @@ impl WindowOperator {
     /// Windows of no rows yet.
     pub fn new(spec: &pipeline::Operator, windowing: Windowing, parts: Parts) -> Self {
         let name: Arc<str> = spec.name.as_str().into();
+        let shape = Shape::new(&windowing.aggregates);
+        let guests = Guests::new(spec, (&windowing, &shape), &parts);
         let inputs = parts.inputs.into_iter();
         Self {
-            shape: Shape::new(&windowing.aggregates),
+            shape,
+            guests,
+            drafts: Vec::new(),
             bindings: (0..)
                 .zip(inputs)
                 .map(|(number, input)| (input.stream.0, (number, input)))
@@ -221,18 +245,16 @@ impl WindowOperator {
         self.subtask
     }
 
-    /// Adds rows of a stream to their windows, and appends those that are too late.
-    ///
-    /// # Errors
-    /// If a sum overflows.
-    pub fn process(
+    /// Adds rows of a stream to their windows, and appends those that are too late. `folds` is what
+    /// the plugins of aggregates have made of the rows.
+    fn add_batch(
         &mut self,
-        stream: usize,
-        batch: &Batch,
-        keyed: Option<&mut Keyed>,
+        (stream, batch): (usize, &Batch),
+        keys: (&mut KeyIndex, &BatchKeys),
+        folds: &[Folds],
         emitted: &mut Emitted,
     ) -> Result<(), WindowError> {
-        let (Some(keyed), Some((input, binding))) = (keyed, self.bindings.get(&stream)) else {
+        let Some((input, binding)) = self.bindings.get(&stream) else {
             return Ok(());
         };
         self.metrics.records_in.add(batch.len());
@@ -245,7 +267,7 @@ impl WindowOperator {
             });
         let rows = Rows {
             batch,
-            columns: columns.collect(),
+            columns: columns.chain(folds.iter().map(Column::folds)).collect(),
             times: batch.times.as_deref().unwrap_or_default(),
             clocks: batch.clocks.as_deref().unwrap_or_default(),
             input: *input,
@@ -255,17 +277,18 @@ impl WindowOperator {
             let operator = self.name.clone();
             return Err(WindowError::NoTime { operator });
         }
-        keyed.index.touch_all(keyed.keys.ids.iter().copied());
-        let keys = (&mut keyed.index, &keyed.keys);
+        let (index, keys) = keys;
+        index.touch_all(keys.ids.iter().copied());
+        let pair = (&mut *index, keys);
         let late = match self.windowing.assigner {
-            Assigner::Aligned(slices) => self.add_aligned(&rows, keys, slices)?,
+            Assigner::Aligned(slices) => self.add_aligned(&rows, pair, slices)?,
             Assigner::Session { gap_us, max_us } => {
-                self.add_to_sessions(&rows, keys, (gap_us, max_us))?
+                self.add_to_sessions(&rows, pair, (gap_us, max_us))?
             }
-            Assigner::Global => self.add_global(&rows, keys, emitted)?,
+            Assigner::Global => self.add_global(&rows, pair, emitted)?,
         };
-        if keyed.index.is_spilling() {
-            keyed.keys.ids.iter().for_each(|id| self.weigh(*id));
+        if index.is_spilling() {
+            keys.ids.iter().for_each(|id| self.weigh(*id));
         }
         if !late.is_empty() {
             self.metrics.late.add(late.len());
@@ -279,12 +302,8 @@ impl WindowOperator {
         Ok(())
     }
 
-    /// Moves the event-time clock: appends the results of windows that are over. `true` means that
-    /// there is more to come: then it is called again with the same clock, before any row.
-    ///
-    /// # Errors
-    /// As for [`WindowOperator::process`].
-    pub fn advance(
+    /// Appends the results of windows that are over: see [`WindowOperator::advance`].
+    fn end_windows(
         &mut self,
         watermark: i64,
         keyed: Option<&mut Keyed>,
@@ -377,10 +396,7 @@ impl WindowOperator {
     }
 
     /// Gives out what there is so far, where it is time for that.
-    ///
-    /// # Errors
-    /// As for [`WindowOperator::process`].
-    pub fn tick(
+    fn give_early(
         &mut self,
         now: i64,
         keyed: Option<&mut Keyed>,

@@ -73,6 +73,7 @@ pub(crate) fn survives_with(
         sources: 2,
         rows_max: 64,
         is_piped: false,
+        fold: "",
     };
     job.write(folder.path(), rows);
     let killed = kill(folder.path(), &job, states, &mut Random(seed));

@@ -6,6 +6,7 @@
 )]
 
 mod endless;
+mod guest;
 mod kill;
 mod oracle;
 mod rows;
@@ -19,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use wasmill_tests::programs;
+use wasmill_tests::{programs, root};
 
 use oracle::{AGGREGATES, Expected, SECOND, Windows};
 use rows::{OUT_OF_ORDERNESS, Random, Row, csv, rows};
@@ -35,6 +36,8 @@ struct Job<'a> {
     rows_max: usize,
     /// Reads standard input instead of the one source's file.
     is_piped: bool,
+    /// Further fields of the aggregate that a plugin computes.
+    fold: &'a str,
 }
 
 impl Job<'_> {
@@ -67,6 +70,8 @@ impl Job<'_> {
         let names: Vec<String> = (0..self.sources).map(|n| format!("sales-{n}")).collect();
         let (names, window, more, rows_max) =
             (names.join(", "), self.window, self.more, self.rows_max);
+        let plugin = root().join("target/plugins/guest-fold.wasm");
+        let (plugin, fold) = (plugin.display(), self.fold);
         text + &format!(
             "operators:
   windows:
@@ -75,7 +80,7 @@ impl Job<'_> {
     window: {window}
     batch: {{ rows-max: {rows_max} }}
     {more}
-    aggregates: {AGGREGATES}
+    aggregates: {AGGREGATES}      folded: {{ plugin: {plugin}, of: [amount, shop]{fold} }}
 sinks:
   out:
     input: windows
@@ -204,6 +209,7 @@ fn agrees(seed: u64, (window, windows): (&str, Windows), (lateness, more): (i64,
                 sources,
                 rows_max,
                 is_piped: false,
+                fold: "",
             };
             job.write(folder.path(), &rows);
             run(folder.path(), parallelism);
@@ -222,6 +228,7 @@ fn agrees(seed: u64, (window, windows): (&str, Windows), (lateness, more): (i64,
                 sources,
                 rows_max: 7,
                 is_piped: true,
+                fold: "",
             };
             job.write(folder.path(), &rows);
             trickle(folder.path(), &rows, &mut Random(seed));

@@ -48,6 +48,8 @@ pub enum Group {
     Timers = 5,
     /// What there is once a batch.
     Batch = 6,
+    /// Pairs of an aggregate's accumulators.
+    Merges = 7,
     /// Rows that the guest emitted; the ordinal is the output.
     Output = 17,
     /// Rows that the guest refused.

@@ -47,6 +47,8 @@ pub struct Descriptor {
     pub features: Vec<(String, FeatureSpec)>,
     /// What it emits; the first is the operator's own stream.
     pub outputs: Vec<Output>,
+    /// What it aggregates with, if it is an aggregate for windows and no operator.
+    pub aggregate: Option<Aggregate>,
     /// The schema of its configuration.
     pub config: JsonSchema,
     /// Uses of unstable parts of the contract, in words; empty for most plugins.
@@ -121,6 +123,19 @@ pub struct Timer {
     pub name: String,
     /// The clock it follows.
     pub time: TimeDomain,
+}
+
+/// What an aggregate keeps and gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aggregate {
+    /// The type of an accumulator.
+    pub accumulator: Field,
+    /// The type of a result.
+    pub result: Field,
+    /// Whether accumulators can be merged.
+    pub merges: bool,
+    /// Digest of the accumulator's canonical form, as of a state of kind `aggregating`.
+    pub schema_id: String,
 }
 
 /// An output.

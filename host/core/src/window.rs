@@ -9,8 +9,10 @@
 mod aggregate;
 mod assigner;
 mod document;
+mod plugin;
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
@@ -21,6 +23,10 @@ pub use document::{
     SessionWindow, SlidingWindow, TopSpec, TriggerDocument, TumblingSpec, TumblingWindow,
     WindowDocument, WindowMistake,
 };
+
+pub use plugin::{AggregatePlugin, why_merged};
+
+use crate::pipeline::OperatorPolicy;
 
 /// The column with a window's first microsecond.
 pub const START_COLUMN: &str = "window-start";
@@ -47,6 +53,8 @@ pub struct Windowing {
     pub schema: SchemaRef,
     /// How many of them are the key.
     pub keys: usize,
+    /// What happens to rows on which a plugin of an aggregate fails.
+    pub policy: OperatorPolicy,
 }
 
 /// When a window's result is given out.
@@ -70,6 +78,12 @@ impl Trigger {
 }
 
 impl Windowing {
+    /// The plugins of its aggregates, in their order.
+    pub fn plugins(&self) -> impl Iterator<Item = (&Aggregate, &Arc<AggregatePlugin>)> {
+        let aggregates = self.aggregates.iter();
+        aggregates.filter_map(|aggregate| Some((aggregate, aggregate.plugin.as_ref()?)))
+    }
+
     /// Whether results may change after they were given out.
     pub fn has_corrections(&self) -> bool {
         self.lateness_us > 0 || self.trigger.early_us.is_some()

@@ -174,3 +174,69 @@ fn answers_mean_what_the_vectors_say() {
         assert_eq!(told, case["effects"], "{name}");
     }
 }
+
+/// The calls of aggregates.
+fn aggregates() -> Json {
+    let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let path = here.join("../../docs/formats/vectors/aggregates.json");
+    let text = std::fs::read_to_string(path).expect("the vectors stand in docs/formats");
+    serde_json::from_str(&text).expect("the vectors are JSON")
+}
+
+/// The words of an arena.
+fn words(bytes: &[u8]) -> Vec<u64> {
+    let words = (0..bytes.len()).step_by(8);
+    let words = words.map(|at| u64::from_le_bytes(bytes_at(bytes, at)));
+    words.collect()
+}
+
+#[test]
+fn answers_of_aggregates_mean_what_the_vectors_say() {
+    for case in aggregates()["cases"].as_array().expect("a list") {
+        let name = &case["name"];
+        let descriptor = Descriptor::parse(&case["descriptor"].to_string());
+        let descriptor = descriptor.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let aggregate = descriptor.aggregate.expect("the vectors are of aggregates");
+        let state = |field: &arrow_schema::Field| StateLayout {
+            kind: StateKind::Value,
+            map_key: None,
+            value: ValueType::new(field.data_type().clone(), field.is_nullable()),
+        };
+        let layout = Layout {
+            states: vec![state(&aggregate.accumulator), state(&aggregate.result)],
+            ..Layout::default()
+        };
+        let (batch, _) = buffers(&case["batch"]);
+        let count = |group: u32| {
+            let mut entries = batch.chunks(5);
+            let found = entries.find(|entry| entry[0] == group << 16 && entry[2] == 0);
+            found.map_or(0, |entry| entry[3])
+        };
+        let question = Question {
+            rows: word(&case["batch"]["rows"]),
+            keys: count(4) + count(7),
+            output_rows_max: 100,
+            ..Question::default()
+        };
+        let (directory, bytes) = buffers(&case["answer"]);
+        let (mut decoder, arena) = (Decoder::new(), words(&bytes));
+        let effects = decoder.decode(&layout, &question, &directory, &arena);
+        let effects = effects.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut found = Vec::new();
+        for change in &effects.states {
+            let StateChanges::Value { keys, values, .. } = change else {
+                panic!("{name}: {change:?}");
+            };
+            for (at, key) in keys.iter().enumerate() {
+                let value = values.get(at).expect("a value");
+                // The sum is the first field of an accumulator; of a result it follows the byte
+                // that says that there is one.
+                let skip = usize::from(case["call"] == "results");
+                let sum = i64::from_le_bytes(bytes_at(value, skip));
+                found.push(json!([key, sum]));
+            }
+        }
+        assert_eq!(Json::from(found), case["sums"], "{name}");
+        assert_eq!(effects.rejects.len(), usize::from(case["call"] == "add"));
+    }
+}

@@ -32,6 +32,9 @@ pub(super) struct NewArguments {
     /// The plugin's name; the folder's if not given.
     #[arg(long)]
     name: Option<String>,
+    /// An aggregate for windows in the place of an operator.
+    #[arg(long)]
+    aggregate: bool,
 }
 
 #[derive(Args)]

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 use wasmill_core::{
     checkpoint::Manifest,
-    pipeline::{Pipeline, SinkKind},
+    pipeline::{OperatorKind, Pipeline, SinkKind},
     plan,
 };
 
@@ -166,11 +166,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 pub(super) fn plugins(loaded: &load::Loaded) -> Result<job::Plugins, Failure> {
     let operators = loaded.pipeline.operators.iter();
     let plugin = operators.map(|operator| {
-        let Some(used) = operator.plugin() else {
-            return Ok(None);
+        let load = |reference: &str| {
+            let loaded = loaded.plugins.load(reference);
+            Ok(loaded.map_err(Failure::invalid)?.plugin)
         };
-        let loaded = loaded.plugins.load(&used.plugin);
-        Ok(Some(Make::Plugin(loaded.map_err(Failure::invalid)?.plugin)))
+        match &operator.kind {
+            OperatorKind::Plugin(used) => Ok(Some(Make::Plugin(load(&used.plugin)?))),
+            OperatorKind::Window(windowing) => {
+                let plugins = windowing.plugins().map(|(_, used)| load(&used.plugin));
+                let plugins: Vec<_> = plugins.collect::<Result<_, Failure>>()?;
+                Ok((!plugins.is_empty()).then(|| Make::Aggregates(plugins.into())))
+            }
+            OperatorKind::Join(_) => Ok(None),
+        }
     });
     plugin.collect()
 }

@@ -5,6 +5,7 @@ mod gated;
 mod keys;
 mod sinks;
 mod source;
+mod windows;
 
 use std::{
     collections::HashMap,
@@ -36,7 +37,6 @@ use crate::{
         chained::Chained,
         outbox::{Outbox, Output, Partition},
     },
-    window::{self, WindowOperator},
 };
 
 /// Requests for checkpoints that may wait.
@@ -328,18 +328,7 @@ impl<'a> Builder<'a> {
         let plugin = match &spec.kind {
             OperatorKind::Plugin(plugin) => plugin,
             OperatorKind::Window(windowing) => {
-                let windowing = (**windowing).clone();
-                let parts = window::Parts {
-                    inputs,
-                    has_time: spec
-                        .outputs
-                        .iter()
-                        .all(|stream| self.pipeline.stream(*stream).has_time),
-                    subtask: small(subtask),
-                    metrics,
-                };
-                let operator = WindowOperator::new(spec, windowing, parts);
-                return Ok(Chained::Window(Box::new(operator)));
+                return self.window((task, plan, subtask), windowing, (inputs, metrics));
             }
             OperatorKind::Join(join) => {
                 let has_time = |side: Side| {

@@ -12,7 +12,7 @@ use wasmill_core::{
     batch::Batch,
     boundary::{DecodeError, Effects, EncodeError},
     dead_letter::kind,
-    pipeline::{self, Policy},
+    pipeline::{OperatorPolicy, Policy},
     timer::{TimeDomain, TimerError},
 };
 
@@ -81,7 +81,7 @@ impl CallFailure {
 }
 
 /// The policy for rows that fail, and how many have.
-pub(super) struct Failures {
+pub struct Failures {
     policy: Policy,
     budget: Option<(u64, Option<u64>)>,
     failed: u64,
@@ -90,16 +90,23 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    pub(super) fn new(plugin: &pipeline::PluginUse) -> Self {
+    /// No failures yet.
+    pub fn new(policy: &OperatorPolicy) -> Self {
         Self {
-            policy: plugin.policy.on_error,
-            budget: plugin.policy.budget,
+            policy: policy.on_error,
+            budget: policy.budget,
             failed: 0,
             seen: 0,
         }
     }
 
-    fn see(&mut self, rows: usize) {
+    /// What happens to a row that fails.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Counts rows among which so many may fail.
+    pub fn see(&mut self, rows: usize) {
         self.seen += rows as u64;
         if let Some((_, Some(of))) = self.budget
             && self.seen >= of
@@ -109,7 +116,10 @@ impl Failures {
     }
 
     /// Counts failed rows; says what is wrong when they are too many.
-    fn count(&mut self, rows: usize) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// If they are more than the budget allows.
+    pub fn count(&mut self, rows: usize) -> Result<(), String> {
         self.failed += rows as u64;
         match self.budget {
             Some((most, _)) if self.failed > most => Err(format!(
@@ -399,7 +409,7 @@ impl Operator {
 }
 
 /// Where a row comes from, for people.
-fn place(batch: &Batch, row: usize) -> Arc<str> {
+pub fn place(batch: &Batch, row: usize) -> Arc<str> {
     match batch.lineage.source(row) {
         Some((chunk, at)) => {
             let number = chunk.offset(at) + 1;

@@ -25,7 +25,7 @@ pub enum TaskError {
     Operator(#[from] OperatorError),
     /// Windows cannot be kept or computed.
     #[error(transparent)]
-    Window(#[from] WindowError),
+    Window(WindowError),
     /// Rows cannot be joined.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -65,6 +65,16 @@ pub enum TaskError {
     /// Columns that do not fit together: a mistake of ours.
     #[error("the rows cannot be arranged")]
     Rows(#[from] ArrowError),
+}
+
+impl From<WindowError> for TaskError {
+    /// A plugin fails in a window as it does in an operator of its own.
+    fn from(error: WindowError) -> Self {
+        match error {
+            WindowError::Plugin(error) => Self::Operator(error),
+            error => Self::Window(error),
+        }
+    }
 }
 
 /// Who reads a stream within the task, or carries it out of it.

@@ -77,7 +77,7 @@ impl Chained {
     ) -> Result<(), TaskError> {
         match self {
             Self::Plugin(operator) => Ok(operator.process(stream, batch, keyed, emitted).await?),
-            Self::Window(operator) => Ok(operator.process(stream, batch, keyed, emitted)?),
+            Self::Window(operator) => Ok(operator.process(stream, batch, keyed, emitted).await?),
             Self::Join(operator) => Ok(operator.process(stream, batch, keyed, emitted)?),
         }
     }
@@ -98,7 +98,7 @@ impl Chained {
                 operator.advance(watermark, keyed, emitted).await?;
                 Ok(false)
             }
-            Self::Window(operator) => Ok(operator.advance(watermark, keyed, emitted)?),
+            Self::Window(operator) => Ok(operator.advance(watermark, keyed, emitted).await?),
             Self::Join(operator) => Ok(operator.advance(watermark, keyed, emitted)?),
         }
     }
@@ -115,7 +115,7 @@ impl Chained {
     ) -> Result<(), TaskError> {
         match self {
             Self::Plugin(operator) => Ok(operator.tick(now, keyed, emitted).await?),
-            Self::Window(operator) => Ok(operator.tick(now, keyed, emitted)?),
+            Self::Window(operator) => Ok(operator.tick(now, keyed, emitted).await?),
             Self::Join(_) => Ok(()),
         }
     }

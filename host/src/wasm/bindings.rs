@@ -8,6 +8,8 @@ pub(super) const OPERATOR: &str = "wasmill:operator/operator@0.1.0";
 pub(super) const RECORD_OPERATOR: &str = "wasmill:operator/record-operator@0.1.0";
 /// The exported interface of an operator that migrates state.
 pub(super) const MIGRATE: &str = "wasmill:operator/migrate@0.1.0";
+/// The exported interface of an aggregate.
+pub(super) const AGGREGATE: &str = "wasmill:operator/aggregate@0.1.0";
 /// What a guest may import of ours.
 pub(super) const CAPABILITIES: &[&str] = &[
     "clock", "log", "metrics", "random", "report", "state", "types",

@@ -37,8 +37,9 @@ pub enum PluginError {
     /// The component does not export what an operator exports.
     #[error(
         "the component exports {found}; an operator exports `wasmill:operator/operator@0.1.0` or \
-         `wasmill:operator/record-operator@0.1.0`: build it against world `batch-operator` \
-         or `single-record-operator`"
+         `wasmill:operator/record-operator@0.1.0`, an aggregate \
+         `wasmill:operator/aggregate@0.1.0`: build it against world `batch-operator`, \
+         `single-record-operator` or `window-aggregate`"
     )]
     WrongWorld {
         /// What it exports.

@@ -28,6 +28,19 @@ pub enum World {
     Batch,
     /// `single-record-operator`.
     Record,
+    /// `window-aggregate`.
+    Aggregate,
+}
+
+/// What an aggregate is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    /// To add rows to accumulators.
+    Add,
+    /// To merge accumulators.
+    Merge,
+    /// For their results.
+    Results,
 }
 
 /// How an instance runs.
@@ -79,6 +92,7 @@ type Open = TypedFunc<(&'static str,), (Result<(), Fault>,)>;
 enum Process {
     Batch(ProcessBatch),
     Record(ProcessRecord, Arc<record::Shape>),
+    Aggregate([ProcessBatch; 3]),
 }
 
 struct Sandbox {
@@ -122,6 +136,34 @@ impl Instance {
         sandbox.end(outcome.map(|(answer,)| answer)).map(|_| ())
     }
 
+    /// Calls an aggregate. What it computes depends on its arguments alone: there is no time and
+    /// no chance.
+    ///
+    /// # Errors
+    /// If the guest fails or is stopped, or is no aggregate.
+    pub async fn fold(
+        &mut self,
+        fold: Fold,
+        rows: u32,
+        (directory, arena): (&[u32], &[u64]),
+    ) -> Result<RawOutput, CallError> {
+        let Inner::Wasm(sandbox) = &mut self.0 else {
+            return Err(CallError::Spent);
+        };
+        let Process::Aggregate(functions) = &sandbox.process else {
+            return Err(sandbox.fault(None, "it is no aggregate"));
+        };
+        let function = functions[fold as usize];
+        let batch = BuffersIn {
+            rows,
+            directory,
+            arena,
+        };
+        sandbox
+            .process_batch(function, batch, CallContext::default())
+            .await
+    }
+
     /// Processes one batch.
     ///
     /// # Errors
@@ -145,6 +187,7 @@ impl Instance {
                         let process = *process;
                         sandbox.process_batch(process, batch, context).await
                     }
+                    Process::Aggregate(_) => Err(sandbox.fault(None, "it is an aggregate")),
                     Process::Record(process, shape) => {
                         let (process, shape) = (*process, Arc::clone(shape));
                         sandbox
@@ -179,11 +222,19 @@ pub(super) async fn instantiate(
     let (mut store, instance) = start(engine, pre, options).await?;
     let open = instance.get_typed_func(&mut store, exports.open);
     let open = open.map_err(|error| explain(&mut store, &error))?;
-    let process = match &exports.records {
-        None => instance
+    let process = match (&exports.records, &exports.folds) {
+        (_, Some(folds)) => {
+            let [merge, results] = folds;
+            let mut typed = |export| instance.get_typed_func(&mut store, export);
+            typed(&exports.process).and_then(|add| {
+                let (merge, results) = (typed(merge)?, typed(results)?);
+                Ok(Process::Aggregate([add, merge, results]))
+            })
+        }
+        (None, None) => instance
             .get_typed_func(&mut store, exports.process)
             .map(Process::Batch),
-        Some(shape) => instance
+        (Some(shape), None) => instance
             .get_typed_func(&mut store, exports.process)
             .map(|process| Process::Record(process, Arc::clone(shape))),
     };

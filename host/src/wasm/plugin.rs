@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use super::{
-    bindings::{MIGRATE, OPERATOR, RECORD_OPERATOR},
+    bindings::{AGGREGATE, MIGRATE, OPERATOR, RECORD_OPERATOR},
     call::block_on,
     capability,
     engine::{Compiler, Engine, precompile},
@@ -46,7 +46,10 @@ pub(super) struct Exports {
     pub(super) records: Option<Arc<record::Shape>>,
     pub(super) describe: ComponentExportIndex,
     pub(super) open: ComponentExportIndex,
+    /// Of an aggregate what adds rows.
     pub(super) process: ComponentExportIndex,
+    /// Of an aggregate what merges and what gives results.
+    pub(super) folds: Option<[ComponentExportIndex; 2]>,
     /// If it migrates state.
     pub(super) migrate: Option<ComponentExportIndex>,
 }
@@ -194,12 +197,15 @@ fn compile_in_child(command: &mut Command, bytes: &[u8]) -> Result<Vec<u8>, Plug
 }
 
 fn exports(component: &Component) -> Result<Exports, PluginError> {
-    let found = [(World::Batch, OPERATOR), (World::Record, RECORD_OPERATOR)]
-        .into_iter()
-        .find_map(|(world, name)| {
-            let interface = component.get_export_index(None, name)?;
-            Some((world, name, interface))
-        });
+    let worlds = [
+        (World::Batch, OPERATOR),
+        (World::Record, RECORD_OPERATOR),
+        (World::Aggregate, AGGREGATE),
+    ];
+    let found = worlds.into_iter().find_map(|(world, name)| {
+        let interface = component.get_export_index(None, name)?;
+        Some((world, name, interface))
+    });
     let Some((world, name, interface)) = found else {
         return Err(PluginError::WrongWorld {
             found: "something else".into(),
@@ -220,7 +226,14 @@ fn exports(component: &Component) -> Result<Exports, PluginError> {
         records: None,
         describe: function("describe")?,
         open: function("open")?,
-        process: function("process")?,
+        process: match world {
+            World::Aggregate => function("add")?,
+            World::Batch | World::Record => function("process")?,
+        },
+        folds: match world {
+            World::Aggregate => Some([function("merge")?, function("results")?]),
+            World::Batch | World::Record => None,
+        },
         migrate: migrate.transpose()?,
     })
 }

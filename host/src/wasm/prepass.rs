@@ -6,7 +6,7 @@
 use wasmparser::{BinaryReaderError, Encoding, FunctionBody, Operator, Parser, Payload};
 
 use super::{
-    bindings::{CAPABILITIES, OPERATOR, RECORD_OPERATOR},
+    bindings::{AGGREGATE, CAPABILITIES, OPERATOR, RECORD_OPERATOR},
     error::PluginError,
 };
 
@@ -170,8 +170,9 @@ impl Counts {
 
 impl Counts {
     fn judge_world(&self) -> Result<(), PluginError> {
-        let is_operator = |name: &String| name == OPERATOR || name == RECORD_OPERATOR;
-        match self.exports.iter().any(is_operator) {
+        let worlds = [OPERATOR, RECORD_OPERATOR, AGGREGATE];
+        let is_ours = |name: &String| worlds.contains(&name.as_str());
+        match self.exports.iter().any(is_ours) {
             true => Ok(()),
             false => Err(PluginError::WrongWorld {
                 found: list(&self.exports),

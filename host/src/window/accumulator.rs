@@ -5,12 +5,14 @@
 //! sketches count. So a result is the same however rows were cut into batches, panes and subtasks.
 
 use std::collections::hash_set::HashSet;
+use std::sync::Arc;
 
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 use wasmill_core::window::Function;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::float::{FloatSum, two_product};
+use super::folded::Folded;
 use super::quantile::Quantiles;
 use super::value::{Column, Value, join, split};
 
@@ -35,6 +37,8 @@ pub(super) enum Accumulator {
     /// The greatest first.
     Top(Vec<Value>),
     Quantiles(Option<Box<Quantiles>>),
+    /// What a plugin keeps; nothing before the first row.
+    Plugin(Option<Arc<Folded>>),
 }
 
 /// Values that differ, each as its bytes.
@@ -86,6 +90,7 @@ impl Kind {
             Function::ApproxDistinct => Accumulator::Approximate(None),
             Function::Top(_) => Accumulator::Top(Vec::new()),
             Function::Quantile(_) => Accumulator::Quantiles(None),
+            Function::Plugin => Accumulator::Plugin(None),
         }
     }
 
@@ -141,6 +146,7 @@ impl Accumulator {
             }
             Self::Top(values) => insert(values, column.value(row), kind),
             Self::Quantiles(quantiles) => quantiles.get_or_insert_default().add(column.float(row)),
+            Self::Plugin(folded) => column.fold(row, folded),
         }
         Ok(())
     }

@@ -36,15 +36,15 @@ impl Walk {
 }
 
 /// A pane, with the ends of the first and the last window that hold it.
-struct Pane {
-    start: i64,
-    end: i64,
-    first: i64,
-    last: i64,
+pub(super) struct Pane {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) first: i64,
+    pub(super) last: i64,
 }
 
 impl Pane {
-    fn new(slices: &Slices, time: i64) -> Self {
+    pub(super) fn new(slices: &Slices, time: i64) -> Self {
         let start = slices.pane_of(time);
         Self {
             start,

@@ -105,6 +105,13 @@ impl Cell {
         &mut late[known].accumulators
     }
 
+    /// The accumulators in which late rows of a clock wait, if there are any.
+    pub(super) fn waiting(&self, (clock, at): (i64, i64)) -> Option<&[Accumulator]> {
+        let mut late = self.rest.as_ref()?.late.iter();
+        let found = late.find(|late| (late.clock, late.at) == (clock, at));
+        found.map(|late| &*late.accumulators)
+    }
+
     /// Takes out the late rows of a clock, in the order of their times.
     pub(super) fn take_late(&mut self, clock: i64) -> Vec<Late> {
         let Some(rest) = &mut self.rest else {

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Float64Type, Int64Type, UInt64Type};
-use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow_array::{ArrayRef, PrimitiveArray, TimestampMicrosecondArray, UInt32Array};
 use arrow_buffer::{NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, Fields, SchemaRef};
-use wasmill_core::batch::Batch;
 use wasmill_core::encoding;
 use wasmill_core::key::Keys;
 use wasmill_core::lineage::{Ancestor, Lineage, WindowRows};
@@ -15,6 +14,8 @@ use wasmill_core::window::{Corrections, Function, Windowing};
 
 use super::WindowError;
 use super::accumulator::Accumulator;
+use super::draft::{Draft, Ready};
+use super::folded::Folded;
 use super::shape::{Shape, Slot};
 use super::value::join;
 use crate::state::KeyIndex;
@@ -75,6 +76,8 @@ enum Values {
     Floats(Vec<f64>),
     /// Values in the state encoding, and where each ends.
     Encoded(Vec<u8>, Vec<usize>),
+    /// What plugins compute later.
+    Plugin(Vec<Option<Arc<Folded>>>),
 }
 
 impl Results {
@@ -134,8 +137,8 @@ impl Results {
         Ok(())
     }
 
-    /// The results as a batch; nothing is left.
-    pub(super) fn finish(&mut self) -> Result<Batch, WindowError> {
+    /// The results, of which plugins have to compute some columns; nothing is left.
+    pub(super) fn finish(&mut self) -> Result<Draft, WindowError> {
         let operator = self.operator.clone();
         let wrong = |source| WindowError::Results {
             operator: operator.clone(),
@@ -145,7 +148,8 @@ impl Results {
         let mut offsets = vec![0];
         offsets.append(&mut self.key_ends);
         let data = std::mem::take(&mut self.keys);
-        let mut columns = self.key_columns(&offsets, &data).map_err(wrong)?;
+        let keys = self.key_columns(&offsets, &data).map_err(wrong)?;
+        let mut columns: Vec<Ready> = keys.into_iter().map(Ready::Column).collect();
         let (starts, ends) = (
             std::mem::take(&mut self.starts),
             std::mem::take(&mut self.ends),
@@ -153,7 +157,7 @@ impl Results {
         if self.has_bounds {
             for bounds in [&starts, &ends] {
                 let times = TimestampMicrosecondArray::from(bounds.clone()).with_timezone("UTC");
-                columns.push(Arc::new(times));
+                columns.push(Ready::Column(Arc::new(times)));
             }
         }
         for column in &mut self.columns {
@@ -161,9 +165,8 @@ impl Results {
         }
         let ordinals = std::mem::take(&mut self.ordinals);
         if self.has_revisions {
-            columns.push(Arc::new(UInt32Array::from(ordinals.clone())));
+            columns.push(Ready::Column(Arc::new(UInt32Array::from(ordinals.clone()))));
         }
-        let rows = RecordBatch::try_new(self.schema.clone(), columns)?;
         let windows = WindowRows {
             operator: self.operator.clone(),
             keys: Keys::Bytes { offsets, data },
@@ -177,11 +180,13 @@ impl Results {
             std::mem::take(&mut self.clocks),
         );
         let ops = std::mem::take(&mut self.ops);
-        Ok(Batch {
+        Ok(Draft {
+            schema: self.schema.clone(),
+            columns,
+            lineage,
             times: self.has_times.then(|| times.into()),
             clocks: self.has_times.then(|| clocks.into()),
             ops: self.is_changelog.then(|| ops.into()),
-            ..Batch::new(rows, lineage)
         })
     }
 
@@ -260,6 +265,13 @@ impl Column {
                 self.float(found.unwrap_or_default());
                 found.is_some()
             }
+            Accumulator::Plugin(folded) => {
+                match &mut self.values {
+                    Values::Plugin(all) => all.push(folded.clone()),
+                    values => *values = Values::Plugin(vec![folded.clone()]),
+                }
+                true
+            }
             Accumulator::Best(value) => self.encoded(slot, value.as_ref()),
             Accumulator::Edge(edge) => self.encoded(slot, edge.as_ref().map(|edge| &edge.value)),
             Accumulator::Top(values) => {
@@ -311,7 +323,7 @@ impl Column {
                 }
                 values.push(value);
             }
-            Values::Floats(_) | Values::Encoded(..) => {}
+            Values::Floats(_) | Values::Encoded(..) | Values::Plugin(_) => {}
         }
         Some(())
     }
@@ -340,11 +352,12 @@ impl Column {
         value.is_some()
     }
 
-    fn finish(&mut self) -> Result<ArrayRef, encoding::EncodingError> {
+    fn finish(&mut self) -> Result<Ready, encoding::EncodingError> {
         let present = std::mem::take(&mut self.present);
         let nulls = self.nullable.then(|| NullBuffer::from(present));
         let values = std::mem::replace(&mut self.values, Values::Encoded(Vec::new(), Vec::new()));
-        Ok(match values {
+        Ok(Ready::Column(match values {
+            Values::Plugin(all) => return Ok(Ready::Plugin(all)),
             Values::Unsigned(values) => primitive::<UInt64Type>(values.into(), nulls),
             Values::Signed(values) => primitive::<Int64Type>(values.into(), nulls),
             Values::Floats(values) => primitive::<Float64Type>(values.into(), nulls),
@@ -360,7 +373,7 @@ impl Column {
                     .map(|(start, end)| Some(&bytes[start..*end]));
                 encoding::decode(&self.data_type, self.nullable, spans)?
             }
-        })
+        }))
     }
 }
 

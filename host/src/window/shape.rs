@@ -4,6 +4,7 @@ use arrow_schema::DataType;
 use wasmill_core::window::{Aggregate, Function};
 
 use super::accumulator::{Accumulator, Kind, Overflow, Place};
+use super::folded::Merges;
 use super::value::Column;
 
 /// The accumulators of a pane: the first counts its rows, and further aggregates that count rows
@@ -28,6 +29,8 @@ pub(super) struct Slot {
     pub(super) divisor: f64,
     /// The aggregate's name.
     pub(super) name: String,
+    /// Where merges wait, if a plugin has to do them.
+    pub(super) merges: Option<Merges>,
 }
 
 /// A sum that has left 128 bits, by its slot.
@@ -44,13 +47,36 @@ impl Shape {
             data_type: None,
             divisor: 1.0,
             name: String::new(),
+            merges: None,
         };
         let mut this = Self {
             slots: vec![rows],
             of: Vec::new(),
             is_plain: true,
         };
+        // What plugins make of rows stands behind the columns that are read.
+        let columns = aggregates.iter().flat_map(|aggregate| {
+            let plugin = aggregate.plugin.iter().flat_map(|it| &it.columns);
+            plugin.copied().flatten().chain(aggregate.column)
+        });
+        let mut next = columns.max().map_or(0, |last| last + 1);
         for aggregate in aggregates {
+            if aggregate.plugin.is_some() {
+                this.of.push(this.slots.len());
+                this.slots.push(Slot {
+                    kind: Kind {
+                        function: Function::Plugin,
+                        is_float: false,
+                    },
+                    column: Some(next),
+                    data_type: None,
+                    divisor: 1.0,
+                    name: aggregate.name.clone(),
+                    merges: Some(Merges::default()),
+                });
+                next += 1;
+                continue;
+            }
             if aggregate.column.is_none() {
                 this.of.push(0);
                 continue;
@@ -70,6 +96,7 @@ impl Shape {
                 },
                 data_type: data_type.cloned(),
                 name: aggregate.name.clone(),
+                merges: None,
             });
         }
         this
@@ -146,7 +173,12 @@ impl Shape {
     ) -> Result<(), Overflown> {
         let both = into.iter_mut().zip(from).zip(&self.slots);
         for (at, ((into, from), slot)) in both.enumerate() {
-            into.merge(slot.kind, from).map_err(|Overflow| at)?;
+            match (&slot.merges, &mut *into, from) {
+                (Some(merges), Accumulator::Plugin(into), Accumulator::Plugin(from)) => {
+                    merges.merge(into, from.as_ref());
+                }
+                _ => into.merge(slot.kind, from).map_err(|Overflow| at)?,
+            }
         }
         Ok(())
     }

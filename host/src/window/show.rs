@@ -63,8 +63,13 @@ impl WindowOperator {
 
     pub(super) fn flush(&mut self, emitted: &mut Emitted) -> Result<(), WindowError> {
         if self.results.len() > 0 {
-            self.metrics.records_out.add(self.results.len());
-            emitted.push((self.output, self.results.finish()?));
+            let draft = self.results.finish()?;
+            if draft.waits() {
+                self.drafts.push(draft);
+                return Ok(());
+            }
+            self.metrics.records_out.add(draft.len());
+            emitted.push((self.output, draft.batch()?));
             reach(CrashPoint::WindowResults);
         }
         Ok(())

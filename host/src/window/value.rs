@@ -1,6 +1,7 @@
 //! Values of columns, as aggregates compare and keep them.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -11,6 +12,8 @@ use arrow_array::{Array, ArrayRef};
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 use wasmill_core::encoding::{Encoder, Form};
+
+use super::folded::{Folded, Folds};
 
 /// A value that is not null.
 #[derive(Debug, Clone)]
@@ -102,6 +105,8 @@ enum Values<'a> {
     Widened(Vec<i64>),
     WidenedFloats(Vec<f64>),
     Bytes,
+    /// What a plugin has made of the rows.
+    Folds(&'a Folds),
 }
 
 /// The canonical NaN: equal values have equal bytes.
@@ -111,6 +116,23 @@ fn canonical(value: f64) -> f64 {
 }
 
 impl<'a> Column<'a> {
+    /// A column of what a plugin has made of the rows.
+    pub(super) fn folds(folds: &'a Folds) -> Self {
+        Self {
+            array: folds.array(),
+            nulls: None,
+            values: Values::Folds(folds),
+            divisor: 1.0,
+        }
+    }
+
+    /// Adds a row to a plugin's accumulator.
+    pub(super) fn fold(&self, row: usize, accumulator: &mut Option<Arc<Folded>>) {
+        if let Values::Folds(folds) = &self.values {
+            folds.fold(row, accumulator);
+        }
+    }
+
     pub(super) fn new(array: &'a ArrayRef) -> Self {
         macro_rules! widened {
             ($type:ty) => {
@@ -174,7 +196,7 @@ impl<'a> Column<'a> {
             Values::Unsigned(values) => i128::from(values[row]),
             Values::Decimals(values) => values[row],
             Values::Widened(values) => i128::from(values[row]),
-            Values::Floats(_) | Values::WidenedFloats(_) | Values::Bytes => 0,
+            Values::Floats(_) | Values::WidenedFloats(_) | Values::Bytes | Values::Folds(_) => 0,
         }
     }
 

@@ -88,6 +88,9 @@ fn behind(accumulator: &Accumulator) -> usize {
             let buckets = quantiles.iter().map(|of| of.counts().len());
             buckets.sum::<usize>() * BUCKET
         }
+        Accumulator::Plugin(folded) => folded.as_ref().map_or(0, |folded| {
+            ALLOCATION + size_of_val(&**folded) + folded.weight()
+        }),
         _ => 0,
     }
 }

@@ -33,6 +33,8 @@ pub(crate) mod group {
     pub(crate) const TIMERS: u32 = 5;
     /// From the host: what there is once a batch, such as the machine's clock.
     pub(crate) const BATCH: u32 = 6;
+    /// From the host: pairs of an aggregate's accumulators.
+    pub(crate) const MERGES: u32 = 7;
     /// To the host: rows emitted.
     pub(crate) const OUTPUT: u32 = 17;
     /// To the host: rows refused, with reasons.

@@ -3,6 +3,7 @@
 //! [`export!`](crate::export) implements the generated trait by these functions, and keeps the
 //! engine in a static: an instance is one operator, made by `open` and called by one thread.
 
+pub use crate::bindings::aggregate::exports::wasmill::operator::aggregate::Guest as AggregateGuest;
 pub use crate::bindings::exports::wasmill::operator::operator::Guest;
 pub use crate::bindings::migration::exports::wasmill::operator::migrate::{
     ByteStrings as WitByteStrings, Guest as MigrationGuest, NewValues as WitNewValues,
@@ -10,10 +11,11 @@ pub use crate::bindings::migration::exports::wasmill::operator::migrate::{
 };
 pub use crate::bindings::wasmill::operator::types::{Buffers, Fault as WitFault};
 
+use crate::aggregating::AggregateEngine;
 use crate::bindings::wasmill::operator::report;
 use crate::engine::{self, Engine};
 use crate::migration::{self, ByteStrings, OldValues};
-use crate::{Fault, Operator, descriptor};
+use crate::{Aggregate, Fault, Operator, descriptor};
 use std::panic::PanicHookInfo;
 
 impl From<Fault> for WitFault {
@@ -46,6 +48,37 @@ pub fn process<Op: Operator>(
         .as_mut()
         .ok_or_else(|| Fault::new("process was called before open"))?;
     let (directory, arena) = engine.process(batch.rows, &batch.directory, &batch.arena)?;
+    Ok(Buffers {
+        rows: 0,
+        directory,
+        arena,
+    })
+}
+
+/// What the component of an aggregate says about itself.
+pub fn describe_aggregate<A: Aggregate>() -> String {
+    descriptor::aggregate::<A>().to_string()
+}
+
+/// Makes the aggregate. From here on a panic tells the host its row and place before it traps.
+pub fn open_aggregate<A: Aggregate>(
+    slot: &mut Option<AggregateEngine<A>>,
+    context: &str,
+) -> Result<(), WitFault> {
+    std::panic::set_hook(Box::new(last_words));
+    *slot = Some(AggregateEngine::open(context)?);
+    Ok(())
+}
+
+/// Calls the aggregate, which has been opened.
+pub fn call_aggregate<A: Aggregate>(
+    slot: &Option<AggregateEngine<A>>,
+    call: impl FnOnce(&AggregateEngine<A>) -> Result<(Vec<u32>, Vec<u64>), Fault>,
+) -> Result<Buffers, WitFault> {
+    let engine = slot
+        .as_ref()
+        .ok_or_else(|| Fault::new("the aggregate was called before open"))?;
+    let (directory, arena) = call(engine)?;
     Ok(Buffers {
         rows: 0,
         directory,

@@ -1,8 +1,8 @@
 //! The descriptor: what the host learns of an operator before it runs. All of it follows from the
 //! operator's types. The format is docs/formats/descriptor.md.
 
-use crate::row::columns_json;
-use crate::{Input, Key, Operator, Outputs, Setting, States, Timers};
+use crate::row::{columns_json, type_of_state};
+use crate::{Aggregate, Input, Key, Operator, Outputs, Setting, States, Timers};
 use serde_json::{Value as Json, json};
 
 /// The descriptor of an operator. What it declares nothing of is left out, and so has the default
@@ -35,6 +35,33 @@ pub(crate) fn descriptor<Op: Operator>() -> Json {
         if !is_empty {
             descriptor[field] = value;
         }
+    }
+    descriptor
+}
+
+/// The descriptor of an aggregate.
+pub(crate) fn aggregate<A: Aggregate>() -> Json {
+    let plugin = A::PLUGIN;
+    let mut descriptor = json!({
+        "descriptor": 1,
+        "name": plugin.name,
+        "version": plugin.version,
+        "inputs": <A::Row<'static> as Input<'static>>::describe(),
+        "aggregate": {
+            "accumulator": type_of_state::<A::Accumulator>(),
+            "result": type_of_state::<A::Output>(),
+            "merges": A::MERGES,
+        },
+        "outputs": [],
+        "config": <A::Config as Setting>::schema(),
+    });
+    if !plugin.doc.is_empty() {
+        descriptor["doc"] = plugin.doc.into();
+    }
+    // An aggregate has none: who declares them is told so by the host.
+    let features = <A::Row<'static> as Input<'static>>::features();
+    if !features.is_empty() {
+        descriptor["features"] = features.into();
     }
     descriptor
 }

@@ -39,8 +39,7 @@ pub(crate) fn current_row() -> Option<u32> {
     Some(ROW.load(Ordering::Relaxed)).filter(|row| *row != NO_ROW)
 }
 
-/// Notes the row in hand, where it is no row of a batch.
-#[cfg(target_arch = "wasm32")]
+/// Notes the row in hand, where it is no row of an operator's batch.
 pub(crate) fn set_current_row(row: Option<u32>) {
     ROW.store(row.unwrap_or(NO_ROW), Ordering::Relaxed);
 }
@@ -57,7 +56,7 @@ pub struct Engine<Op: Operator> {
 
 /// Refused rows: their numbers and reasons, whose texts stand back to back between `ends`.
 #[derive(Default)]
-struct Rejects {
+pub(crate) struct Rejects {
     rows: Vec<u32>,
     reasons: Vec<u8>,
     ends: Vec<u32>,
@@ -97,18 +96,8 @@ impl<Op: Operator> Engine<Op> {
     /// Makes the operator from the context document (docs/formats/descriptor.md). Only its version
     /// is insisted on: a later host may say more than this knows.
     pub fn open(context: &str) -> Result<Self, Fault> {
-        let context: Json = serde_json::from_str(context)
-            .map_err(|error| Fault::new(format!("the context is not JSON: {error}")))?;
-        if context["context"] != 1 {
-            return Err(Fault::new("the context is not of version 1"));
-        }
-        let number = |field: &str| context[field].as_u64().and_then(|n| u32::try_from(n).ok());
-        let start = Start {
-            operator: context["operator"].as_str().unwrap_or_default().to_owned(),
-            subtask: number("subtask").unwrap_or(0),
-            subtasks: number("subtasks").unwrap_or(1),
-        };
-        let configuration = config::read::<Op::Config>(&context["config"])?;
+        let (given, start) = read_context(context)?;
+        let configuration = config::read::<Op::Config>(&given)?;
         let shapes = Op::Output::shapes();
         Ok(Self {
             operator: Op::open(configuration, &start)?,
@@ -280,12 +269,24 @@ impl<Op: Operator> Engine<Op> {
         if Self::HAS_TIMERS {
             cx.timers.undo();
         }
-        rejects.rows.push(row);
-        rejects
-            .reasons
-            .extend_from_slice(reject.reason().as_bytes());
-        rejects.ends.push(rejects.reasons.len() as u32);
+        rejects.push(row, reject);
     }
+}
+
+/// The configuration, and where the instance starts, as the context document has them.
+pub(crate) fn read_context(context: &str) -> Result<(Json, Start), Fault> {
+    let mut context: Json = serde_json::from_str(context)
+        .map_err(|error| Fault::new(format!("the context is not JSON: {error}")))?;
+    if context["context"] != 1 {
+        return Err(Fault::new("the context is not of version 1"));
+    }
+    let number = |field: &str| context[field].as_u64().and_then(|n| u32::try_from(n).ok());
+    let start = Start {
+        operator: context["operator"].as_str().unwrap_or_default().to_owned(),
+        subtask: number("subtask").unwrap_or(0),
+        subtasks: number("subtasks").unwrap_or(1),
+    };
+    Ok((context["config"].take(), start))
 }
 
 /// The highest of a few keys. In a sandbox each turn of a loop looks at the clock; this one is
@@ -319,7 +320,19 @@ impl<Op: Operator> Layout for Engine<Op> {
 }
 
 impl Rejects {
-    fn put(&self, put: &mut impl Put) {
+    /// Notes a row and its reason; rows rise.
+    pub(crate) fn push(&mut self, row: u32, reject: &Reject) {
+        self.rows.push(row);
+        self.reasons.extend_from_slice(reject.reason().as_bytes());
+        self.ends.push(self.reasons.len() as u32);
+    }
+
+    /// Whether a row was refused.
+    pub(crate) fn has(&self, row: u32) -> bool {
+        self.rows.binary_search(&row).is_ok()
+    }
+
+    pub(crate) fn put(&self, put: &mut impl Put) {
         if self.rows.is_empty() {
             return;
         }

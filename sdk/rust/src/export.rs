@@ -77,3 +77,88 @@ macro_rules! export {
         $crate::bindings::export_component!(Component with_types_in $crate::bindings);
     };
 }
+
+/// Makes an aggregate the one that this component exports. On other targets it does nothing, so
+/// that tests run natively.
+/// ```
+/// # use wasmill_sdk::prelude::*;
+/// # #[derive(Row)] struct Visit { user: u64 }
+/// # struct Visits;
+/// # impl Aggregate for Visits {
+/// #     const PLUGIN: Plugin = plugin!("visits");
+/// #     type Config = (); type Row<'a> = Visit; type Accumulator = u64; type Output = u64;
+/// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+/// #     fn create(&self) -> u64 { 0 }
+/// #     fn add(&self, n: &mut u64, _: Visit) -> Result<(), Reject> { *n += 1; Ok(()) }
+/// #     fn merge(&self, n: &mut u64, other: u64) { *n += other; }
+/// #     fn result(&self, n: u64) -> u64 { n }
+/// # }
+/// wasmill_sdk::export_aggregate!(Visits);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! export_aggregate {
+    ($aggregate:ty) => {
+        const _: () = $crate::private::is_aggregate::<$aggregate>();
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Component;
+
+            type Engine = $crate::aggregating::AggregateEngine<$aggregate>;
+
+            ::std::thread_local! {
+                static ENGINE: ::std::cell::RefCell<Option<Engine>> =
+                    const { ::std::cell::RefCell::new(None) };
+            }
+
+            impl $crate::component::AggregateGuest for Component {
+                fn describe() -> String {
+                    $crate::component::describe_aggregate::<$aggregate>()
+                }
+
+                fn open(context: String) -> Result<(), $crate::component::WitFault> {
+                    ENGINE.with_borrow_mut(|engine| {
+                        $crate::component::open_aggregate(engine, &context)
+                    })
+                }
+
+                fn add(
+                    batch: $crate::component::Buffers,
+                ) -> Result<$crate::component::Buffers, $crate::component::WitFault> {
+                    let (rows, directory, arena) = (batch.rows, &batch.directory, &batch.arena);
+                    ENGINE.with_borrow(|engine| {
+                        $crate::component::call_aggregate(engine, |engine| {
+                            engine.add(rows, directory, arena)
+                        })
+                    })
+                }
+
+                fn merge(
+                    batch: $crate::component::Buffers,
+                ) -> Result<$crate::component::Buffers, $crate::component::WitFault> {
+                    let (directory, arena) = (&batch.directory, &batch.arena);
+                    ENGINE.with_borrow(|engine| {
+                        $crate::component::call_aggregate(engine, |engine| {
+                            engine.merge(directory, arena)
+                        })
+                    })
+                }
+
+                fn results(
+                    batch: $crate::component::Buffers,
+                ) -> Result<$crate::component::Buffers, $crate::component::WitFault> {
+                    let (directory, arena) = (&batch.directory, &batch.arena);
+                    ENGINE.with_borrow(|engine| {
+                        $crate::component::call_aggregate(engine, |engine| {
+                            engine.results(directory, arena)
+                        })
+                    })
+                }
+            }
+
+            $crate::bindings::aggregate::export_window_aggregate!(
+                Component with_types_in $crate::bindings::aggregate
+            );
+        };
+    };
+}

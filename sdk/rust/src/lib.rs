@@ -3,6 +3,9 @@
 // The derives and the export macro name this crate as their users do.
 extern crate self as wasmill_sdk;
 
+mod aggregate;
+#[doc(hidden)]
+pub mod aggregating;
 mod arena;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -38,6 +41,7 @@ pub mod testing;
 mod time;
 mod timer;
 
+pub use aggregate::Aggregate;
 pub use config::{Config, Setting};
 pub use context::{Context, Emit, Level, Random};
 pub use decimal::{Decimal, DecimalError};
@@ -55,11 +59,11 @@ pub use wasmill_sdk_macros::{Config, Outputs, Row, State, States, Timers};
 /// What an operator's file and its tests need: `use wasmill_sdk::prelude::*`.
 pub mod prelude {
     #[cfg(not(target_arch = "wasm32"))]
-    pub use crate::testing::Harness;
+    pub use crate::testing::{AggregateHarness, Harness};
     pub use crate::{
-        BatchRows, Broadcast, Config, Context, Date, Decimal, EventTime, Fault, Items, Level, List,
-        Map, Operator, Order, Outputs, Plugin, Reject, Row, Start, State, States, Timers,
-        Timestamp, Value, WithBroadcast, plugin, reject,
+        Aggregate, BatchRows, Broadcast, Config, Context, Date, Decimal, EventTime, Fault, Items,
+        Level, List, Map, Operator, Order, Outputs, Plugin, Reject, Row, Start, State, States,
+        Timers, Timestamp, Value, WithBroadcast, plugin, reject,
     };
 }
 
@@ -76,6 +80,9 @@ pub mod private {
     pub use crate::states::{Handle, HandleOptions, Widths};
     pub use crate::timer::TimerSpec;
     pub use serde_json::{Map, Value as Json, json};
+
+    /// Says at compile time that a type is an aggregate, also where nothing is exported.
+    pub const fn is_aggregate<A: crate::Aggregate>() {}
 }
 
 #[cfg(target_arch = "wasm32")]

@@ -1,5 +1,6 @@
 //! Testing operators natively, in milliseconds: no sandbox, but the same bytes at the boundary.
 
+mod aggregate;
 mod batch;
 mod broadcast;
 mod effects;
@@ -26,6 +27,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use store::Store;
 
+pub use aggregate::{Added, AggregateHarness, Grouped};
 pub use effects::Effects;
 
 /// The bytes of a value in the state encoding.

@@ -442,6 +442,7 @@ pub(super) fn group(section: u32) -> Option<Group> {
         4 => Group::State,
         5 => Group::Timers,
         6 => Group::Batch,
+        7 => Group::Merges,
         17 => Group::Output,
         18 => Group::Rejects,
         19 => Group::StateChanges,

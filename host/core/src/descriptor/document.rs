@@ -1,6 +1,8 @@
 //! The descriptor as it is written, and the checks that turn it into one that can be relied on.
 
+mod aggregate;
 mod broadcast;
+mod feature;
 mod migration;
 
 use std::collections::HashSet;
@@ -13,11 +15,12 @@ use serde_json::Value as Json;
 use super::{Descriptor, DescriptorError, Input, Output, State, Timer, Ttl, schema, schema_id};
 use crate::data_type;
 use crate::duration::DurationText;
-use crate::feature::FeatureSpec;
 use crate::json_schema::{Mistake, Schema};
 use crate::pipeline::document::OrderWord;
 use crate::spelling;
 use crate::tree::Node;
+use aggregate::AggregateDocument;
+use feature::NamedFeature;
 use migration::MigrationDocument;
 
 /// Inputs of an operator.
@@ -93,6 +96,7 @@ pub(super) struct Document {
     #[serde(default)]
     features: Vec<NamedFeature>,
     outputs: Vec<OutputDocument>,
+    aggregate: Option<AggregateDocument>,
     #[serde(default = "any")]
     config: Json,
 }
@@ -181,35 +185,6 @@ struct TimerDocument {
     time: TimeDomain,
 }
 
-/// A feature with the name of its column among its fields; flattening would let unknown fields
-/// pass.
-#[derive(JsonSchema)]
-#[schemars(transparent)]
-struct NamedFeature(#[schemars(schema_with = "named_feature")] (String, FeatureSpec));
-
-/// The schema of a feature with its `name` among the fields.
-fn named_feature(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let mut schema = FeatureSpec::json_schema(generator);
-    let name = serde_json::json!({ "type": "string", "minLength": 1, "maxLength": 255 });
-    if let Some(Json::Object(properties)) = schema.get_mut("properties") {
-        properties.insert("name".into(), name);
-    }
-    schema.insert("required".into(), serde_json::json!(["name"]));
-    schema
-}
-
-impl<'de> Deserialize<'de> for NamedFeature {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        let mut map = serde_json::Map::deserialize(deserializer)?;
-        let Some(Json::String(name)) = map.remove("name") else {
-            return Err(D::Error::missing_field("name"));
-        };
-        let spec = serde_json::from_value(Json::Object(map)).map_err(D::Error::custom)?;
-        Ok(Self((name, spec)))
-    }
-}
-
 /// Reads the text; every field is known and of the right type afterwards.
 pub(super) fn read(text: &str) -> Result<Document, DescriptorError> {
     let json: Json = serde_json::from_str(text).map_err(|e| one(format!("it is not JSON: {e}")))?;
@@ -249,6 +224,7 @@ impl Document {
             wrong.push("keyed: it is false, and there are keyed states, timers or features".into());
         }
         broadcast::check(&self, &mut wrong);
+        let aggregate = aggregate::check(&self, &mut wrong);
         let config = Schema::compile(&self.config);
         let config = config.map_err(|e| wrong.push(format!("config: {e}"))).ok();
         let descriptor = Descriptor {
@@ -271,6 +247,7 @@ impl Document {
             doc: self.doc,
             order: self.order,
             states,
+            aggregate,
             config: match config {
                 Some(config) => config,
                 None => return Err(DescriptorError(wrong)),

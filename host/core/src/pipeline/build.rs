@@ -1,5 +1,6 @@
 //! From a document to a graph: names are resolved, every mistake is collected.
 
+mod aggregated;
 mod bound;
 mod joined;
 mod order;

@@ -98,10 +98,13 @@ impl Operator {
         self.plugin().map_or(&[], |plugin| &plugin.features)
     }
 
-    /// What happens to a row that fails; in an operator that is built in none does.
+    /// What happens to a row that fails; in an operator that calls no plugin none does.
     pub fn on_error(&self) -> Policy {
-        self.plugin()
-            .map_or(Policy::Fail, |plugin| plugin.policy.on_error)
+        match &self.kind {
+            OperatorKind::Plugin(plugin) => plugin.policy.on_error,
+            OperatorKind::Window(windowing) => windowing.policy.on_error,
+            OperatorKind::Join(_) => Policy::Fail,
+        }
     }
 
     /// Whether it reads the event time of an input's rows, and the watermark as of each row.

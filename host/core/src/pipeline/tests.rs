@@ -37,6 +37,13 @@ pub(crate) fn plugin(name: &str) -> Result<Arc<Descriptor>, String> {
             json["inputs"] = input(true, &row);
             json["features"] = json!([{ "name": "spent", "sum": "amount", "over": "1h" }]);
         }
+        "spread.wasm" | "ranked.wasm" => {
+            json["inputs"] = input(false, &columns(&[("value", "decimal(38,2)")]));
+            json["outputs"] = json!([]);
+            json["aggregate"] = json!({
+                "accumulator": "list<i64>", "result": "f64?", "merges": name == "spread.wasm",
+            });
+        }
         "nothing.wasm" => json["outputs"] = json!([]),
         "reducing.wasm" => {
             json["states"] = json!([{ "name": "n", "kind": "reducing", "type": "u64" }]);

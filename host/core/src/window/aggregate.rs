@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema};
 
 use super::document::AggregateSpec;
+use super::plugin::AggregatePlugin;
 use crate::data_type;
 use crate::spelling;
 
@@ -36,6 +37,8 @@ pub enum Function {
     Top(u32),
     /// The value below which this share of the values lies, nearly.
     Quantile(f64),
+    /// What a plugin makes of them.
+    Plugin,
 }
 
 /// An aggregate that is known to be right: its column exists and fits.
@@ -53,6 +56,8 @@ pub struct Aggregate {
     pub data_type: DataType,
     /// Whether the result can be null: where every value of the window is.
     pub nullable: bool,
+    /// The plugin that computes it, if one does.
+    pub plugin: Option<Arc<AggregatePlugin>>,
 }
 
 /// Why an aggregate cannot be computed.
@@ -83,6 +88,7 @@ impl Function {
             Self::ApproxDistinct => "approx-distinct",
             Self::Top(_) => "top",
             Self::Quantile(_) => "quantile",
+            Self::Plugin => "plugin",
         }
     }
 }
@@ -97,6 +103,9 @@ impl Aggregate {
 impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.function.name())?;
+        if let Some(plugin) = &self.plugin {
+            return write!(f, " {plugin}");
+        }
         match self.function {
             Function::Top(n) => write!(f, " {n} of")?,
             Function::Quantile(at) => write!(f, " {at} of")?,
@@ -136,7 +145,38 @@ impl AggregateSpec {
             input,
             data_type,
             nullable,
+            plugin: None,
         })
+    }
+
+    /// That a plugin is all that it says, and that it says nothing of a plugin without one.
+    pub fn check_plugin(&self) -> Result<(), AggregateError> {
+        if self.plugin.is_some() {
+            let Ok((other, _)) = self.function() else {
+                return Ok(());
+            };
+            return Err(error(
+                Some(other.name()),
+                format!(
+                    "an aggregate computes one thing, here stand `plugin` and `{}`",
+                    other.name()
+                ),
+                Some("declare two aggregates".into()),
+            ));
+        }
+        let fields = [
+            ("of", self.of.is_some()),
+            ("config", self.config.is_some()),
+            ("limits", self.limits.is_some()),
+        ];
+        match fields.iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((field, _)) => Err(error(
+                Some(field),
+                format!("`{field}` goes with `plugin`"),
+                Some("remove it".into()),
+            )),
+        }
     }
 
     /// The one function that is declared, and the column.
@@ -159,7 +199,8 @@ impl AggregateSpec {
             (top_n, top.map(|top| top.column.as_str())),
             (at, quantile.map(|quantile| quantile.column.as_str())),
         ];
-        let names: Vec<&str> = candidates.iter().map(|(of, _)| of.name()).collect();
+        let mut names: Vec<&str> = candidates.iter().map(|(of, _)| of.name()).collect();
+        names.push(Function::Plugin.name());
         let mut given = candidates
             .iter()
             .filter_map(|(function, column)| Some((*function, (*column)?)));
@@ -221,7 +262,7 @@ fn result(function: Function, input: Option<&Field>) -> Result<(DataType, bool),
         Function::Count => Ok((DataType::UInt64, false)),
         _ if of.is_nested() => refuse("a plain value"),
         Function::Distinct | Function::ApproxDistinct => Ok((DataType::UInt64, false)),
-        Function::First | Function::Last => Ok((of.clone(), nullable)),
+        Function::First | Function::Last | Function::Plugin => Ok((of.clone(), nullable)),
         Function::Min | Function::Max | Function::Top(_) if !orders(of) => {
             refuse("a number, date, timestamp or text")
         }

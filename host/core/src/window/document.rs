@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Assigner, Slices, Trigger};
 use crate::duration::DurationText;
+use crate::pipeline::document::{LimitsDocument, OneOrMore};
 
 /// Windows: one of `tumbling`, `sliding`, `session`, `cumulative` and `global`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -143,6 +144,14 @@ pub struct AggregateSpec {
     pub top: Option<TopSpec>,
     /// A quantile of a column, to 0.4 % of its value, `f64`.
     pub quantile: Option<QuantileSpec>,
+    /// What a plugin computes: the path of a `.wasm` file, relative to the document's folder.
+    pub plugin: Option<String>,
+    /// The columns that the plugin reads, in its order; those of its own names if not given.
+    pub of: Option<OneOrMore>,
+    /// The plugin's configuration; the plugin says what it may contain.
+    pub config: Option<serde_json::Value>,
+    /// What one instance of the plugin may use.
+    pub limits: Option<LimitsDocument>,
 }
 
 /// The `n` greatest values of a column.

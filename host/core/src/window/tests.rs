@@ -122,6 +122,7 @@ fn a_definition_says_all_that_state_hangs_on() {
         )),
         data_type: arrow_schema::DataType::Decimal128(38, 2),
         nullable: true,
+        plugin: None,
     };
     let windowing = Windowing {
         assigner: Assigner::Aligned(Slices::sliding(60_000_000, 5_000_000, 0)),
@@ -131,6 +132,10 @@ fn a_definition_says_all_that_state_hangs_on() {
         corrections: Corrections::Changelog,
         schema: std::sync::Arc::new(arrow_schema::Schema::empty()),
         keys: 0,
+        policy: crate::pipeline::OperatorPolicy {
+            on_error: crate::pipeline::Policy::Fail,
+            budget: None,
+        },
     };
     assert_eq!(
         windowing.definition(),

@@ -1,5 +1,6 @@
 //! Fixtures: one call of a plugin as a JSON document, described in docs/formats/fixture.md.
 
+mod aggregate;
 mod call;
 mod compare;
 mod order;
@@ -52,8 +53,15 @@ struct Expect {
     rejected: Option<Vec<Rejected>>,
     state: Option<Vec<KeyedState>>,
     timers: Option<Vec<Timer>>,
+    #[serde(deserialize_with = "given")]
+    result: Option<Json>,
     fault: Option<String>,
     tolerance: f64,
+}
+
+/// A result that is null is expected, too.
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(from).map(Some)
 }
 
 #[derive(Deserialize, JsonSchema, Debug, PartialEq)]
@@ -135,6 +143,13 @@ pub(super) fn run(mut fixture: Fixture, loaded: &Loaded) -> Result<(), String> {
     if let Some(mistake) = mistakes.first() {
         return Err(format!("config.{}: {}", mistake.path, mistake.message));
     }
+    if let Some(aggregate) = &descriptor.aggregate {
+        let outcome = aggregate::run(fixture, (loaded, aggregate), &given);
+        return judge(outcome, fixture.expect.fault.as_ref());
+    }
+    if fixture.expect.result.is_some() {
+        return Err("expect.result: the plugin is no aggregate".into());
+    }
     let mut store = store::Store::new(fixture, descriptor)?;
     let outcome = call::call(fixture, loaded, &mut store, &given);
     match (outcome, &fixture.expect.fault) {
@@ -145,8 +160,15 @@ pub(super) fn run(mut fixture: Fixture, loaded: &Loaded) -> Result<(), String> {
             outcome.rejected.sort();
             compare::compare(fixture, descriptor, &outcome, &store)
         }
-        (Ok(_), Some(wanted)) => Err(format!("expected a fault with `{wanted}`, there was none")),
+        (outcome, wanted) => judge(outcome.map(drop), wanted.as_ref()),
+    }
+}
+
+/// Whether a call failed as it should, or did not.
+fn judge(outcome: Result<(), String>, wanted: Option<&String>) -> Result<(), String> {
+    match (outcome, wanted) {
+        (Ok(()), Some(wanted)) => Err(format!("expected a fault with `{wanted}`, there was none")),
         (Err(fault), Some(wanted)) if fault.contains(wanted.as_str()) => Ok(()),
-        (Err(fault), _) => Err(fault),
+        (outcome, _) => outcome,
     }
 }

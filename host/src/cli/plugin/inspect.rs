@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use arrow_schema::Schema;
+use arrow_schema::{Field, Schema};
 use wasmill_core::{
     data_type,
     descriptor::{Descriptor, Kind, Order, TimeDomain},
@@ -28,6 +28,7 @@ fn describe(loaded: &Loaded) -> String {
     let world = match loaded.plugin.world() {
         World::Batch => "batch-operator",
         World::Record => "single-record-operator",
+        World::Aggregate => "window-aggregate",
     };
     let mut text = format!(
         "{} {}\n{}\ndigest   {}\nworld    {world}\n",
@@ -57,6 +58,17 @@ fn body(descriptor: &Descriptor, text: &mut String) -> std::fmt::Result {
             output.name,
             columns(&output.schema)
         )?;
+    }
+    if let Some(aggregate) = &descriptor.aggregate {
+        let of = |field: &Field| data_type::print(field.data_type(), field.is_nullable());
+        writeln!(text, "keeps    {}", of(&aggregate.accumulator))?;
+        writeln!(text, "           schema {}", aggregate.schema_id)?;
+        writeln!(text, "result   {}", of(&aggregate.result))?;
+        let merges = match aggregate.merges {
+            true => "in windows of every kind",
+            false => "no: in tumbling and global windows without corrections only",
+        };
+        return writeln!(text, "merges   {merges}");
     }
     let keyed = if descriptor.keyed {
         "needs key-by"
@@ -139,7 +151,7 @@ fn domain(domain: TimeDomain) -> &'static str {
 }
 
 fn columns(schema: &Schema) -> String {
-    let column = |field: &std::sync::Arc<arrow_schema::Field>| {
+    let column = |field: &std::sync::Arc<Field>| {
         let of = data_type::print(field.data_type(), field.is_nullable());
         format!("{}: {of}", field.name())
     };

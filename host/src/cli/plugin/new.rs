@@ -22,20 +22,61 @@ const TEMPLATE: [(&str, &str); 4] = [
     ("tests/large.json", include_str!("template/large.json.txt")),
 ];
 
+/// The same of an aggregate.
+const AGGREGATE: [(&str, &str); 4] = [
+    (
+        "Cargo.toml",
+        include_str!("template/aggregate/Cargo.toml.txt"),
+    ),
+    ("src/lib.rs", include_str!("template/aggregate/lib.rs.txt")),
+    (
+        "pipeline.yaml",
+        include_str!("template/aggregate/pipeline.yaml.txt"),
+    ),
+    (
+        "tests/spread.json",
+        include_str!("template/aggregate/spread.json.txt"),
+    ),
+];
+
 /// What git leaves out; a file that is there already is the author's own.
 const IGNORED: &str = include_str!("template/gitignore.txt");
 
-/// Types that the template names beside the operator's own.
-const TAKEN: [&str; 15] = [
-    "Config", "Context", "Fault", "Harness", "Large", "Limits", "Memory", "Operator", "Order",
-    "Payment", "Plugin", "Reject", "Self", "Start", "Value",
+/// Types that the templates name beside the operator's own.
+const TAKEN: [&str; 22] = [
+    "Aggregate",
+    "AggregateHarness",
+    "Bounds",
+    "Config",
+    "Context",
+    "Extremes",
+    "Fault",
+    "Harness",
+    "Large",
+    "Limits",
+    "Memory",
+    "Operator",
+    "Order",
+    "Payment",
+    "Plugin",
+    "Reading",
+    "Reject",
+    "Row",
+    "Self",
+    "Start",
+    "State",
+    "Value",
 ];
 
 pub(super) fn run(arguments: &NewArguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
     fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
     let name = name(arguments)?;
-    for (file, _) in TEMPLATE {
+    let template = match arguments.aggregate {
+        true => AGGREGATE,
+        false => TEMPLATE,
+    };
+    for (file, _) in template {
         let path = folder.join(file);
         if path.exists() {
             let path = path.display();
@@ -44,7 +85,7 @@ pub(super) fn run(arguments: &NewArguments) -> Result<(), Failure> {
             )));
         }
     }
-    for (file, text) in TEMPLATE {
+    for (file, text) in template {
         let text = text.replace("NAME", &name);
         let text = text.replace("OPERATOR", &operator(&name));
         write(&folder.join(file), text.as_bytes())?;
@@ -136,6 +177,7 @@ mod tests {
         let arguments = |name: Option<&str>| NewArguments {
             folder: folder.path().join("p"),
             name: name.map(str::to_owned),
+            aggregate: false,
         };
         assert!(matches!(
             run(&arguments(Some("No Name"))),
@@ -184,6 +226,7 @@ mod tests {
         let arguments = NewArguments {
             folder: folder.path().to_path_buf(),
             name: Some("a".into()),
+            aggregate: false,
         };
         run(&arguments).expect("nothing else is there");
         assert_eq!(fs::read_to_string(&ignored).expect("it is there"), "mine");

@@ -5,6 +5,7 @@ use datasketches::hll::HllSketch;
 use super::{Global, Session, Shape, Shown};
 use crate::window::accumulator::{Accumulator, Different, Edge, Kind, Moments};
 use crate::window::float::FloatSum;
+use crate::window::folded::{Folded, Held};
 use crate::window::quantile::Quantiles;
 use crate::window::value::Value;
 use wasmill_core::window::Function;
@@ -85,6 +86,17 @@ pub(super) fn accumulators(all: &[Accumulator], shape: &Shape, out: &mut Vec<u8>
                 put_count(out, values.len());
                 values.iter().for_each(|value| put_value(out, value));
             }
+            Accumulator::Plugin(folded) => match folded.as_ref().map(|it| it.held()) {
+                None => out.push(0),
+                Some(Held::Bytes(bytes)) => {
+                    out.push(1);
+                    put_bytes(out, bytes);
+                }
+                Some(Held::Lost(reason)) => {
+                    out.push(2);
+                    put_bytes(out, reason.as_bytes());
+                }
+            },
             Accumulator::Quantiles(quantiles) => {
                 put_count(out, quantiles.as_ref().map_or(0, |it| it.counts().len()));
                 for (bucket, count) in quantiles.iter().flat_map(|it| it.counts()) {
@@ -254,6 +266,15 @@ impl<'a> Input<'a> {
                 let values = (0..count).map(|_| self.value());
                 Accumulator::Top(values.collect::<Option<_>>()?)
             }
+            Accumulator::Plugin(_) => Accumulator::Plugin(match self.byte()? {
+                0 => None,
+                1 => Some(Folded::of(Held::Bytes(self.bytes()?.into()))),
+                2 => {
+                    let reason = str::from_utf8(self.bytes()?).ok()?;
+                    Some(Folded::of(Held::Lost(reason.into())))
+                }
+                _ => return None,
+            }),
             Accumulator::Quantiles(_) => {
                 let mut quantiles = Quantiles::default();
                 let buckets = self.count()?;

@@ -23,7 +23,7 @@ pub(super) fn operator(
 ) -> Option<Operator> {
     let path = Path::keys(&["operators", name]);
     let errors_before = builder.errors.len();
-    windowed::only_of_plugins(builder, &path, document);
+    windowed::only_of_plugins(builder, &path, document, false);
     windowed::only_of_windows(builder, &path, document);
     let kind = kind(builder, &path.key("join"), join);
     let streams = sides(builder, &path.key("input"), &document.input)?;

@@ -26,6 +26,12 @@ impl Builder<'_> {
         let path = path.key("plugin");
         let plugin = document.plugin.as_deref().unwrap_or_default();
         match (self.plugins)(plugin) {
+            Ok(descriptor) if descriptor.aggregate.is_some() => {
+                let message = format!("`{plugin}` is an aggregate, which is part of a window");
+                let remedy = "write `window: { ... }` and `aggregates: { NAME: { plugin: ... } }`";
+                self.wrong(&path, &message, Some(remedy));
+                None
+            }
             Ok(descriptor) => {
                 if !document.unstable && !is_marred && !descriptor.unstable.is_empty() {
                     let what = descriptor.unstable.join(", ");

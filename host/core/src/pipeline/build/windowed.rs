@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema};
 
-use super::Builder;
+use super::{Builder, aggregated};
 use crate::data_type;
 use crate::pipeline::document::{InputDocument, OperatorDocument, OrderWord};
 use crate::pipeline::{
     Batching, ColumnBinding, ColumnOrigin, InputBinding, Operator, OperatorId, OperatorKind,
-    Producer, Stream, StreamId,
+    OperatorPolicy, Producer, Stream, StreamId,
 };
 use crate::tree::Path;
 use crate::window::{
     Aggregate, Assigner, Corrections, END_COLUMN, REVISION_COLUMN, START_COLUMN, Trigger,
-    WindowDocument, Windowing,
+    WindowDocument, Windowing, why_merged,
 };
 
 /// A sound operator with its streams; none, with the mistakes noted, if there are any.
@@ -25,7 +25,9 @@ pub(super) fn operator(
 ) -> Option<Operator> {
     let path = Path::keys(&["operators", name]);
     let errors_before = builder.errors.len();
-    only_of_plugins(builder, &path, document);
+    let has_plugins = document.aggregates.values().any(|it| it.plugin.is_some());
+    only_of_plugins(builder, &path, document, has_plugins);
+    let on_error = builder.policy(&path, document.on_error.as_ref());
     if let InputDocument::Named(_) = &document.input {
         let remedy = "write a stream, or a list of streams";
         builder.wrong(&path.key("input"), "windows have one input", Some(remedy));
@@ -47,6 +49,9 @@ pub(super) fn operator(
     let mut aggregates = binding.aggregates();
     let inputs = binding.inputs(&mut aggregates);
     if let Some(assigner) = assigner {
+        binding.merges(assigner, &aggregates);
+    }
+    if let Some(assigner) = assigner {
         binding.combination(assigner, trigger);
     }
     if binding.builder.errors.len() > errors_before {
@@ -60,6 +65,10 @@ pub(super) fn operator(
         corrections: document.corrections.unwrap_or_default(),
         schema: Arc::new(Schema::empty()),
         keys: document.key_by.len(),
+        policy: OperatorPolicy {
+            on_error,
+            budget: document.error_budget.map(|budget| (budget.rows, budget.of)),
+        },
     };
     windowing.schema = binding.schema(&windowing)?;
     let (outputs, late) = binding.outputs((OperatorId(index), name), &windowing);
@@ -76,13 +85,22 @@ pub(super) fn operator(
     })
 }
 
-/// Fields that say something about a plugin.
-pub(super) fn only_of_plugins(builder: &mut Builder<'_>, path: &Path, document: &OperatorDocument) {
+/// Fields that say something about a plugin; those about rows that fail also go with plugins of
+/// aggregates.
+pub(super) fn only_of_plugins(
+    builder: &mut Builder<'_>,
+    path: &Path,
+    document: &OperatorDocument,
+    has_plugins: bool,
+) {
     let fields = [
         ("features", !document.features.is_empty()),
         ("config", document.config.is_some()),
-        ("on-error", document.on_error.is_some()),
-        ("error-budget", document.error_budget.is_some()),
+        ("on-error", document.on_error.is_some() && !has_plugins),
+        (
+            "error-budget",
+            document.error_budget.is_some() && !has_plugins,
+        ),
         ("limits", document.limits.is_some()),
         ("unstable", document.unstable),
     ];
@@ -139,10 +157,19 @@ impl Binding<'_, '_> {
         }
         let mut bound = Vec::new();
         for (name, spec) in &self.document.aggregates {
-            match spec.bind(name, &schema) {
-                Ok(aggregate) => bound.push(aggregate),
+            let aggregate_path = path.key(name);
+            let bind = spec.check_plugin().and_then(|()| match &spec.plugin {
+                None => spec.bind(name, &schema).map(Some),
+                Some(_) => Ok(None),
+            });
+            match bind {
+                Ok(Some(aggregate)) => bound.push(aggregate),
+                Ok(None) => {
+                    let of = (&aggregate_path, name.as_str(), spec);
+                    bound.extend(aggregated::aggregate(self.builder, of, &self.streams));
+                }
                 Err(error) => {
-                    let path = path.key(name);
+                    let path = aggregate_path;
                     let path = error.field.map_or(path.clone(), |field| path.key(field));
                     let message = format!("aggregate `{name}`: {error}");
                     self.builder.wrong(&path, &message, error.remedy.as_deref());
@@ -156,14 +183,21 @@ impl Binding<'_, '_> {
     /// read.
     fn inputs(&mut self, aggregates: &mut [Aggregate]) -> Vec<InputBinding> {
         let mut read: Vec<Field> = Vec::new();
-        for aggregate in aggregates {
-            let Some(field) = &aggregate.input else {
-                continue;
-            };
+        let mut place = |field: &Field| {
             let known = read.iter().position(|known| known.name() == field.name());
-            aggregate.column = Some(known.unwrap_or(read.len()));
-            if known.is_none() {
+            known.unwrap_or_else(|| {
                 read.push(field.clone());
+                read.len() - 1
+            })
+        };
+        for aggregate in aggregates {
+            if let Some(field) = &aggregate.input {
+                aggregate.column = Some(place(field));
+            }
+            if let Some(plugin) = &mut aggregate.plugin {
+                let plugin = Arc::make_mut(plugin);
+                let of = plugin.of.iter();
+                plugin.columns = of.map(|field| field.as_ref().map(&mut place)).collect();
             }
         }
         let mut inputs = Vec::new();
@@ -212,6 +246,25 @@ impl Binding<'_, '_> {
         self.builder
             .wrong(&self.path.key("input"), &message, Some(remedy));
         None
+    }
+
+    /// Windows that merge accumulators need aggregates that can.
+    fn merges(&mut self, assigner: Assigner, aggregates: &[Aggregate]) {
+        let lateness_us = self.document.allowed_lateness.map_or(0, |it| it.as_us());
+        let Some(why) = why_merged(assigner, lateness_us) else {
+            return;
+        };
+        for aggregate in aggregates {
+            let plugin = aggregate.plugin.as_ref();
+            if plugin.is_some_and(|plugin| !plugin.aggregate.merges) {
+                let name = &aggregate.name;
+                let path = self.path.key("aggregates").key(name).key("plugin");
+                let message = format!("aggregate `{name}`: the plugin does not merge, and {why}");
+                let remedy = "use `tumbling` windows without `allowed-lateness`, or a plugin that \
+                              merges";
+                self.builder.wrong(&path, &message, Some(remedy));
+            }
+        }
     }
 
     /// What windows and triggers need of event time, and of each other.

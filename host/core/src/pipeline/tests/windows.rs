@@ -168,3 +168,94 @@ fn without_a_key_one_subtask_has_all_rows() {
         "only what is read is carried"
     );
 }
+
+/// An operator whose windows have an aggregate of a plugin.
+fn plugged(window: &str, aggregate: &str, more: &str) -> String {
+    format!("    window: {window}\n    aggregates: {{ a: {{ {aggregate} }} }}\n{more}")
+}
+
+#[test]
+fn aggregates_of_plugins_bind_their_columns_in_order() {
+    let windowing = windowing(&plugged(
+        "{ session: { gap: 5s } }",
+        "plugin: spread.wasm, of: amount",
+        "    on-error: skip\n",
+    ));
+    let aggregate = &windowing.aggregates[0];
+    let plugin = aggregate.plugin.as_ref().expect("a plugin");
+    assert_eq!(plugin.columns, [Some(0)]);
+    assert_eq!(
+        aggregate.field().data_type(),
+        &arrow_schema::DataType::Float64
+    );
+    assert!(aggregate.nullable);
+    assert_eq!(windowing.policy.on_error, Policy::Skip);
+    let definition = windowing.definition();
+    let wanted = "; a: plugin p of amount decimal(12,2) keeping list<i64>";
+    assert!(definition.ends_with(wanted), "{definition}");
+}
+
+#[test]
+fn mistakes_about_plugins_of_aggregates_have_their_place() {
+    let tumbling = "{ tumbling: 60s }";
+    let ranked = "plugin: ranked.wasm, of: amount";
+    sound(&with(&plugged(tumbling, ranked, "")));
+    let cases = [
+        (
+            plugged("{ sliding: { size: 60s, every: 5s } }", ranked, ""),
+            "operators.rules.aggregates.a.plugin: aggregate `a`: the plugin does not merge, and \
+             windows that overlap",
+        ),
+        (
+            plugged("{ session: { gap: 5s } }", ranked, ""),
+            "the plugin does not merge, and sessions that meet become one",
+        ),
+        (
+            plugged(
+                tumbling,
+                ranked,
+                "    allowed-lateness: 5s\n    corrections: revisions\n",
+            ),
+            "the plugin does not merge, and late rows",
+        ),
+        (
+            plugged(tumbling, "plugin: spread.wasm", ""),
+            "aggregate `a`: the plugin reads a column `value` of type decimal(38,2)",
+        ),
+        (
+            plugged(tumbling, "plugin: spread.wasm, of: [amonut]", ""),
+            "did you mean `amount`?",
+        ),
+        (
+            plugged(tumbling, "plugin: spread.wasm, of: [at]", ""),
+            "the plugin reads `at` as decimal(38,2), and the stream has timestamp",
+        ),
+        (
+            plugged(tumbling, "plugin: spread.wasm, of: [amount, at]", ""),
+            "the plugin reads 1 columns, and `of` has 2",
+        ),
+        (
+            plugged(tumbling, "plugin: rules.wasm, of: amount", ""),
+            "`rules.wasm` is an operator, no aggregate",
+        ),
+        (
+            plugged(tumbling, "plugin: spread.wasm, of: amount, max: amount", ""),
+            "here stand `plugin` and `max`",
+        ),
+        (
+            plugged(tumbling, "max: amount, of: amount", ""),
+            "operators.rules.aggregates.a.of: aggregate `a`: `of` goes with `plugin`",
+        ),
+        (
+            plugged(tumbling, "max: amount", "    on-error: skip\n"),
+            "operators.rules.on-error: `on-error` goes with `plugin`",
+        ),
+        (
+            "    plugin: spread.wasm\n".into(),
+            "`spread.wasm` is an aggregate, which is part of a window",
+        ),
+    ];
+    for (operator, part) in cases {
+        wrong(&operator, part);
+    }
+}

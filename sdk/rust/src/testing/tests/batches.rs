@@ -334,7 +334,7 @@ fn calls_are_those_of_the_vectors() {
 }
 
 /// Puts lists of numbers on one line each.
-fn compact(text: &str) -> String {
+pub(super) fn compact(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut open = false;
     for line in text.lines() {
