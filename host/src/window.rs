@@ -163,6 +163,8 @@ pub struct WindowOperator {
     /// Results that wait for their plugins.
     drafts: Vec<Draft>,
     scratch: Vec<Accumulator>,
+    /// Keys that are counted anew when plugins have merged what waits for them.
+    reweighed: Vec<u32>,
     /// How many panes and sessions there are.
     kept: usize,
     /// The memory behind the cells, where keys leave memory.
@@ -221,6 +223,7 @@ impl WindowOperator {
             early_at: None,
             results: Results::new(&name, &windowing, parts.has_time),
             scratch: Vec::new(),
+            reweighed: Vec::new(),
             kept: 0,
             content_bytes: 0,
             state_bytes: 0,

@@ -73,6 +73,56 @@ fn a_new_plugin_is_built_tested_shown_and_run() {
 }
 
 #[test]
+fn a_new_aggregate_is_built_tested_shown_and_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ran = run(folder.path(), &["plugin", "new", "--aggregate", "spread"]).ended(0);
+    let next = "spread is there. Next:\n  cd spread\n";
+    assert!(ran.out.starts_with(next), "{}", ran.out);
+    let place = folder.path().join("spread");
+
+    let ran = building(&place, &["plugin", "build"]).ended(0);
+    assert_eq!(ran.out, "./spread.wasm\n");
+    let ran = building(&place, &["plugin", "test"]).ended(0);
+    assert!(ran.out.ends_with("1 passed, 0 failed\n"), "{}", ran.out);
+    let fixture = place.join("tests/spread.json");
+    let text = fs::read_to_string(&fixture).expect("the fixture");
+    let wrong = text.replace("\"result\": 9", "\"result\": 8");
+    assert_ne!(text, wrong);
+    fs::write(&fixture, wrong).expect("ours");
+    let ran = building(&place, &["plugin", "test"]).ended(1);
+    assert!(
+        ran.out.contains("result: expected 8, got 9"),
+        "{}",
+        ran.out
+    );
+
+    let ran = run(&place, &["plugin", "inspect", "spread.wasm"]).ended(0);
+    for line in [
+        "spread 0.1.0",
+        "world    window-aggregate",
+        "keeps    struct<least: i64, greatest: i64>",
+        "result   u64?",
+        "merges   in windows of every kind",
+    ] {
+        assert!(
+            ran.out.lines().any(|found| found == line),
+            "{line}: {}",
+            ran.out
+        );
+    }
+
+    run(&place, &["check", "pipeline.yaml"]).ended(0);
+    let ran = run(&place, &["run", "pipeline.yaml"]).ended(0);
+    // A hundred seconds of five sensors: two windows of each.
+    assert_eq!(ran.out.lines().count(), 10, "{}", ran.err);
+    for line in ran.out.lines() {
+        let row: Json = serde_json::from_str(line).expect("a row is JSON");
+        let spread = row["spread"].as_u64().expect("a number");
+        assert!((1..1_000).contains(&spread), "{row}");
+    }
+}
+
+#[test]
 fn what_the_program_carries_is_what_the_repository_has() {
     let folder = tempfile::tempdir().expect("a folder");
     run(folder.path(), &["plugin", "new", ".", "--name", "a"]).ended(0);

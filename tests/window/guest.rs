@@ -14,10 +14,10 @@ use wasmill_tests::root;
 
 use super::{Job, SESSION, SLIDING, TUMBLING, check, command, found, run};
 use crate::oracle::{Expected, Windows};
-use crate::rows::{Row, rows};
+use crate::rows::{Row, csv, rows};
 
 /// Rows in the order of their times, of which none is late.
-fn punctual(seed: u64) -> Vec<Row> {
+pub(crate) fn punctual(seed: u64) -> Vec<Row> {
     let mut rows = rows(seed, 1_500, 1);
     rows.sort_by_key(|row| row.at);
     for (offset, row) in rows.iter_mut().enumerate() {
@@ -27,7 +27,7 @@ fn punctual(seed: u64) -> Vec<Row> {
     rows
 }
 
-fn write(folder: &Path, rows: &[Row], (window, fold): (&str, &str), more: &str) {
+pub(crate) fn write(folder: &Path, rows: &[Row], (window, fold): (&str, &str), more: &str) {
     let job = Job {
         window,
         more,
@@ -39,20 +39,24 @@ fn write(folder: &Path, rows: &[Row], (window, fold): (&str, &str), more: &str) 
     };
     job.write(folder, rows);
     if more.contains("letters") {
-        let document = folder.join("pipeline.yaml");
-        let mut text = fs::read_to_string(&document).expect("it was written");
-        text += "  letters: { file: { path: letters.jsonl } }\n";
-        fs::write(document, text).expect("the folder is writable");
+        edit(folder, |text| text + "  letters: { file: { path: letters.jsonl } }\n");
     }
 }
 
-fn letters(folder: &Path) -> Vec<Value> {
+/// Changes a job's document.
+pub(crate) fn edit(folder: &Path, change: impl FnOnce(String) -> String) {
+    let document = folder.join("pipeline.yaml");
+    let text = fs::read_to_string(&document).expect("it was written");
+    fs::write(document, change(text)).expect("the folder is writable");
+}
+
+pub(crate) fn letters(folder: &Path) -> Vec<Value> {
     let text = fs::read_to_string(folder.join("letters.jsonl")).expect("the job wrote its file");
     let letter = |line: &str| serde_json::from_str(line).expect("JSON");
     text.lines().map(letter).collect()
 }
 
-const LETTERS: &str = "on-error: { dead-letter: letters }";
+pub(crate) const LETTERS: &str = "on-error: { dead-letter: letters }";
 
 /// The rows with that amount cost themselves and nothing else.
 fn costs_rows(deed: &str, words: &str, (window, windows): (&str, Windows)) {
@@ -73,14 +77,37 @@ fn costs_rows(deed: &str, words: &str, (window, windows): (&str, Windows)) {
         let name = format!("{deed} in {window}, parallelism {parallelism}");
         check(folder.path(), &expected, &name);
         let letters = letters(folder.path());
-        assert_eq!(letters.len(), bad.len(), "{name}");
+        tell_of(&letters, &bad, "guest-fold", &name);
         for letter in &letters {
-            assert_eq!(letter["at"], "windows", "{name}");
             let reason = letter["reason"].as_str().expect("a reason");
             assert!(reason.contains(words), "{name}: {reason}");
-            assert!(letter["original"].is_string(), "{name}: {letter}");
         }
     }
+}
+
+/// Letters are of these rows, say where each stood, and which plugin it was.
+pub(crate) fn tell_of(letters: &[Value], bad: &[Row], plugin: &str, name: &str) {
+    let digest = digest(plugin);
+    let mut wanted: Vec<String> = csv(bad, 0).lines().skip(1).map(str::to_owned).collect();
+    let mut found = Vec::new();
+    for letter in letters {
+        assert_eq!(letter["at"], "windows", "{name}");
+        assert_eq!(letter["plugin"], digest, "{name}");
+        assert!(letter["split"].is_string(), "{name}: {letter}");
+        assert!(letter["offset"].is_u64(), "{name}: {letter}");
+        let original = letter["original"].as_str().expect("the row's own text");
+        found.push(original.trim_end().to_owned());
+    }
+    (wanted.sort(), found.sort());
+    assert_eq!(found, wanted, "{name}");
+}
+
+/// SHA-256 of a component, as coreutils compute it.
+fn digest(plugin: &str) -> String {
+    let file = root().join(format!("target/plugins/{plugin}.wasm"));
+    let summed = Command::new("sha256sum").arg(file).output();
+    let text = String::from_utf8(summed.expect("sha256sum starts").stdout).expect("text");
+    text.split(' ').next().expect("a sum").to_owned()
 }
 
 #[test]

@@ -6,6 +6,7 @@
 )]
 
 mod endless;
+mod fold;
 mod guest;
 mod kill;
 mod oracle;

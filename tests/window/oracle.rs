@@ -49,7 +49,7 @@ pub(crate) const AGGREGATES: &str = "
 ";
 
 /// What the plugin `guest-fold` computes of amount and shop, added up in any order.
-fn folded(rows: &[&Row]) -> String {
+pub(crate) fn folded(rows: &[&Row]) -> String {
     let mixed = |row: &&Row| {
         let number = row.amount.unwrap_or(0) as u64 ^ row.at as u64;
         let z = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -25,6 +25,7 @@ fn agrees(keys: u64, seed: u64, (window, windows): (&str, Windows), (lateness, m
                 sources,
                 rows_max,
                 is_piped: false,
+                fold: "",
             };
             job.write(folder.path(), &rows);
             let points = ["keys-left", "keys-fetched", "keys-woken"];

@@ -15,6 +15,8 @@ pub(super) struct Cell {
     pub(super) is_dirty: bool,
     /// The memory behind it as it was counted last, where keys leave memory.
     pub(super) counted: u32,
+    /// Whether it is counted anew when plugins have merged what waits for them.
+    pub(super) is_reweighed: bool,
     /// Whether there was nothing at the last end either.
     pub(super) is_spare: bool,
     pub(super) panes: Panes,

@@ -144,7 +144,9 @@ impl WindowOperator {
         self.add_batch((stream, batch), keys, &folds, emitted)?;
         drop(folds);
         let drafts = std::mem::take(&mut self.drafts);
-        guests.settle(drafts, self.output, emitted).await
+        guests.settle(drafts, self.output, emitted).await?;
+        self.weigh_merged();
+        Ok(())
     }
 
     /// Moves the event-time clock: appends the results of windows that are over. `true` means that
@@ -185,6 +187,7 @@ impl WindowOperator {
         let drafts = std::mem::take(&mut self.drafts);
         let done = guests.settle(drafts, self.output, emitted).await;
         self.guests = Some(guests);
+        self.weigh_merged();
         done
     }
 }
@@ -206,3 +209,6 @@ fn select(
 fn held(before: &Option<Arc<super::folded::Folded>>) -> Option<Held> {
     before.as_ref().map(|folded| folded.held().clone())
 }
+
+#[cfg(test)]
+mod tests;

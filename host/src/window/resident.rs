@@ -194,8 +194,23 @@ impl WindowOperator {
 
     /// Counts the memory behind a cell.
     pub(super) fn weigh(&mut self, id: u32) {
-        let change = self.cells.get_mut(id).reweigh(&self.shape);
+        let cell = self.cells.get_mut(id);
+        let change = cell.reweigh(&self.shape);
         self.content_bytes = self.content_bytes.saturating_add_signed(change as isize);
+        // What waits for its merge weighs nothing yet.
+        if self.shape.has_plugins() && !std::mem::replace(&mut cell.is_reweighed, true) {
+            self.reweighed.push(id);
+        }
+    }
+
+    /// Counts the same again where plugins have merged meanwhile.
+    pub(super) fn weigh_merged(&mut self) {
+        for id in std::mem::take(&mut self.reweighed) {
+            let cell = self.cells.get_mut(id);
+            cell.is_reweighed = false;
+            let change = cell.reweigh(&self.shape);
+            self.content_bytes = self.content_bytes.saturating_add_signed(change as isize);
+        }
     }
 
     /// Puts keys that came into the roster, and drops those that have left memory.

@@ -62,6 +62,8 @@ impl Shape {
         let mut next = columns.max().map_or(0, |last| last + 1);
         for aggregate in aggregates {
             if aggregate.plugin.is_some() {
+                // A merge is a call, which what a slide remembers saves.
+                this.is_plain = false;
                 this.of.push(this.slots.len());
                 this.slots.push(Slot {
                     kind: Kind {
@@ -115,6 +117,11 @@ impl Shape {
     /// Whether all accumulators are a few words, which are merged in a moment.
     pub(super) fn is_plain(&self) -> bool {
         self.is_plain
+    }
+
+    /// Whether plugins compute some of them.
+    pub(super) fn has_plugins(&self) -> bool {
+        self.slots.iter().any(|slot| slot.merges.is_some())
     }
 
     /// Whether the place of each row matters.

@@ -130,9 +130,9 @@ fn a_definition_says_all_that_state_hangs_on() {
         trigger: Trigger::of_watermark(),
         lateness_us: 0,
         corrections: Corrections::Changelog,
-        schema: std::sync::Arc::new(arrow_schema::Schema::empty()),
+        schema: Arc::new(arrow_schema::Schema::empty()),
         keys: 0,
-        policy: crate::pipeline::OperatorPolicy {
+        policy: OperatorPolicy {
             on_error: crate::pipeline::Policy::Fail,
             budget: None,
         },

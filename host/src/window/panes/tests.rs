@@ -12,6 +12,7 @@ fn shape() -> Shape {
         input: None,
         data_type: arrow_schema::DataType::UInt64,
         nullable: false,
+        plugin: None,
     }])
 }
 
