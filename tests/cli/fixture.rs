@@ -58,7 +58,11 @@ fn changed(change: impl FnOnce(&mut Json)) -> Ran {
 
 #[test]
 fn an_aggregate_holds_its_fixture_in_parts_too() {
-    let ran = test(&root().join("examples/custom-aggregate/plugin"), "median-gap").ended(0);
+    let ran = test(
+        &root().join("examples/custom-aggregate/plugin"),
+        "median-gap",
+    )
+    .ended(0);
     assert!(ran.out.ends_with("1 passed, 0 failed\n"), "{}", ran.out);
 }
 

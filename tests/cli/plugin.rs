@@ -90,11 +90,7 @@ fn a_new_aggregate_is_built_tested_shown_and_run() {
     assert_ne!(text, wrong);
     fs::write(&fixture, wrong).expect("ours");
     let ran = building(&place, &["plugin", "test"]).ended(1);
-    assert!(
-        ran.out.contains("result: expected 8, got 9"),
-        "{}",
-        ran.out
-    );
+    assert!(ran.out.contains("result: expected 8, got 9"), "{}", ran.out);
 
     let ran = run(&place, &["plugin", "inspect", "spread.wasm"]).ended(0);
     for line in [

@@ -110,12 +110,7 @@ fn windows_of_a_count_hold_what_plain_rust_folds() {
         .collect();
     for (parallelism, rows_max) in CUTS.into_iter().chain([(4, 3)]) {
         let folder = tempfile::tempdir().expect("a folder for the test's files");
-        write_global(
-            folder.path(),
-            &rows,
-            "trigger: { count: 7 }",
-            (1, rows_max),
-        );
+        write_global(folder.path(), &rows, "trigger: { count: 7 }", (1, rows_max));
         run(folder.path(), parallelism);
         let name = format!("parallelism {parallelism}, batches of {rows_max}");
         assert_eq!(given(folder.path()), expected, "{name}");
@@ -218,7 +213,11 @@ fn a_plugin_that_lies_about_rows_costs_these_rows() {
     let at = rows[600].amount.filter(|at| *at != 0).unwrap_or(7);
     let is_bad = |row: &Row| row.amount == Some(at);
     let (bad, good): (Vec<Row>, Vec<Row>) = rows.iter().cloned().partition(is_bad);
-    for (number, word) in LIES.into_iter().chain(["far-row", "huge-arena"]).enumerate() {
+    for (number, word) in LIES
+        .into_iter()
+        .chain(["far-row", "huge-arena"])
+        .enumerate()
+    {
         let (window, windows) = [TUMBLING, SESSION, SLIDING][number % 3];
         let folder = tempfile::tempdir().expect("a folder for the test's files");
         lie(folder.path(), &rows, window, ("add", word, at));

@@ -39,7 +39,9 @@ pub(crate) fn write(folder: &Path, rows: &[Row], (window, fold): (&str, &str), m
     };
     job.write(folder, rows);
     if more.contains("letters") {
-        edit(folder, |text| text + "  letters: { file: { path: letters.jsonl } }\n");
+        edit(folder, |text| {
+            text + "  letters: { file: { path: letters.jsonl } }\n"
+        });
     }
 }
 

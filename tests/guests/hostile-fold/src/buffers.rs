@@ -66,10 +66,7 @@ impl Batch<'_> {
     }
 
     pub(super) fn pairs(&self) -> Vec<(u32, u32)> {
-        let (left, right) = (
-            self.words(MERGES, 0, VALUES),
-            self.words(MERGES, 1, VALUES),
-        );
+        let (left, right) = (self.words(MERGES, 0, VALUES), self.words(MERGES, 1, VALUES));
         left.into_iter().zip(right).collect()
     }
 }
