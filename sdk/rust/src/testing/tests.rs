@@ -1,6 +1,7 @@
 //! The golden vectors in docs/formats/vectors: what every SDK and the host agree on byte by byte.
 //!
-//! `BLESS=1 cargo test -p wasmill-sdk` writes batches.json and aggregates.json anew; look at the difference.
+//! `BLESS=1 cargo test -p wasmill-sdk` writes batches.json and aggregates.json anew; look at the
+//! difference.
 
 mod aggregates;
 mod batches;
