@@ -100,7 +100,8 @@ pub(crate) fn tell_of(letters: &[Value], bad: &[Row], plugin: &str, name: &str) 
         let original = letter["original"].as_str().expect("the row's own text");
         found.push(original.trim_end().to_owned());
     }
-    (wanted.sort(), found.sort());
+    wanted.sort();
+    found.sort();
     assert_eq!(found, wanted, "{name}");
 }
 
