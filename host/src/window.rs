@@ -13,9 +13,11 @@ mod draft;
 mod float;
 mod folded;
 mod global;
+mod grid;
 mod guest;
 mod image;
 mod panes;
+mod plain;
 mod quantile;
 mod resident;
 mod results;
@@ -46,6 +48,7 @@ use self::{
     cell::Cell,
     draft::Draft,
     folded::Folds,
+    grid::Grid,
     guest::Guests,
     results::Results,
     roster::Roster,
@@ -116,6 +119,8 @@ pub struct Parts {
     pub job: Arc<str>,
     /// The plugins of its aggregates, in their order.
     pub plugins: Vec<Plugin>,
+    /// Whether keys may leave memory.
+    pub is_spilling: bool,
     /// Its counters.
     pub metrics: Arc<NodeMetrics>,
 }
@@ -132,6 +137,8 @@ pub struct WindowOperator {
     subtask: u16,
     metrics: Arc<NodeMetrics>,
     cells: Paged<Cell, RICH>,
+    /// The panes, where they are kept by column and not by key.
+    grid: Option<Box<Grid>>,
     roster: Roster,
     watermark: i64,
     /// Where that stood before it rose the last time.
@@ -165,6 +172,7 @@ pub struct WindowOperator {
     scratch: Vec<Accumulator>,
     /// Keys that are counted anew when plugins have merged what waits for them.
     reweighed: Vec<u32>,
+    scratch_ids: Vec<u32>,
     /// How many panes and sessions there are.
     kept: usize,
     /// The memory behind the cells, where keys leave memory.
@@ -193,6 +201,7 @@ impl WindowOperator {
         let name: Arc<str> = spec.name.as_str().into();
         let shape = Shape::new(&windowing.aggregates);
         let guests = Guests::new(spec, (&windowing, &shape), &parts);
+        let grid = Self::grid(&windowing, &shape, parts.is_spilling);
         let inputs = parts.inputs.into_iter();
         Self {
             shape,
@@ -207,6 +216,7 @@ impl WindowOperator {
             subtask: parts.subtask,
             metrics: parts.metrics,
             cells: Paged::new(),
+            grid,
             roster: Roster::new(),
             watermark: watermark::START,
             watermark_before: watermark::START,
@@ -224,6 +234,7 @@ impl WindowOperator {
             results: Results::new(&name, &windowing, parts.has_time),
             scratch: Vec::new(),
             reweighed: Vec::new(),
+            scratch_ids: Vec::new(),
             kept: 0,
             content_bytes: 0,
             state_bytes: 0,
@@ -231,6 +242,17 @@ impl WindowOperator {
             name,
             windowing,
         }
+    }
+
+    /// A grid for the panes, if one serves.
+    fn grid(windowing: &Windowing, shape: &Shape, is_spilling: bool) -> Option<Box<Grid>> {
+        let Assigner::Aligned(slices) = &windowing.assigner else {
+            return None;
+        };
+        if is_spilling || windowing.has_corrections() || windowing.trigger.count.is_some() {
+            return None;
+        }
+        Grid::new(shape, slices).map(Box::new)
     }
 
     /// The operator's name in the document.
@@ -284,7 +306,14 @@ impl WindowOperator {
         index.touch_all(keys.ids.iter().copied());
         let pair = (&mut *index, keys);
         let late = match self.windowing.assigner {
-            Assigner::Aligned(slices) => self.add_aligned(&rows, pair, slices)?,
+            Assigner::Aligned(slices) => match self.grid.take() {
+                Some(mut grid) => {
+                    let late = self.add_plain(&mut grid, &rows, pair, slices);
+                    self.grid = Some(grid);
+                    late?
+                }
+                None => self.add_aligned(&rows, pair, slices)?,
+            },
             Assigner::Session { gap_us, max_us } => {
                 self.add_to_sessions(&rows, pair, (gap_us, max_us))?
             }
@@ -359,7 +388,14 @@ impl WindowOperator {
     /// Windows that end at this instant.
     fn end(&mut self, end: i64, index: &mut KeyIndex) -> Result<(), WindowError> {
         match self.windowing.assigner {
-            Assigner::Aligned(slices) => self.end_aligned(end, slices, index),
+            Assigner::Aligned(slices) => match self.grid.take() {
+                Some(mut grid) => {
+                    let ended = self.end_plain(&mut grid, end, slices, index);
+                    self.grid = Some(grid);
+                    ended
+                }
+                None => self.end_aligned(end, slices, index),
+            },
             Assigner::Session { .. } => self.end_sessions(end, index),
             Assigner::Global => self.end_global(index),
         }

@@ -216,6 +216,12 @@ impl KeyIndex {
         self.keys.append(id, out);
     }
 
+    /// Appends the bytes of several keys, and where each ends.
+    pub fn append_keys(&self, ids: &[u32], out: &mut Vec<u8>, ends: &mut Vec<u32>) {
+        ends.reserve(ids.len());
+        self.keys.append_all(ids, out, ends);
+    }
+
     /// Adds a known key to a batch unless it is there, as one that a timer wakes, and gives its
     /// position in the batch.
     pub fn include(&mut self, id: u32, out: &mut BatchKeys) -> u32 {

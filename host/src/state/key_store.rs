@@ -53,6 +53,26 @@ impl KeyStore {
         }
     }
 
+    /// The same for several keys; `ends` gets where each ends.
+    pub(super) fn append_all(&self, ids: &[u32], out: &mut Vec<u8>, ends: &mut Vec<u32>) {
+        match self {
+            Self::Words(words) => {
+                out.reserve(ids.len() * size_of::<u64>());
+                for id in ids {
+                    let word = words.get(*id).map_or(0, |word| *word);
+                    out.extend_from_slice(&word.to_le_bytes());
+                    ends.push(out.len() as u32);
+                }
+            }
+            Self::Bytes { .. } => {
+                for id in ids {
+                    self.append(*id, out);
+                    ends.push(out.len() as u32);
+                }
+            }
+        }
+    }
+
     pub(super) fn set_word(&mut self, id: u32, word: u64) {
         if let Self::Words(words) = self {
             *words.get_mut(id) = word;

@@ -36,6 +36,7 @@ impl Walk {
 }
 
 /// A pane, with the ends of the first and the last window that hold it.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Pane {
     pub(super) start: i64,
     pub(super) end: i64,
@@ -307,14 +308,19 @@ impl WindowOperator {
         index: &KeyIndex,
     ) -> Result<(), WindowError> {
         let (lateness, clock) = (self.windowing.lateness_us, late.clock);
-        let cell = self.cells.get_mut(id);
-        let pane = cell.panes.entry(late.at, &self.shape);
-        self.kept += usize::from(rows(pane) == 0);
-        let merged = self.shape.merge(pane, &late.accumulators);
+        let merged = if let Some(grid) = &mut self.grid {
+            let put = grid.put((late.at, id), &late.accumulators);
+            put.map(|is_first| self.kept += usize::from(is_first))
+        } else {
+            let cell = self.cells.get_mut(id);
+            let pane = cell.panes.entry(late.at, &self.shape);
+            self.kept += usize::from(rows(pane) == 0);
+            if let Some(slide) = &mut cell.slide {
+                slide.reset();
+            }
+            self.shape.merge(pane, &late.accumulators)
+        };
         merged.map_err(|slot| Self::overflow(&self.name, &self.shape, slot))?;
-        if let Some(slide) = &mut cell.slide {
-            slide.reset();
-        }
         let last = slices.last_end(late.at);
         self.forget_at = self.forget_at.min(last.saturating_add(lateness));
         let mut end = slices.first_end(late.at);
@@ -397,8 +403,8 @@ impl WindowOperator {
 
 /// The first window that ends behind an instant.
 pub(super) struct Following {
-    start: i64,
-    end: i64,
+    pub(super) start: i64,
+    pub(super) end: i64,
 }
 
 impl Following {
@@ -411,11 +417,15 @@ impl Following {
     /// The end of a key's next window that has rows. A pane before this window is in none that is
     /// still to come.
     pub(super) fn of(&self, cell: &Cell, slices: &Slices) -> i64 {
-        let mut panes = cell.panes.starts().iter();
-        match panes.find(|pane| **pane >= self.start) {
+        self.of_panes(cell.panes.starts().iter().copied(), slices)
+    }
+
+    /// The end of the next window that holds one of some panes, of which the oldest come first.
+    pub(super) fn of_panes(&self, mut starts: impl Iterator<Item = i64>, slices: &Slices) -> i64 {
+        match starts.find(|start| *start >= self.start) {
             None => watermark::END,
-            Some(pane) if *pane < self.end => self.end,
-            Some(pane) => slices.first_end(*pane),
+            Some(start) if start < self.end => self.end,
+            Some(start) => slices.first_end(start),
         }
     }
 }

@@ -25,6 +25,17 @@ const BELOW: u8 = 2;
 const NAN: u8 = 4;
 
 impl FloatSum {
+    /// The sum of two numbers that do not overlap.
+    pub(super) fn of((high, low): (f64, f64)) -> Self {
+        let rest = None;
+        Self { high, low, rest }
+    }
+
+    /// The two numbers that it is the sum of, if it is of no more.
+    pub(super) fn two(&self) -> Option<(f64, f64)> {
+        self.rest.is_none().then_some((self.high, self.low))
+    }
+
     /// Adds a value.
     #[inline]
     pub(super) fn add(&mut self, value: f64) {
@@ -32,9 +43,8 @@ impl FloatSum {
             self.mark(special(value));
             return;
         }
-        let (high, error) = two_sum(self.high, value);
-        let (low, error) = two_sum(self.low, error);
-        (self.high, self.low) = (high, low);
+        let (two, error) = add_to_two((self.high, self.low), value);
+        (self.high, self.low) = two;
         if error != 0.0 {
             self.spill(error);
         }
@@ -107,6 +117,15 @@ fn special(value: f64) -> u8 {
         f64::NEG_INFINITY => BELOW,
         _ => NAN,
     }
+}
+
+/// Adds a value to a sum of two numbers; what these cannot hold is left over, or is no number if the
+/// value is none.
+#[inline]
+pub(super) fn add_to_two((high, low): (f64, f64), value: f64) -> ((f64, f64), f64) {
+    let (high, error) = two_sum(high, value);
+    let (low, error) = two_sum(low, error);
+    ((high, low), error)
 }
 
 /// The rounded sum, and what is missing from it.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use wasmill_core::{checkpoint::Segment, key::KeyGroupRange, window::Assigner};
 
 use self::bytes::Input;
+use super::accumulator::Accumulator;
 use super::cell::{Cell, Global, Late, Session, Shown};
+use super::grid::GridImage;
 use super::resident::Lives;
 use super::shape::{Shape, rows};
 use super::{STATE, WindowOperator};
@@ -31,6 +33,7 @@ pub struct WindowImage {
     lives: Lives,
     keys: Option<KeysImage>,
     cells: PagedImage<Cell, RICH>,
+    grid: Option<GridImage>,
 }
 
 impl WindowOperator {
@@ -42,6 +45,7 @@ impl WindowOperator {
             lives: self.lives(),
             keys,
             cells: self.cells.image(),
+            grid: self.grid.as_mut().map(|grid| grid.image()),
         };
         reach(CrashPoint::WindowsTaken);
         image
@@ -97,9 +101,15 @@ impl WindowOperator {
         index: &mut KeyIndex,
     ) -> Option<()> {
         let (tag, at) = entry.split_first()?;
-        let cell = self.cells.get_mut(id);
+        if self.grid.is_some() && *tag != LATE {
+            return self.restore_plain(id, (*tag, at, value), index);
+        }
         let is_listed = !matches!(self.windowing.assigner, Assigner::Session { .. });
-        Self::hold(cell, (id, index), is_listed.then_some(&mut self.roster));
+        let cell = self.cells.get_mut(id);
+        match &mut self.grid {
+            Some(grid) => Self::hold_plain(grid, (id, index), &mut self.roster),
+            None => Self::hold(cell, (id, index), is_listed.then_some(&mut self.roster)),
+        }
         if self.returned.last() != Some(&id) {
             self.returned.push(id);
         }
@@ -157,6 +167,31 @@ impl WindowOperator {
     }
 }
 
+impl WindowOperator {
+    /// The same where panes stand in a grid.
+    fn restore_plain(
+        &mut self,
+        id: u32,
+        (tag, at, value): (u8, &[u8], &[u8]),
+        index: &mut KeyIndex,
+    ) -> Option<()> {
+        let (grid, mut input) = (self.grid.as_mut()?, Input::new(value));
+        match tag {
+            PANE => {
+                let (start, read) = (bytes::place(at)?, input.accumulators(&self.shape)?);
+                let is_first = grid.put((start, id), &read).ok()?;
+                is_first.then_some(())?;
+                self.kept += 1;
+                Self::hold_plain(grid, (id, index), &mut self.roster);
+            }
+            // What came out early of windows that no longer do so.
+            SHOWN => drop(input.shown(&self.shape)?),
+            _ => return None,
+        }
+        input.is_empty().then_some(())
+    }
+}
+
 impl WindowImage {
     /// Writes down what has changed since what a checkpoint named, or all: not on a slot. Gives
     /// the earlier segments that still count.
@@ -182,10 +217,16 @@ impl KeyedImage for WindowImage {
     fn ids(&self, tell: &mut dyn FnMut(u32)) {
         let ids = 0..self.cells.capacity() as u32;
         let is_used = |id: &u32| self.cells.get(*id).is_some_and(|cell| !cell.is_empty());
-        ids.filter(is_used).for_each(tell);
+        let in_grid = self.grid.iter().flat_map(|grid| grid.ids());
+        ids.filter(is_used).chain(in_grid).for_each(tell);
     }
 
     fn write(&self, id: u32, rows: &mut KeyRows<'_>) -> Result<(), SegmentError> {
+        let mut out = Vec::new();
+        for (start, pane) in self.grid.iter().flat_map(|grid| grid.panes(id)) {
+            let of = (&*self.shape, self.lives);
+            write_pane((start, &pane), of, (rows, &mut out))?;
+        }
         match self.cells.get(id) {
             Some(cell) => write(cell, (&self.shape, self.lives), rows),
             None => Ok(()),
@@ -200,6 +241,9 @@ pub(super) fn write(
     rows: &mut KeyRows<'_>,
 ) -> Result<(), SegmentError> {
     let mut out = Vec::new();
+    for (start, pane) in cell.panes.between(i64::MIN, i64::MAX, shape) {
+        write_pane((start, pane), (shape, lives), (rows, &mut out))?;
+    }
     let mut push = |entry: &[u8], until: Option<i64>, out: &mut Vec<u8>| {
         if let Some(clock) = until {
             rows.until(clock);
@@ -208,11 +252,6 @@ pub(super) fn write(
         out.clear();
         pushed
     };
-    for (start, pane) in cell.panes.between(i64::MIN, i64::MAX, shape) {
-        bytes::accumulators(pane, shape, &mut out);
-        let until = lives.of_pane(start);
-        push(&bytes::entry(PANE, &[start]), until, &mut out)?;
-    }
     let rest = cell.rest.as_deref();
     for shown in rest.map_or(&[][..], |rest| &rest.shown) {
         bytes::shown(shown, shape, &mut out);
@@ -236,4 +275,18 @@ pub(super) fn write(
         push(&bytes::entry(GLOBAL, &[]), None, &mut out)?;
     }
     Ok(())
+}
+
+fn write_pane(
+    (start, pane): (i64, &[Accumulator]),
+    (shape, lives): (&Shape, Lives),
+    (rows, out): (&mut KeyRows<'_>, &mut Vec<u8>),
+) -> Result<(), SegmentError> {
+    bytes::accumulators(pane, shape, out);
+    if let Some(clock) = lives.of_pane(start) {
+        rows.until(clock);
+    }
+    let pushed = rows.push(0, Some(&bytes::entry(PANE, &[start])), Some(out), None);
+    out.clear();
+    pushed
 }

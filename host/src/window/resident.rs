@@ -150,6 +150,10 @@ impl WindowOperator {
             // The tick that they came for is still to be done for them.
             self.early_at = Some(i64::MIN);
         }
+        if let (Assigner::Aligned(slices), Some(grid)) = (assigner, &self.grid) {
+            let next = grid.next_end(&Following::new(self.watermark, &slices), &slices);
+            self.next_end = self.next_end.min(next);
+        }
         self.plan_early();
     }
 

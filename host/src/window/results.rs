@@ -16,6 +16,7 @@ use super::WindowError;
 use super::accumulator::Accumulator;
 use super::draft::{Draft, Ready};
 use super::folded::Folded;
+use super::grid::{Plain, Window};
 use super::shape::{Shape, Slot};
 use super::value::join;
 use crate::state::KeyIndex;
@@ -128,11 +129,32 @@ impl Results {
         self.ordinals.push(of.ordinal);
         self.ops.push(of.op);
         for (column, slot) in self.columns.iter_mut().zip(&shape.of) {
-            let pushed = column.push(&shape.slots[*slot], &accumulators[*slot]);
-            pushed.ok_or_else(|| WindowError::Overflow {
-                operator: self.operator.clone(),
-                aggregate: shape.slots[*slot].name.clone(),
-            })?;
+            let (slot, accumulator) = (&shape.slots[*slot], &accumulators[*slot]);
+            let pushed = column.push(slot, accumulator);
+            pushed.ok_or_else(|| overflow(&self.operator, slot))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the results of a window of keys that have rows in it.
+    pub(super) fn extend(
+        &mut self,
+        (index, ids): (&KeyIndex, &[u32]),
+        of: Of,
+        (shape, window): (&Shape, &Window<'_>),
+    ) -> Result<(), WindowError> {
+        index.append_keys(ids, &mut self.keys, &mut self.key_ends);
+        let len = self.len();
+        self.starts.resize(len, of.start);
+        self.ends.resize(len, of.end);
+        self.times.resize(len, of.time);
+        self.clocks.resize(len, of.clock);
+        self.ordinals.resize(len, of.ordinal);
+        self.ops.resize(len, of.op);
+        for (column, at) in self.columns.iter_mut().zip(&shape.of) {
+            let slot = &shape.slots[*at];
+            let extended = column.extend((*at, slot), window, ids);
+            extended.ok_or_else(|| overflow(&self.operator, slot))?;
         }
         Ok(())
     }
@@ -221,26 +243,66 @@ impl Column {
         }
     }
 
+    /// Adds a window's results for some keys; none if one does not fit into its type.
+    fn extend(
+        &mut self,
+        (at, slot): (usize, &Slot),
+        window: &Window<'_>,
+        ids: &[u32],
+    ) -> Option<()> {
+        for id in ids {
+            match window.plain(*id, at) {
+                Some(plain) => {
+                    let is_present = self.plain(slot, plain)?;
+                    self.note(is_present);
+                }
+                None => self.push(slot, &window.merged(*id, (at, slot.kind)))?,
+            }
+        }
+        Some(())
+    }
+
+    /// Adds a count or a sum, and says whether it is one of values.
+    #[inline]
+    fn plain(&mut self, slot: &Slot, plain: Plain) -> Option<bool> {
+        let is_sum = slot.kind.function == Function::Sum;
+        Some(match plain {
+            Plain::Count(count) => {
+                self.unsigned(count);
+                true
+            }
+            Plain::Whole(sum, count) => {
+                match is_sum {
+                    true => self.whole(sum)?,
+                    false => self.float(sum as f64 / slot.divisor / count.max(1) as f64),
+                }
+                count > 0
+            }
+            Plain::Float(sum, count) => {
+                match is_sum {
+                    true => self.float(sum),
+                    false => self.float(sum / count.max(1) as f64),
+                }
+                count > 0
+            }
+        })
+    }
+
+    /// Notes whether there is a value, where there need not be one.
+    #[inline]
+    fn note(&mut self, is_present: bool) {
+        if self.nullable {
+            self.present.push(is_present);
+        }
+    }
+
     /// Adds a result; none if it does not fit into its type.
     fn push(&mut self, slot: &Slot, accumulator: &Accumulator) -> Option<()> {
         let is_present = match accumulator {
-            Accumulator::Count(count) => {
-                self.unsigned(*count);
-                true
-            }
-            Accumulator::Whole(sum, count) => {
-                match slot.kind.function {
-                    Function::Sum => self.whole(join(*sum))?,
-                    _ => self.float(join(*sum) as f64 / slot.divisor / (*count).max(1) as f64),
-                }
-                *count > 0
-            }
+            Accumulator::Count(count) => self.plain(slot, Plain::Count(*count))?,
+            Accumulator::Whole(sum, count) => self.plain(slot, Plain::Whole(join(*sum), *count))?,
             Accumulator::Floats(sum, count) => {
-                match slot.kind.function {
-                    Function::Sum => self.float(sum.value()),
-                    _ => self.float(sum.value() / (*count).max(1) as f64),
-                }
-                *count > 0
+                self.plain(slot, Plain::Float(sum.value(), *count))?
             }
             Accumulator::Moments(moments) => {
                 let deviation = moments.deviation();
@@ -283,7 +345,7 @@ impl Column {
                 true
             }
         };
-        self.present.push(is_present);
+        self.note(is_present);
         Some(())
     }
 
@@ -374,6 +436,13 @@ impl Column {
                 encoding::decode(&self.data_type, self.nullable, spans)?
             }
         }))
+    }
+}
+
+fn overflow(operator: &Arc<str>, slot: &Slot) -> WindowError {
+    WindowError::Overflow {
+        operator: operator.clone(),
+        aggregate: slot.name.clone(),
     }
 }
 

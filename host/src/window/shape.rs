@@ -22,7 +22,9 @@ pub(super) struct Shape {
 pub(super) struct Slot {
     pub(super) kind: Kind,
     /// The column that it reads, by its position among those that the operator reads.
-    column: Option<usize>,
+    pub(super) column: Option<usize>,
+    /// Whether values of it may be null.
+    pub(super) is_nullable: bool,
     /// That column's type.
     pub(super) data_type: Option<DataType>,
     /// What the values of a decimal column are divided by.
@@ -44,6 +46,7 @@ impl Shape {
                 is_float: false,
             },
             column: None,
+            is_nullable: false,
             data_type: None,
             divisor: 1.0,
             name: String::new(),
@@ -71,6 +74,7 @@ impl Shape {
                         is_float: false,
                     },
                     column: Some(next),
+                    is_nullable: false,
                     data_type: None,
                     divisor: 1.0,
                     name: aggregate.name.clone(),
@@ -92,6 +96,7 @@ impl Shape {
                     is_float: data_type.is_some_and(DataType::is_floating),
                 },
                 column: aggregate.column,
+                is_nullable: aggregate.nullable,
                 divisor: match data_type {
                     Some(DataType::Decimal128(_, scale)) => 10_f64.powi(i32::from(*scale)),
                     _ => 1.0,

@@ -27,7 +27,7 @@ impl WindowOperator {
 
     /// Forgets what no late row can change any more.
     pub(super) fn forget(&mut self, index: &mut KeyIndex) {
-        if self.watermark < self.forget_at {
+        if self.watermark < self.forget_at || self.grid.is_some() {
             return;
         }
         self.settle_roster(index);
@@ -64,6 +64,7 @@ impl WindowOperator {
     /// Keeps the counter of state bytes up to date.
     pub(super) fn account(&mut self) {
         let kept = self.kept * self.shape.width() * size_of::<Accumulator>();
+        let kept = self.grid.as_ref().map_or(kept, |grid| grid.bytes());
         let now = (self.cells.bytes() + kept + self.task_bytes) as u64;
         self.metrics.state_bytes.replace(self.state_bytes, now);
         self.state_bytes = now;

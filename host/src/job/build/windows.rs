@@ -35,6 +35,7 @@ impl Builder<'_> {
             subtasks: task.parallelism,
             job: self.pipeline.name.as_str().into(),
             plugins: self.aggregates(plan, windowing)?,
+            is_spilling: self.pipeline.spilling.is_some(),
             metrics,
         };
         let operator = WindowOperator::new(spec, windowing.clone(), parts);
