@@ -46,6 +46,7 @@ fn operator() -> WindowOperator {
         subtasks: 1,
         job: "test".into(),
         plugins: Vec::new(),
+        is_spilling: false,
         metrics: Arc::default(),
     };
     WindowOperator::new(spec, (**windowing).clone(), parts)
