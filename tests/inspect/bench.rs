@@ -86,7 +86,15 @@ pub(crate) fn short(us: i64) -> String {
 }
 
 /// A folder with a job and its checkpoints.
-pub(crate) struct Bench(tempfile::TempDir);
+pub(crate) struct Bench {
+    folder: tempfile::TempDir,
+    /// The job's name.
+    name: &'static str,
+    /// Where the checkpoints are.
+    storage: String,
+    /// Variables of each command.
+    environment: Vec<(&'static str, String)>,
+}
 
 /// What a command said.
 pub(crate) struct Said {
@@ -97,19 +105,30 @@ pub(crate) struct Said {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder for the test's files"))
+        Self {
+            folder: tempfile::tempdir().expect("a folder for the test's files"),
+            name: "books",
+            storage: "checkpoints".into(),
+            environment: Vec::new(),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
+    }
+
+    /// Makes it the folder of a job of another name, with checkpoints and output of its own.
+    pub(crate) fn rename(&mut self, name: &'static str) {
+        self.name = name;
+        self.storage = name.into();
     }
 
     /// Writes the pipeline with a version of the ledger, which waits for more rows or not.
     pub(crate) fn pipeline(&self, version: u32, follow: bool) {
         let plugins = root().join("target/plugins");
         let text = format!(
-            "name: books
-checkpoint: {{ interval: 20ms, storage: checkpoints }}
+            "name: {}
+checkpoint: {{ interval: 20ms, storage: '{}' }}
 sources:
   entries:
     file: {{ path: entries.csv, follow: {follow} }}
@@ -122,9 +141,12 @@ operators:
     features: {{ spent-1h: {{ sum: amount, over: 1h }} }}
     plugin: {}/guest-ledger-{version}.wasm
 sinks:
-  out: {{ input: ledger, file: {{ path: out.jsonl }}, format: json }}
+  out: {{ input: ledger, file: {{ path: {}.jsonl }}, format: json }}
 ",
-            plugins.display()
+            self.name,
+            self.storage,
+            plugins.display(),
+            self.name
         );
         fs::write(self.path("pipeline.yaml"), text).expect("the folder is writable");
     }
@@ -146,7 +168,8 @@ sinks:
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(programs().join("wasmill"));
-        command.args(arguments).current_dir(self.0.path());
+        command.args(arguments).current_dir(self.folder.path());
+        command.envs(self.environment.iter().cloned());
         command.env_remove("WASMILL_LOG").stdin(Stdio::null());
         command
     }
@@ -182,8 +205,9 @@ sinks:
     }
 
     /// Runs the job until a decided checkpoint has seen all of the input, then stops it.
-    fn run_until_read(&self, parallelism: &str) {
-        let mut command = self.command(&["run", "pipeline.yaml", "--parallelism", parallelism]);
+    pub(crate) fn run_until_read(&self, arguments: &[&str]) {
+        let mut command = self.command(&["run", "pipeline.yaml"]);
+        command.args(arguments);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut running = command.spawn().expect("wasmill starts");
         let bytes = fs::metadata(self.path("entries.csv"))
@@ -249,9 +273,22 @@ fn stop(running: &mut Child) {
 
 /// A job of version 1 that has been stopped behind its input.
 pub(crate) fn stopped(entries: &[Entry], parallelism: &str) -> Bench {
-    let bench = Bench::new();
+    stopped_at((entries, parallelism), "checkpoints", Vec::new())
+}
+
+/// The same with its checkpoints elsewhere, and variables for each command.
+pub(crate) fn stopped_at(
+    (entries, parallelism): (&[Entry], &str),
+    storage: &str,
+    environment: Vec<(&'static str, String)>,
+) -> Bench {
+    let bench = Bench {
+        storage: storage.into(),
+        environment,
+        ..Bench::new()
+    };
     bench.write(entries);
     bench.pipeline(1, true);
-    bench.run_until_read(parallelism);
+    bench.run_until_read(&["--parallelism", parallelism]);
     bench
 }

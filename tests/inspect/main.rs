@@ -2,6 +2,7 @@
 //! state` against what plain Rust remembers.
 
 mod bench;
+mod bucket;
 mod damage;
 mod migration;
 mod state;

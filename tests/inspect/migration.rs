@@ -57,7 +57,7 @@ fn closed(before: &[Entry], after: &[Entry]) -> Vec<String> {
 /// Runs a job to its end; gives the rows that it has brought out which have a column, sorted.
 fn finish(bench: &Bench, parallelism: &str, column: &str) -> Vec<String> {
     bench.ask(&["run", "pipeline.yaml", "--parallelism", parallelism]);
-    let text = fs::read_to_string(bench.path("out.jsonl")).expect("its output");
+    let text = fs::read_to_string(bench.path("books.jsonl")).expect("its output");
     let rows = text
         .lines()
         .map(|line| serde_json::from_str::<Json>(line).expect("a row"));
