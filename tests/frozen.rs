@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use wasmill_tests::{programs, root};
@@ -39,6 +40,70 @@ fn expected() -> Vec<String> {
     lines
 }
 
+/// Runs a job to its end.
+fn run(folder: &Path, document: &str, parallelism: &str) {
+    fs::write(folder.join("pipeline.yaml"), document).expect("writable");
+    let output = Command::new(programs().join("wasmill"))
+        .args(["run", "pipeline.yaml", "--parallelism", parallelism])
+        .current_dir(folder)
+        .output()
+        .expect("wasmill starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+/// The sorted lines of a text.
+fn sorted(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// The files that the wasmill of that time wrote when nothing stopped it, by the output's name.
+fn expected_files(folder: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(folder.join("expected")).expect("the frozen output");
+    let files = entries.map(|entry| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().and_then(|name| name.to_str());
+        let mut text = String::new();
+        let file = fs::File::open(&path).expect("the frozen output");
+        let mut decoder = flate2::read::GzDecoder::new(file);
+        decoder.read_to_string(&mut text).expect("packed lines");
+        (name.expect("a name").to_owned(), text)
+    });
+    files.collect()
+}
+
+/// The job of the folder's own document, as fast as it can, to its end.
+fn ends_as_expected(version: &str, state: &str, parallelism: &str) {
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    copy(&root().join("tests/fixtures").join(version), folder.path());
+    let files = expected_files(folder.path());
+    assert!(!files.is_empty(), "{version}");
+    let read = |name: &String| fs::read_to_string(folder.path().join(name)).expect("some rows");
+    let before: Vec<String> = files.keys().map(read).collect();
+    let document = fs::read_to_string(folder.path().join("pipeline.yaml")).expect("a document");
+    let plugins = root().join("target/plugins").display().to_string();
+    let lines = document.replace("PLUGINS", &plugins);
+    let lines = lines
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("rate:"));
+    let document = lines.chain([state]).collect::<Vec<&str>>().join("\n");
+    run(folder.path(), &document, parallelism);
+    for ((name, wanted), before) in files.iter().zip(before) {
+        let (after, told) = (
+            read(name),
+            format!("{version}, {name}, {state}, parallelism {parallelism}"),
+        );
+        assert!(after.starts_with(&before), "what was decided stays: {told}");
+        assert!(
+            after.len() > before.len() && !before.is_empty(),
+            "it was stopped within: {told}"
+        );
+        assert_eq!(sorted(&after), sorted(wanted), "{told}");
+    }
+}
+
 /// The job of the folder, to its end.
 fn goes_on(version: &str, state: &str, parallelism: &str) {
     let folder = tempfile::tempdir().expect("a folder for the test's files");
@@ -62,23 +127,14 @@ sinks:
 ",
         plugin.display()
     );
-    fs::write(folder.path().join("pipeline.yaml"), document).expect("writable");
-    let output = Command::new(programs().join("wasmill"))
-        .args(["run", "pipeline.yaml", "--parallelism", parallelism])
-        .current_dir(folder.path())
-        .output()
-        .expect("wasmill starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    run(folder.path(), &document, parallelism);
     let after = fs::read_to_string(folder.path().join("out.jsonl")).expect("all rows");
     assert!(
         after.starts_with(&before),
         "what was decided stays as it is"
     );
-    let mut lines: Vec<String> = after.lines().map(str::to_owned).collect();
-    lines.sort();
     assert_eq!(
-        lines,
+        sorted(&after),
         expected(),
         "{version}, {state}, parallelism {parallelism}"
     );
@@ -91,4 +147,23 @@ fn segments_of_version_1_restore() {
         let spilling = "{ backend: rocksdb, cache: 64KiB, directory: spill }";
         goes_on("segments-v1", spilling, parallelism);
     }
+}
+
+/// Into either kind of state, at several parallelisms.
+fn ends_everywhere(version: &str) {
+    for parallelism in ["1", "2", "3"] {
+        ends_as_expected(version, "state: { backend: memory }", parallelism);
+        let spilling = "state: { backend: rocksdb, cache: 64KiB, directory: spill }";
+        ends_as_expected(version, spilling, parallelism);
+    }
+}
+
+#[test]
+fn windows_and_joins_of_version_1_restore() {
+    ends_everywhere("windows-1");
+}
+
+#[test]
+fn aggregates_of_plugins_of_version_1_restore() {
+    ends_everywhere("aggregates-1");
 }
