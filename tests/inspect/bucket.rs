@@ -14,7 +14,6 @@ fn environment(server: &S3Server) -> Vec<(&'static str, String)> {
         ("AWS_ENDPOINT_URL", server.endpoint()),
         ("AWS_ACCESS_KEY_ID", KEY.into()),
         ("AWS_SECRET_ACCESS_KEY", SECRET.into()),
-        ("AWS_ALLOW_HTTP", "true".into()),
     ]
 }
 

@@ -5,7 +5,10 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 use bytes::Bytes;
 use object_store::{
     BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    RetryConfig, aws::AmazonS3Builder, path::Path, prefix::PrefixStore,
+    RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    path::Path,
+    prefix::PrefixStore,
 };
 use wasmill_core::{
     checkpoint::Digest,
@@ -84,14 +87,17 @@ fn builder(s3: &S3Storage) -> Result<AmazonS3Builder, StorageError> {
     if let Some(token) = &s3.session_token {
         builder = builder.with_token(resolve(s3, "session-token", token)?);
     }
-    let mut options = ClientOptions::new()
-        .with_connect_timeout(CONNECT)
-        .with_read_timeout(SILENCE)
-        .with_timeout(ANSWER);
     if let Some(endpoint) = &s3.endpoint {
         builder = builder.with_endpoint(endpoint);
-        options = options.with_allow_http(endpoint.starts_with("http://"));
     }
+    // Who says `http` means it, in the document as in the environment.
+    let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+    let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let options = ClientOptions::new()
+        .with_connect_timeout(CONNECT)
+        .with_read_timeout(SILENCE)
+        .with_timeout(ANSWER)
+        .with_allow_http(is_plain);
     let retry = RetryConfig {
         backoff: BackoffConfig {
             init_backoff: REST,
