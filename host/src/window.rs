@@ -22,6 +22,7 @@ mod quantile;
 mod resident;
 mod results;
 mod roster;
+mod rows;
 mod session;
 mod shape;
 mod show;
@@ -43,7 +44,7 @@ use wasmill_core::{
 };
 
 use self::{
-    accumulator::{Accumulator, Place},
+    accumulator::Accumulator,
     aligned::Walk,
     cell::Cell,
     draft::Draft,
@@ -52,6 +53,7 @@ use self::{
     guest::Guests,
     results::Results,
     roster::Roster,
+    rows::{Rows, id_of},
     shape::Shape,
     value::Column,
 };
@@ -184,17 +186,6 @@ pub struct WindowOperator {
 /// Rows that operators emit: the stream's position in the pipeline, and the rows.
 type Emitted = Vec<(usize, Batch)>;
 
-/// A batch's rows as windows see them.
-struct Rows<'a> {
-    batch: &'a Batch,
-    columns: Vec<Column<'a>>,
-    times: &'a [i64],
-    clocks: &'a [i64],
-    /// Which of the operator's inputs they come from.
-    input: u32,
-    needs_places: bool,
-}
-
 impl WindowOperator {
     /// Windows of no rows yet.
     pub fn new(spec: &pipeline::Operator, windowing: Windowing, parts: Parts) -> Self {
@@ -242,17 +233,6 @@ impl WindowOperator {
             name,
             windowing,
         }
-    }
-
-    /// A grid for the panes, if one serves.
-    fn grid(windowing: &Windowing, shape: &Shape, is_spilling: bool) -> Option<Box<Grid>> {
-        let Assigner::Aligned(slices) = &windowing.assigner else {
-            return None;
-        };
-        if is_spilling || windowing.has_corrections() || windowing.trigger.count.is_some() {
-            return None;
-        }
-        Grid::new(shape, slices).map(Box::new)
     }
 
     /// The operator's name in the document.
@@ -498,36 +478,4 @@ impl WindowOperator {
             aggregate: shape.slots[slot].name.clone(),
         }
     }
-}
-
-impl Rows<'_> {
-    /// The clock of a row: its split's watermark, or what the operator has come to, if that is
-    /// more, which only splits that were idle or unknown make it.
-    #[inline]
-    fn clock(&self, row: usize, watermark: i64) -> i64 {
-        self.clocks
-            .get(row)
-            .map_or(watermark, |clock| (*clock).max(watermark))
-    }
-
-    /// Where a row stands in the one order of all rows.
-    #[inline]
-    fn place(&self, row: usize) -> Place {
-        if !self.needs_places {
-            return (0, 0, 0, 0);
-        }
-        let time = self.times.get(row).copied().unwrap_or(0);
-        let (split, offset) = self
-            .batch
-            .lineage
-            .position(row)
-            .unwrap_or((u32::MAX, u64::MAX));
-        (time, split, offset, self.input)
-    }
-}
-
-/// The key of a row, by its id.
-#[inline]
-fn id_of(keys: &BatchKeys, row: usize) -> u32 {
-    keys.ids[keys.row_to_key[row] as usize]
 }

@@ -1,5 +1,6 @@
 //! From keys to dense ids.
 
+mod bytes;
 mod group;
 mod residency;
 
@@ -203,23 +204,6 @@ impl KeyIndex {
             }
         }
         out.scratch = scratch;
-    }
-
-    /// A key's bytes.
-    pub fn key(&self, id: u32) -> Vec<u8> {
-        self.keys.to_bytes(id)
-    }
-
-    /// Appends a key's bytes.
-    #[inline]
-    pub fn append_key(&self, id: u32, out: &mut Vec<u8>) {
-        self.keys.append(id, out);
-    }
-
-    /// Appends the bytes of several keys, and where each ends.
-    pub fn append_keys(&self, ids: &[u32], out: &mut Vec<u8>, ends: &mut Vec<u32>) {
-        ends.reserve(ids.len());
-        self.keys.append_all(ids, out, ends);
     }
 
     /// Adds a known key to a batch unless it is there, as one that a timer wakes, and gives its

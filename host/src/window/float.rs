@@ -119,8 +119,8 @@ fn special(value: f64) -> u8 {
     }
 }
 
-/// Adds a value to a sum of two numbers; what these cannot hold is left over, or is no number if the
-/// value is none.
+/// Adds a value to a sum of two numbers; what these cannot hold is left over, or is no number if
+/// the value is none.
 #[inline]
 pub(super) fn add_to_two((high, low): (f64, f64), value: f64) -> ((f64, f64), f64) {
     let (high, error) = two_sum(high, value);

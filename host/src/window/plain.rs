@@ -1,14 +1,30 @@
 //! Windows of plain aggregates, whose panes stand in a grid: see [`super::grid`].
 
-use wasmill_core::window::Slices;
+use wasmill_core::window::{Assigner, Slices, Windowing};
 
 use super::aligned::{Following, Pane, at_end};
 use super::grid::Grid;
 use super::roster::Roster;
+use super::shape::Shape;
 use super::{RESULTS_MAX, Rows, WindowError, WindowOperator, id_of};
 use crate::state::{BatchKeys, KeyIndex};
 
 impl WindowOperator {
+    /// A grid for the panes, if one serves.
+    pub(super) fn grid(
+        windowing: &Windowing,
+        shape: &Shape,
+        is_spilling: bool,
+    ) -> Option<Box<Grid>> {
+        let Assigner::Aligned(slices) = &windowing.assigner else {
+            return None;
+        };
+        if is_spilling || windowing.has_corrections() || windowing.trigger.count.is_some() {
+            return None;
+        }
+        Grid::new(shape, slices).map(Box::new)
+    }
+
     /// Adds rows to their panes; gives those that are too late.
     pub(super) fn add_plain(
         &mut self,
