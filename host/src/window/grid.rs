@@ -180,7 +180,7 @@ impl Grid {
             {
                 self.total.combine(&sheet, &self.layout, false)?;
             }
-            for id in sheet.ids() {
+            for id in sheet.ids(&self.layout) {
                 tell(id);
                 let known = self.keys.get_mut(id);
                 known.panes -= 1;
@@ -274,7 +274,7 @@ impl Window<'_> {
     /// Whether a key has rows in it.
     #[inline]
     pub(super) fn has(&self, id: u32) -> bool {
-        self.sheet.rows(id) > 0
+        self.sheet.rows(id, self.layout) > 0
     }
 
     /// One slot of a key that has rows in it; none if it is odd.
@@ -287,7 +287,11 @@ impl Window<'_> {
     #[cold]
     pub(super) fn merged(&self, id: u32, (slot, kind): (usize, Kind)) -> Accumulator {
         let mut all = kind.empty();
-        for pane in self.panes.iter().filter(|pane| pane.rows(id) > 0) {
+        for pane in self
+            .panes
+            .iter()
+            .filter(|pane| pane.rows(id, self.layout) > 0)
+        {
             if let Some(more) = pane.accumulator(id, self.layout, slot) {
                 all.merge(kind, &more)
                     .expect("sums of floats do not overflow");

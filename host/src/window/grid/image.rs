@@ -17,7 +17,7 @@ impl GridImage {
     /// The keys that have rows, each as often as it has panes.
     pub(in crate::window) fn ids(&self) -> impl Iterator<Item = u32> {
         let sheets = self.panes.iter().map(|(_, sheet)| sheet);
-        sheets.flat_map(FrozenSheet::ids)
+        sheets.flat_map(|sheet| sheet.ids(&self.layout))
     }
 
     /// The panes of a key, oldest first.

@@ -20,8 +20,8 @@ pub(super) const PAGE: usize = 1 << SHIFT;
 /// Stands for a sum of floats that two numbers do not hold: no sum that they hold is this.
 const ODD: (f64, f64) = (f64::NAN, 0.0);
 
-/// The words of a key's aggregates. A page has the first word of all its keys, then the second of
-/// all, and so on: the first counts the key's rows.
+/// The words of a key's aggregates, of which the first counts its rows. A page has those of one key
+/// behind those of the one before.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     /// By slot.
@@ -55,8 +55,8 @@ pub(in crate::window) enum Plain {
 /// The slots of one key.
 pub(super) struct Slots<'a> {
     pub(super) id: u32,
-    pub(super) page: &'a mut [u64],
-    pub(super) at: usize,
+    /// Its words.
+    pub(super) key: &'a mut [u64],
     pub(super) odd: Option<&'a mut Arc<Odd>>,
 }
 
@@ -99,6 +99,23 @@ impl Layout {
     /// The memory of a page.
     pub(super) fn page_bytes(&self) -> usize {
         self.words * PAGE * size_of::<u64>()
+    }
+
+    /// The words of a key of a page.
+    #[inline]
+    pub(super) fn key<'a>(&self, page: &'a [u64], at: usize) -> &'a [u64] {
+        &page[at * self.words..(at + 1) * self.words]
+    }
+
+    /// The same, to change them.
+    #[inline]
+    pub(super) fn key_mut<'a>(&self, page: &'a mut [u64], at: usize) -> &'a mut [u64] {
+        &mut page[at * self.words..(at + 1) * self.words]
+    }
+
+    /// The words of each key of a page.
+    pub(super) fn keys<'a>(&self, page: &'a [u64]) -> impl Iterator<Item = &'a [u64]> {
+        page.chunks_exact(self.words)
     }
 
     /// Adds a row.
@@ -161,16 +178,14 @@ impl Layout {
 
     /// One slot of a key; none if it is odd.
     #[inline]
-    pub(super) fn plain(&self, slot: usize, page: &[u64], at: usize) -> Option<Plain> {
+    pub(super) fn plain(&self, slot: usize, key: &[u64]) -> Option<Plain> {
         Some(match self.parts[slot] {
-            Part::Count(word) => Plain::Count(page[word * PAGE + at]),
-            Part::Whole(first, count) => {
-                Plain::Whole(whole(page, first, at), page[count * PAGE + at])
-            }
+            Part::Count(word) => Plain::Count(key[word]),
+            Part::Whole(first, count) => Plain::Whole(whole(key, first), key[count]),
             Part::Floats(first, count) => {
-                let (high, low) = two(page, first, at);
+                let (high, low) = two(key, first);
                 let is_odd = high.is_nan();
-                return (!is_odd).then(|| Plain::Float(high + low, page[count * PAGE + at]));
+                return (!is_odd).then(|| Plain::Float(high + low, key[count]));
             }
         })
     }
@@ -179,22 +194,19 @@ impl Layout {
     pub(super) fn accumulator(
         &self,
         of: (u32, usize),
-        (page, at): (&[u64], usize),
+        key: &[u64],
         odd: &Odd,
     ) -> Option<Accumulator> {
         Some(match self.parts[of.1] {
-            Part::Count(word) => Accumulator::Count(page[word * PAGE + at]),
-            Part::Whole(first, count) => {
-                let sum = split(whole(page, first, at));
-                Accumulator::Whole(sum, page[count * PAGE + at])
-            }
+            Part::Count(word) => Accumulator::Count(key[word]),
+            Part::Whole(first, count) => Accumulator::Whole(split(whole(key, first)), key[count]),
             Part::Floats(first, count) => {
-                let known = two(page, first, at);
+                let known = two(key, first);
                 let sum = match known.0.is_nan() {
                     true => odd.get(&of)?.clone(),
                     false => FloatSum::of(known),
                 };
-                Accumulator::Floats(sum, page[count * PAGE + at])
+                Accumulator::Floats(sum, key[count])
             }
         })
     }
@@ -206,20 +218,39 @@ impl Layout {
         other: &[u64],
         is_in: bool,
     ) -> Result<(), Overflown> {
+        let keys = page.chunks_exact_mut(self.words);
+        for (key, other) in keys.zip(other.chunks_exact(self.words)) {
+            if other[0] > 0 {
+                self.combine_key(key, other, is_in)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn combine_key(&self, key: &mut [u64], other: &[u64], is_in: bool) -> Result<(), Overflown> {
         for (slot, part) in self.parts.iter().enumerate() {
-            match *part {
-                Part::Count(word) => combine_counts(page, other, word, is_in),
+            let count = match *part {
+                Part::Count(word) => word,
                 Part::Whole(first, count) => {
-                    combine_wholes(page, other, first, is_in).ok_or(slot)?;
-                    if count > 0 {
-                        combine_counts(page, other, count, is_in);
-                    }
+                    let (known, more) = (whole(key, first), whole(other, first));
+                    let sum = match is_in {
+                        true => known.checked_add(more),
+                        false => known.checked_sub(more),
+                    };
+                    set_whole(key, first, sum.ok_or(slot)?);
+                    count
                 }
                 Part::Floats(first, count) => {
-                    combine_floats(page, other, first, is_in);
-                    if count > 0 {
-                        combine_counts(page, other, count, is_in);
-                    }
+                    combine_floats(key, other, first, is_in);
+                    count
+                }
+            };
+            // The first word is that of the first slot.
+            if count > 0 || slot == 0 {
+                match is_in {
+                    true => key[count] += other[count],
+                    false => key[count] -= other[count],
                 }
             }
         }
@@ -230,7 +261,7 @@ impl Layout {
 impl Slots<'_> {
     #[inline]
     fn count(&mut self, word: usize, more: u64) {
-        self.page[word * PAGE + self.at] += more;
+        self.key[word] += more;
     }
 
     /// Counts values where they are not as many as rows.
@@ -243,16 +274,16 @@ impl Slots<'_> {
 
     #[inline]
     fn add_whole(&mut self, (slot, first): (usize, usize), more: i128) -> Result<(), Overflown> {
-        let sum = whole(self.page, first, self.at).checked_add(more);
-        set_whole(self.page, first, self.at, sum.ok_or(slot)?);
+        let sum = whole(self.key, first).checked_add(more);
+        set_whole(self.key, first, sum.ok_or(slot)?);
         Ok(())
     }
 
     #[inline]
     fn add_float(&mut self, place: (usize, usize), more: f64) {
-        let (sum, left) = add_to_two(two(self.page, place.1, self.at), more);
+        let (sum, left) = add_to_two(two(self.key, place.1), more);
         match left == 0.0 {
-            true => set_two(self.page, place.1, self.at, sum),
+            true => set_two(self.key, place.1, sum),
             false => self.spill(place, |sum| sum.add(more)),
         }
     }
@@ -261,70 +292,45 @@ impl Slots<'_> {
     #[cold]
     fn spill(&mut self, (slot, first): (usize, usize), add: impl FnOnce(&mut FloatSum)) {
         if let Some(odd) = &mut self.odd {
-            let known = two(self.page, first, self.at);
+            let known = two(self.key, first);
             let odd = Arc::make_mut(odd).entry((self.id, slot));
             add(odd.or_insert_with(|| FloatSum::of(known)));
         }
-        set_two(self.page, first, self.at, ODD);
+        set_two(self.key, first, ODD);
     }
 }
 
-fn combine_counts(page: &mut [u64], other: &[u64], word: usize, is_in: bool) {
-    let span = word * PAGE..(word + 1) * PAGE;
-    for (count, more) in page[span.clone()].iter_mut().zip(&other[span]) {
-        match is_in {
-            true => *count += more,
-            false => *count -= more,
-        }
-    }
-}
-
-fn combine_wholes(page: &mut [u64], other: &[u64], first: usize, is_in: bool) -> Option<()> {
-    for at in 0..PAGE {
-        let (known, more) = (whole(page, first, at), whole(other, first, at));
-        let sum = match is_in {
-            true => known.checked_add(more),
-            false => known.checked_sub(more),
-        };
-        set_whole(page, first, at, sum?);
-    }
-    Some(())
-}
-
-fn combine_floats(page: &mut [u64], other: &[u64], first: usize, is_in: bool) {
+#[inline]
+fn combine_floats(key: &mut [u64], other: &[u64], first: usize, is_in: bool) {
     let sign = if is_in { 1.0 } else { -1.0 };
-    for at in 0..PAGE {
-        let (known, (high, low)) = (two(page, first, at), two(other, first, at));
-        let (sum, left) = add_to_two(known, sign * high);
-        let (sum, more) = add_to_two(sum, sign * low);
-        // What is odd stays so until no row is left: what is no number cannot be taken out.
-        let sum = match (left == 0.0 && more == 0.0, page[at]) {
-            (_, 0) => (0.0, 0.0),
-            (true, _) => sum,
-            (false, _) => ODD,
-        };
-        set_two(page, first, at, sum);
-    }
+    let (high, low) = two(other, first);
+    let (sum, left) = add_to_two(two(key, first), sign * high);
+    let (sum, more) = add_to_two(sum, sign * low);
+    // What is odd stays so until no row is left: what is no number cannot be taken out.
+    let sum = match (left == 0.0 && more == 0.0, key[0]) {
+        (_, 0) => (0.0, 0.0),
+        (true, _) => sum,
+        (false, _) => ODD,
+    };
+    set_two(key, first, sum);
 }
 
 #[inline]
-fn whole(page: &[u64], first: usize, at: usize) -> i128 {
-    join([page[first * PAGE + at], page[(first + 1) * PAGE + at]])
+fn whole(key: &[u64], first: usize) -> i128 {
+    join([key[first], key[first + 1]])
 }
 
 #[inline]
-fn set_whole(page: &mut [u64], first: usize, at: usize, sum: i128) {
-    [page[first * PAGE + at], page[(first + 1) * PAGE + at]] = split(sum);
+fn set_whole(key: &mut [u64], first: usize, sum: i128) {
+    [key[first], key[first + 1]] = split(sum);
 }
 
 #[inline]
-fn two(page: &[u64], first: usize, at: usize) -> (f64, f64) {
-    let (high, low) = (page[first * PAGE + at], page[(first + 1) * PAGE + at]);
-    (f64::from_bits(high), f64::from_bits(low))
+fn two(key: &[u64], first: usize) -> (f64, f64) {
+    (f64::from_bits(key[first]), f64::from_bits(key[first + 1]))
 }
 
 #[inline]
-fn set_two(page: &mut [u64], first: usize, at: usize, (high, low): (f64, f64)) {
-    let words = (high.to_bits(), low.to_bits());
-    (page[first * PAGE + at], page[(first + 1) * PAGE + at]) = words;
+fn set_two(key: &mut [u64], first: usize, (high, low): (f64, f64)) {
+    (key[first], key[first + 1]) = (high.to_bits(), low.to_bits());
 }

@@ -52,10 +52,10 @@ impl Sheet {
 
     /// How many rows a key has.
     #[inline]
-    pub(super) fn rows(&self, id: u32) -> u64 {
+    pub(super) fn rows(&self, id: u32, layout: &Layout) -> u64 {
         let (page, at) = place(id);
         match self.pages.get(page) {
-            Some(Some(page)) => page.get()[at],
+            Some(Some(page)) => layout.key(page.get(), at)[0],
             _ => 0,
         }
     }
@@ -90,14 +90,14 @@ impl Sheet {
     #[inline]
     pub(super) fn plain(&self, id: u32, layout: &Layout, slot: usize) -> Option<Plain> {
         let (page, at) = place(id);
-        layout.plain(slot, self.pages.get(page)?.as_ref()?.get(), at)
+        layout.plain(slot, layout.key(self.pages.get(page)?.as_ref()?.get(), at))
     }
 
     /// One slot of a key that has rows in a pane.
     pub(super) fn accumulator(&self, id: u32, layout: &Layout, slot: usize) -> Option<Accumulator> {
         let (page, at) = place(id);
-        let page = self.pages.get(page)?.as_ref()?.get();
-        layout.accumulator((id, slot), (page, at), self.odd.as_ref()?)
+        let key = layout.key(self.pages.get(page)?.as_ref()?.get(), at);
+        layout.accumulator((id, slot), key, self.odd.as_ref()?)
     }
 
     /// Adds all of another sheet to a total, or takes it out.
@@ -117,9 +117,9 @@ impl Sheet {
     }
 
     /// The keys that have rows.
-    pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn ids(&self, layout: &Layout) -> impl Iterator<Item = u32> {
         let pages = self.pages.iter().map(|page| page.as_ref().map(Page::get));
-        ids(pages)
+        ids(pages, layout)
     }
 
     /// The pane as it is now, to be read elsewhere.
@@ -143,28 +143,29 @@ impl Sheet {
     fn slots(&mut self, id: u32, layout: &Layout) -> (bool, Slots<'_>) {
         let (page, at) = place(id);
         let page = own((&mut self.pages, &mut self.count), page, layout);
-        let odd = self.odd.as_mut();
-        (page[at] == 0, Slots { id, page, at, odd })
+        let (key, odd) = (layout.key_mut(page, at), self.odd.as_mut());
+        (key[0] == 0, Slots { id, key, odd })
     }
 }
 
 impl FrozenSheet {
     /// The keys that have rows.
-    pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn ids(&self, layout: &Layout) -> impl Iterator<Item = u32> {
         let pages = self.pages.iter();
-        ids(pages.map(|page| page.as_ref().map(|page| &***page)))
+        let pages = pages.map(|page| page.as_ref().map(|page| &***page));
+        ids(pages, layout)
     }
 
     /// A key's accumulators, if it has rows.
     pub(super) fn accumulators(&self, id: u32, layout: &Layout) -> Option<Vec<Accumulator>> {
         let (page, at) = place(id);
-        let page = self.pages.get(page)?.as_ref()?;
-        if page[at] == 0 {
+        let key = layout.key(self.pages.get(page)?.as_ref()?, at);
+        if key[0] == 0 {
             return None;
         }
         let slots = 0..layout.slots();
         slots
-            .map(|slot| layout.accumulator((id, slot), (page, at), &self.odd))
+            .map(|slot| layout.accumulator((id, slot), key, &self.odd))
             .collect()
     }
 }
@@ -186,11 +187,15 @@ fn own<'a>(
     page.get_mut()
 }
 
-fn ids<'a>(pages: impl Iterator<Item = Option<&'a [u64]>>) -> impl Iterator<Item = u32> {
+fn ids<'a>(
+    pages: impl Iterator<Item = Option<&'a [u64]>>,
+    layout: &Layout,
+) -> impl Iterator<Item = u32> {
     let pages = pages.enumerate();
-    let pages = pages.filter_map(|(at, page)| Some((at << SHIFT, &page?[..PAGE])));
-    pages.flat_map(|(first, rows)| {
-        let rows = rows.iter().enumerate().filter(|(_, rows)| **rows > 0);
-        rows.map(move |(at, _)| (first + at) as u32)
+    let pages = pages.filter_map(|(at, page)| Some((at << SHIFT, page?)));
+    pages.flat_map(|(first, page)| {
+        let keys = layout.keys(page).enumerate();
+        let keys = keys.filter(|(_, key)| key[0] > 0);
+        keys.map(move |(at, _)| (first + at) as u32)
     })
 }
