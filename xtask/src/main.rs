@@ -14,6 +14,7 @@ mod ci;
 mod demo;
 mod fresh;
 mod go;
+mod kafka;
 mod kill;
 mod lint;
 mod plugins;
@@ -82,6 +83,11 @@ const TASKS: &[Task] = &[
         name: "postgres",
         about: "a PostgreSQL for tests: up | down",
         run: postgres::run,
+    },
+    Task {
+        name: "kafka",
+        about: "an Apache Kafka for tests: up | down",
+        run: kafka::run,
     },
     Task {
         name: "soak",

@@ -85,6 +85,20 @@ const POSTGRES_TOOLS: &[Tool] = &[
     },
 ];
 
+/// What tests of the broker need.
+const KAFKA_TOOLS: &[Tool] = &[
+    Tool {
+        what: What::Program("java"),
+        package: "openjdk-17-jre-headless",
+        reason: "Kafka runs on Java",
+    },
+    Tool {
+        what: What::Program("mvn"),
+        package: "maven",
+        reason: "Kafka comes from Maven",
+    },
+];
+
 /// What a bare Debian needs.
 const FRESH_TOOLS: &[Tool] = &[Tool {
     what: What::Program("debootstrap"),
@@ -125,6 +139,11 @@ pub(crate) fn postgres() -> Result<()> {
 /// Prepares a machine for fetching Go.
 pub(crate) fn go() -> Result<()> {
     ensure_tools(GO_TOOLS)
+}
+
+/// Prepares a machine for `kafka up`.
+pub(crate) fn kafka() -> Result<()> {
+    ensure_tools(KAFKA_TOOLS)
 }
 
 /// Prepares a machine for `fresh`.
