@@ -8,7 +8,7 @@ use crate::{
     feature::FeatureImage,
     join::JoinImage,
     operator::OperatorImage,
-    segment::Put,
+    segment::{Put, SegmentError},
     window::WindowImage,
 };
 
@@ -29,25 +29,24 @@ pub(super) struct WindowState(pub(super) WindowImage);
 /// The state of a join.
 pub(super) struct JoinState(pub(super) JoinImage);
 
+/// What is kept by key alone, as an image hands it in.
+fn by_key(kept: Result<Vec<Segment>, SegmentError>) -> Result<Encoded, String> {
+    let kept = kept.map_err(|error| error.to_string())?;
+    Ok(Encoded {
+        kept,
+        ..Encoded::default()
+    })
+}
+
 impl Image for JoinState {
     fn encode(self: Box<Self>, earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
-        let kept = self.0.encode(earlier, put);
-        let kept = kept.map_err(|error| error.to_string())?;
-        Ok(Encoded {
-            kept,
-            ..Encoded::default()
-        })
+        by_key(self.0.encode(earlier, put))
     }
 }
 
 impl Image for WindowState {
     fn encode(self: Box<Self>, earlier: &[Segment], put: Put<'_>) -> Result<Encoded, String> {
-        let kept = self.0.encode(earlier, put);
-        let kept = kept.map_err(|error| error.to_string())?;
-        Ok(Encoded {
-            kept,
-            ..Encoded::default()
-        })
+        by_key(self.0.encode(earlier, put))
     }
 }
 
