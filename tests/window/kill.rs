@@ -16,8 +16,8 @@ use crate::rows::{Random, Row, rows};
 /// Enough to outlast some of the kills on a fast machine.
 const RECORDS: usize = 60_000;
 /// Starts that are ended by force: at least so many, and more until some rows have come out.
-const KILLS: usize = 6;
-const KILLS_MAX: usize = 24;
+pub(crate) const KILLS: usize = 6;
+pub(crate) const KILLS_MAX: usize = 24;
 
 /// Lets the job run for a while, however far that takes it.
 #[expect(
@@ -51,7 +51,7 @@ fn kill(folder: &Path, job: &Job<'_>, states: &[&str], random: &mut Random) -> u
     kills.number()
 }
 
-const CHECKPOINTS: &str = "checkpoint: { interval: 20ms, storage: checkpoints }\n";
+pub(crate) const CHECKPOINTS: &str = "checkpoint: { interval: 20ms, storage: checkpoints }\n";
 
 fn survives((seed, records): (u64, usize), windows: (&str, Windows), lateness: (i64, &str)) {
     survives_with(&[""], &rows(seed, records, 2), seed, windows, lateness);

@@ -10,6 +10,7 @@ mod fold;
 mod guest;
 mod kill;
 mod oracle;
+mod plain;
 mod rows;
 mod spill;
 
