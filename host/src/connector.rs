@@ -3,6 +3,7 @@
 
 pub mod file;
 pub mod generator;
+pub mod kafka;
 mod position;
 mod reader;
 pub mod sink;
@@ -11,6 +12,7 @@ use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use wasmill_core::{batch::Batch, checkpoint::CheckpointId, lineage::Chunk};
 
+pub use kafka::KafkaError;
 pub use position::Position;
 pub use reader::ROW_BYTES_MAX;
 pub use sink::{
@@ -124,6 +126,9 @@ pub enum ConnectorError {
     /// A table of PostgreSQL cannot be written.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// A topic of Kafka cannot be read or written.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
     /// A database is away; it may come back.
     #[error("{place} is away: {cause}")]
     Away {
@@ -232,6 +237,7 @@ impl ConnectorError {
         match self {
             Self::Read { .. } | Self::Write { .. } | Self::Spool { .. } => false,
             Self::Away { .. } | Self::GaveUp { .. } => false,
+            Self::Kafka(error) => !error.is_away(),
             Self::Follow(FollowError::Busy { .. }) => false,
             Self::Sqlite { source, .. } => sink::sqlite::is_lasting(source),
             _ => true,

@@ -142,6 +142,10 @@ fn source(pipeline: &Pipeline, id: SourceId) -> String {
             format!("file {}", file.path.iter().collect::<Vec<_>>().join(", "))
         }
         SourceKind::Stdin(_) => "standard input".into(),
+        SourceKind::Kafka(input, _) => match &input.before {
+            Some(_) => format!("files, then topic {}", input.kafka.told_topics()),
+            None => format!("topic {}", input.kafka.told_topics()),
+        },
         SourceKind::Generator(..) => "generator".into(),
     };
     format!("source {}: {kind}", source.name)
@@ -164,6 +168,7 @@ fn sink(pipeline: &Pipeline, id: SinkId) -> String {
     let kind = match &sink.kind {
         SinkKind::File(file, _) => format!("file {}", file.path),
         SinkKind::Stdout(_) => "standard output".into(),
+        SinkKind::Kafka(kafka, _) => format!("topic {}", kafka.told_topic()),
         SinkKind::Sqlite(sqlite) => format!("table {} of {}", sqlite.table, sqlite.path),
         SinkKind::Postgres(postgres) => format!(
             "table {} of {}",

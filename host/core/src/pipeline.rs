@@ -10,6 +10,7 @@ pub mod document;
 mod bind;
 mod build;
 mod error;
+mod kafka;
 mod operator;
 mod recovery;
 mod salvage;
@@ -30,7 +31,7 @@ pub use operator::{
 pub use sink::{EncodeSpec, Host, MARKER_TABLE, PostgresUrl, Sink, SinkKind, Tls, UrlError};
 pub use source::{
     ColumnSpec, Counter, EventTime, Format, FormatKind, Generator, GeneratorColumn, GeneratorValue,
-    Source, SourceKind, TextPart,
+    KafkaInput, Source, SourceKind, TextPart,
 };
 
 pub use storage::{NoStorage, S3Storage, Storage};

@@ -81,7 +81,7 @@ pub fn open_for(
     opening: &Opening<'_>,
 ) -> Result<Output, ConnectorError> {
     let goes_on = opening.since.is_some();
-    if sink.delivery == Delivery::AtLeastOnce {
+    if sink.delivery != Delivery::ExactlyOnce {
         return open(sink, schema, (opening.job, goes_on)).map(Output::Plain);
     }
     let metadata = Metadata::new(schema, &sink.include, opening.job);
@@ -102,6 +102,7 @@ pub fn open_for(
             let follower = PostgresFollower::open(sink, table, metadata, opening)?;
             Output::Follower(Box::new(follower))
         }
+        SinkKind::Kafka(..) => todo!("the follower of Kafka"),
         SinkKind::Stdout(_) | SinkKind::Discard => {
             Output::Plain(open(sink, schema, (opening.job, goes_on))?)
         }
@@ -153,6 +154,7 @@ pub fn open(
             let path = Path::new(&file.path);
             Box::new(TextSink::file(path, (format, goes_on), metadata)?)
         }
+        SinkKind::Kafka(..) => todo!("the plain sink of Kafka"),
         SinkKind::Stdout(format) => Box::new(TextSink::stdout(format, metadata)),
         SinkKind::Sqlite(table) => Box::new(SqliteSink::open(
             Path::new(&table.path),

@@ -3,8 +3,10 @@
 
 mod format;
 mod generator;
+mod kafka;
 mod postgres;
 mod restart;
+mod secrets;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -18,8 +20,6 @@ use crate::byte_size::ByteSize;
 use crate::duration::DurationText;
 use crate::feature::FeatureSpec;
 use crate::join::JoinDocument;
-use crate::secret::{SecretReference, TextOrSecret};
-use crate::tree::Path;
 use crate::window::{AggregateSpec, Corrections, TriggerDocument, WindowDocument};
 
 pub use format::{
@@ -28,6 +28,9 @@ pub use format::{
 };
 pub use generator::{
     GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,
+};
+pub use kafka::{
+    ClientOptions, KafkaSink, KafkaSource, KafkaStart, KafkaStop, MessagePart, TopicColumn, TopicOfRow,
 };
 pub use postgres::PostgresSink;
 pub use restart::{ExponentialRestart, FailureRateRestart, FixedRestart, RestartDocument};
@@ -58,30 +61,6 @@ pub struct Document {
     /// Where rows go.
     #[serde(default)]
     pub sinks: IndexMap<String, SinkDocument>,
-}
-
-impl Document {
-    /// Where the document says that secrets are to be found, each with its place in the document.
-    pub fn secrets(&self) -> Vec<(Path, &SecretReference)> {
-        let mut found = Vec::new();
-        for (name, sink) in &self.sinks {
-            let Some(postgres) = &sink.postgres else {
-                continue;
-            };
-            let path = Path::keys(&["sinks", name, "postgres"]);
-            let fields = [
-                ("url", postgres.url.reference()),
-                (
-                    "user",
-                    postgres.user.as_ref().and_then(TextOrSecret::reference),
-                ),
-                ("password", postgres.password.as_ref()),
-            ];
-            let fields = fields.into_iter();
-            found.extend(fields.filter_map(|(field, secret)| Some((path.key(field), secret?))));
-        }
-        found
-    }
 }
 
 /// Checkpoints, or none.
@@ -154,7 +133,8 @@ pub enum Backend {
     Rocksdb,
 }
 
-/// A source: one of `file`, `stdin` and `generator`.
+/// A source: one of `file`, `stdin`, `kafka` and `generator`; or `file` and `kafka`, first the files,
+/// then the topic.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SourceDocument {
@@ -162,6 +142,8 @@ pub struct SourceDocument {
     pub file: Option<FileSource>,
     /// Reads standard input, one split.
     pub stdin: Option<StdinSource>,
+    /// Reads topics of Apache Kafka, each partition a split.
+    pub kafka: Option<KafkaSource>,
     /// Computes rows, for benchmarks and tests.
     pub generator: Option<GeneratorDocument>,
     /// How bytes become rows. Without it each line is a row of one column, `value: bytes`.
@@ -403,7 +385,7 @@ pub struct BatchDocument {
     pub linger: Option<DurationText>,
 }
 
-/// A sink: one of `file`, `stdout`, `sqlite`, `postgres` and `discard`.
+/// A sink: one of `file`, `stdout`, `kafka`, `sqlite`, `postgres` and `discard`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SinkDocument {
@@ -413,13 +395,16 @@ pub struct SinkDocument {
     pub file: Option<FileSink>,
     /// Writes to standard output.
     pub stdout: Option<StdoutSink>,
+    /// Writes to topics of Apache Kafka.
+    pub kafka: Option<KafkaSink>,
     /// Writes to a table of an SQLite database.
     pub sqlite: Option<SqliteSink>,
     /// Writes to a table of a PostgreSQL database.
     pub postgres: Option<PostgresSink>,
     /// Drops the rows and counts them.
     pub discard: Option<DiscardSink>,
-    /// How rows become text, for `file` and `stdout`; `json` if not given.
+    /// How rows become text, for `file`, `stdout` and `kafka`; `json` if not
+    /// given.
     pub format: Option<EncodeFormat>,
     /// Columns of the engine to add: from a new column's name to what it holds.
     #[serde(default)]
@@ -438,6 +423,8 @@ pub enum Delivery {
     /// At least once: rows come out at once, and after a failure those since the last checkpoint
     /// come again.
     AtLeastOnce,
+    /// Like `at-least-once`, and no row waits for others to be sent with. Only `kafka`.
+    Early,
 }
 
 /// A file to write.

@@ -1,6 +1,7 @@
 //! Sinks: where rows go.
 
 mod delivery;
+mod kafka;
 mod postgres;
 
 use std::collections::HashSet;
@@ -9,7 +10,7 @@ use super::StreamId;
 use super::build::Builder;
 use super::document::{
     Delivery, DiscardSink, EncodeCsv, EncodeFormat, EncodeJson, EngineColumn, FileSink, FormatWord,
-    PostgresSink, SinkDocument, SqliteSink,
+    KafkaSink, PostgresSink, SinkDocument, SqliteSink,
 };
 use crate::data_type;
 use crate::dead_letter;
@@ -45,6 +46,8 @@ pub enum SinkKind {
     File(FileSink, EncodeSpec),
     /// Standard output.
     Stdout(EncodeSpec),
+    /// Topics of Apache Kafka.
+    Kafka(Box<KafkaSink>, EncodeSpec),
     /// A table of an SQLite database.
     Sqlite(SqliteSink),
     /// A table of a PostgreSQL database.
@@ -57,7 +60,7 @@ impl SinkKind {
     /// Whether it can hold the rows of decided checkpoints, each once.
     pub fn can_follow(&self) -> bool {
         match self {
-            Self::File(..) | Self::Sqlite(_) | Self::Postgres(_) => true,
+            Self::File(..) | Self::Kafka(..) | Self::Sqlite(_) | Self::Postgres(_) => true,
             Self::Stdout(_) | Self::Discard => false,
         }
     }
@@ -84,13 +87,16 @@ impl Builder<'_> {
         let kinds = [
             ("file", document.file.is_some()),
             ("stdout", document.stdout.is_some()),
+            ("kafka", document.kafka.is_some()),
             ("sqlite", document.sqlite.is_some()),
             ("postgres", document.postgres.is_some()),
             ("discard", document.discard.is_some()),
         ];
         self.equal_columns(&path.key("input"), &inputs);
         self.included(&path.key("include"), document, &inputs);
+        let takes_changes = document.kafka.as_ref().is_some_and(|kafka| kafka.upsert);
         if document.discard.is_none()
+            && !takes_changes
             && !document.include.values().any(|it| *it == EngineColumn::Op)
         {
             self.append_only(&path, &inputs);
@@ -127,6 +133,10 @@ impl Builder<'_> {
     ) -> SinkKind {
         if let Some(file) = &document.file {
             return SinkKind::File(file.clone(), format);
+        }
+        if let Some(kafka) = &document.kafka {
+            self.kafka_sink(&path.key("kafka"), kafka, inputs);
+            return SinkKind::Kafka(Box::new(kafka.clone()), format);
         }
         if let Some(DiscardSink {}) = document.discard {
             return SinkKind::Discard;
@@ -241,6 +251,8 @@ impl Builder<'_> {
                     postgres.told_database()
                 ),
                 SinkKind::Stdout(_) => "standard output".into(),
+                // Several may write to one topic; each has its own notes of what is committed.
+                SinkKind::Kafka(..) => continue,
                 SinkKind::Discard => continue,
             };
             if !places.insert(place.clone()) {

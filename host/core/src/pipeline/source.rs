@@ -1,6 +1,7 @@
 //! Sources: where rows come from, and how bytes become rows.
 
 mod generator;
+mod kafka;
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use super::build::Builder;
 use super::document::{
     ColumnText, Csv, DecodeFormat, DuplicateFields, EventTimeDocument, FieldPath, FileSource,
-    SourceDocument, TimestampStyle, UnknownFields,
+    KafkaSource, SourceDocument, TimestampStyle, UnknownFields,
 };
 use super::{Policy, StreamId};
 use crate::data_type;
@@ -44,6 +45,8 @@ pub enum SourceKind {
     File(FileSource, Format),
     /// Standard input.
     Stdin(Format),
+    /// Topics of Apache Kafka; where there are files, too, they come first.
+    Kafka(Box<KafkaInput>, Format),
     /// Nothing: rows are computed; with a format as the text that it reads.
     Generator(Generator, Option<Format>),
 }
@@ -52,7 +55,7 @@ impl SourceKind {
     /// Whether rows can be read again after a failure.
     pub fn is_replayable(&self) -> bool {
         match self {
-            Self::File(..) | Self::Generator(..) => true,
+            Self::File(..) | Self::Kafka(..) | Self::Generator(..) => true,
             Self::Stdin(_) => false,
         }
     }
@@ -77,6 +80,22 @@ pub struct Format {
     pub round_decimals: bool,
     /// Options of CSV.
     pub csv: Csv,
+}
+
+impl Format {
+    /// The columns' names and types.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.columns.iter().map(|column| &column.field)
+    }
+}
+
+/// Topics that are read, perhaps behind files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaInput {
+    /// The topics.
+    pub kafka: KafkaSource,
+    /// Files whose rows come first.
+    pub before: Option<FileSource>,
 }
 
 /// The formats that can be read.
@@ -123,11 +142,12 @@ impl Builder<'_> {
         let fields: Vec<Field> = match &kind {
             SourceKind::File(_, format)
             | SourceKind::Stdin(format)
-            | SourceKind::Generator(_, Some(format)) => format
-                .columns
-                .iter()
-                .map(|column| column.field.clone())
-                .collect(),
+            | SourceKind::Generator(_, Some(format)) => format.fields().cloned().collect(),
+            SourceKind::Kafka(input, format) => {
+                let beside = input.kafka.message.iter();
+                let beside = beside.map(|(name, part)| part.field(name));
+                format.fields().cloned().chain(beside).collect()
+            }
             SourceKind::Generator(generator, None) => generator
                 .columns
                 .iter()
@@ -153,8 +173,10 @@ impl Builder<'_> {
     /// The one kind that the source says; none or several is a mistake.
     fn source_kind(&mut self, path: &Path, document: &SourceDocument) -> Option<SourceKind> {
         let kinds = [
-            ("file", document.file.is_some()),
+            // Files may come before a topic.
+            ("file", document.file.is_some() && document.kafka.is_none()),
             ("stdin", document.stdin.is_some()),
+            ("kafka", document.kafka.is_some()),
             ("generator", document.generator.is_some()),
         ];
         self.exactly_one(path, "a source", &kinds)?;
@@ -167,6 +189,15 @@ impl Builder<'_> {
             return Some(SourceKind::Generator(generator, format));
         }
         let format = self.format(&path.key("format"), document.format.as_ref())?;
+        if let Some(kafka) = &document.kafka {
+            let before = document.file.as_ref();
+            self.kafka(path, kafka, before, &format);
+            let input = KafkaInput {
+                kafka: kafka.clone(),
+                before: before.cloned(),
+            };
+            return Some(SourceKind::Kafka(Box::new(input), format));
+        }
         Some(match &document.file {
             Some(file) => SourceKind::File(file.clone(), format),
             None => SourceKind::Stdin(format),

@@ -137,6 +137,7 @@ impl Builder<'_> {
                 return self.generated(task, generator, format.as_ref(), (&new_turns, known));
             }
             SourceKind::File(_, format) | SourceKind::Stdin(format) => format,
+            SourceKind::Kafka(_, format) => format,
         };
         let failed = |source| JobError::Open {
             name: spec.name.clone(),
@@ -148,6 +149,7 @@ impl Builder<'_> {
                 let from = (self.folder, positions.collect());
                 splits::files(file, format, (from, metrics), stopping).map_err(failed)?
             }
+            SourceKind::Kafka(..) => todo!("the readers of Kafka"),
             _ => splits::stdin(format),
         };
         self.splits.insert(task.id, opened.count);

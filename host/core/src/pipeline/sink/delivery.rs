@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Delivery, Sink};
+use super::{Delivery, Sink, SinkKind};
 use crate::pipeline::build::Builder;
 use crate::pipeline::{Operator, Policy, Producer, Source, SourceId, StreamId};
 use crate::tree::Path;
@@ -18,22 +18,25 @@ impl Builder<'_> {
         for sink in sinks {
             let said = self.document.sinks[&sink.name].delivery;
             let path = Path::keys(&["sinks", &sink.name]);
+            self.early(&path, sink, said);
             if !takes_checkpoints {
                 if said == Some(Delivery::ExactlyOnce) {
                     let message = "without checkpoints nothing tells which rows are out";
                     let remedy = "leave out `checkpoint: off`, or say `at-least-once`";
                     self.wrong(&path.key("delivery"), message, Some(remedy));
                 }
-                sink.delivery = Delivery::AtLeastOnce;
+                let early = said.filter(|said| *said == Delivery::Early);
+                sink.delivery = early.unwrap_or(Delivery::AtLeastOnce);
                 continue;
             }
             let read_once = self.read_once(sink, sources, operators);
             sink.delivery = match (said, &read_once) {
                 (Some(Delivery::AtLeastOnce), _) => Delivery::AtLeastOnce,
+                (Some(Delivery::Early), _) => Delivery::Early,
                 (said, _) if !sink.kind.can_follow() => {
                     if said.is_some() {
                         let message = "this kind of sink cannot hold each row exactly once";
-                        let remedy = "use `file`, `sqlite` or `postgres`, or say `at-least-once`";
+                        let remedy = "use `file`, `kafka`, `sqlite` or `postgres`, or say `at-least-once`";
                         self.wrong(&path.key("delivery"), message, Some(remedy));
                     }
                     Delivery::AtLeastOnce
@@ -59,6 +62,15 @@ impl Builder<'_> {
                     Delivery::AtLeastOnce
                 }
             };
+        }
+    }
+
+    /// Only a sink that sends rows by itself can send them early.
+    fn early(&mut self, path: &Path, sink: &Sink, said: Option<Delivery>) {
+        if said == Some(Delivery::Early) && !matches!(sink.kind, SinkKind::Kafka(..)) {
+            let message = "this kind of sink has no early rows";
+            let remedy = "use `kafka`, or say `at-least-once`";
+            self.wrong(&path.key("delivery"), message, Some(remedy));
         }
     }
 

@@ -1,0 +1,43 @@
+//! Where a document says that secrets are to be found.
+
+use super::{ClientOptions, Document};
+use crate::secret::{SecretReference, TextOrSecret};
+use crate::tree::Path;
+
+impl Document {
+    /// Where the document says that secrets are to be found, each with its place in the document.
+    pub fn secrets(&self) -> Vec<(Path, &SecretReference)> {
+        let mut found = Vec::new();
+        for (name, source) in &self.sources {
+            let path = Path::keys(&["sources", name, "kafka", "options"]);
+            let options = source.kafka.iter().flat_map(|kafka| of(&kafka.options));
+            found.extend(options.map(|(name, secret)| (path.key(name), secret)));
+        }
+        for (name, sink) in &self.sinks {
+            let path = Path::keys(&["sinks", name, "kafka", "options"]);
+            let options = sink.kafka.iter().flat_map(|kafka| of(&kafka.options));
+            found.extend(options.map(|(name, secret)| (path.key(name), secret)));
+            let Some(postgres) = &sink.postgres else {
+                continue;
+            };
+            let path = Path::keys(&["sinks", name, "postgres"]);
+            let fields = [
+                ("url", postgres.url.reference()),
+                (
+                    "user",
+                    postgres.user.as_ref().and_then(TextOrSecret::reference),
+                ),
+                ("password", postgres.password.as_ref()),
+            ];
+            let fields = fields.into_iter();
+            found.extend(fields.filter_map(|(field, secret)| Some((path.key(field), secret?))));
+        }
+        found
+    }
+}
+
+/// The options that are secrets.
+fn of(options: &ClientOptions) -> impl Iterator<Item = (&str, &SecretReference)> {
+    let options = options.iter();
+    options.filter_map(|(name, value)| Some((name.as_str(), value.reference()?)))
+}

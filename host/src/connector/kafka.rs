@@ -1,0 +1,6 @@
+//! Apache Kafka, through librdkafka. The only room that knows it.
+
+mod client;
+mod error;
+
+pub use error::KafkaError;

@@ -1,0 +1,160 @@
+//! A client's settings, and what it tells meanwhile.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientConfig, ClientContext,
+    client::OAuthToken,
+    config::RDKafkaLogLevel,
+    error::{KafkaError as ClientError, RDKafkaErrorCode},
+    statistics::Statistics,
+};
+use wasmill_core::{
+    pipeline::document::{ClientOptions, OneOrMore},
+    secret::{SecretReference, TextOrSecret},
+};
+
+use super::KafkaError;
+use crate::{clock, format::base64, secret};
+
+/// The option that holds the token of OAUTHBEARER, or says where it is to be found. It is the
+/// engine's and not librdkafka's: whoever renews the token writes it to a file, and the client asks
+/// for it again before it ends.
+const TOKEN: &str = "sasl.oauthbearer.token";
+/// A token that does not say how long it lasts is asked for again so soon.
+const TOKEN_LASTS: Duration = Duration::from_secs(300);
+
+/// A cluster and how it is reached.
+#[derive(Debug, Clone)]
+pub(super) struct Cluster {
+    /// The addresses of brokers, as people read them.
+    pub(super) brokers: String,
+    options: ClientOptions,
+}
+
+impl Cluster {
+    /// The cluster of a source or sink.
+    pub(super) fn new(brokers: &OneOrMore, options: &ClientOptions) -> Self {
+        Self {
+            brokers: brokers.iter().collect::<Vec<_>>().join(","),
+            options: options.clone(),
+        }
+    }
+
+    /// Settings for a client: `defaults`, over them the options of the document, over them `own`.
+    /// Secrets are looked up each time: one that was renewed takes effect.
+    pub(super) fn config(
+        &self,
+        defaults: &[(&str, &str)],
+        own: &[(&str, &str)],
+    ) -> Result<ClientConfig, KafkaError> {
+        let mut config = ClientConfig::new();
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.options {
+            if name == TOKEN {
+                continue;
+            }
+            match value {
+                TextOrSecret::Text(text) => config.set(name, text),
+                TextOrSecret::Secret(reference) => {
+                    config.set(name, secret::find(reference)?.expose())
+                }
+            };
+        }
+        for (name, value) in own {
+            config.set(*name, *value);
+        }
+        config.set("bootstrap.servers", &self.brokers);
+        Ok(config)
+    }
+
+    /// What a client tells, and asks for.
+    pub(super) fn context(&self) -> Context {
+        let token = self.options.get(TOKEN);
+        Context {
+            brokers: self.brokers.as_str().into(),
+            token: token.and_then(TextOrSecret::reference).cloned(),
+            trouble: Arc::default(),
+        }
+    }
+}
+
+/// What a client tells, and asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    brokers: Arc<str>,
+    token: Option<SecretReference>,
+    trouble: Arc<Mutex<Option<Trouble>>>,
+}
+
+/// What a client said last about what does not work.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
+    /// Which kind of trouble.
+    pub(super) code: Option<RDKafkaErrorCode>,
+    /// In its own words.
+    pub(super) reason: String,
+}
+
+impl Context {
+    /// What was said last; forgotten by [`Context::is_well`].
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().clone()
+    }
+
+    /// The cluster has answered.
+    pub(super) fn is_well(&self) {
+        *self.trouble.lock() = None;
+    }
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let brokers = &*self.brokers;
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(brokers, facility, "{message}");
+            }
+            // What matters of it comes as an error of a call, too.
+            _ => tracing::debug!(brokers, facility, "{message}"),
+        }
+    }
+
+    fn stats(&self, _statistics: Statistics) {}
+
+    fn error(&self, error: ClientError, reason: &str) {
+        tracing::debug!(brokers = &*self.brokers, "{error}: {reason}");
+        *self.trouble.lock() = Some(Trouble {
+            code: error.rdkafka_error_code(),
+            reason: reason.into(),
+        });
+    }
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let Some(reference) = &self.token else {
+            let remedy = format!("say `{TOKEN}: {{ file: PATH }}` in the options");
+            return Err(remedy.into());
+        };
+        let token = secret::find(reference)?;
+        let ends_ms = ends_ms(token.expose());
+        let soon_ms = || clock::wall_us() / 1000 + i64::try_from(TOKEN_LASTS.as_millis()).unwrap_or(0);
+        Ok(OAuthToken {
+            token: token.expose().into(),
+            principal_name: String::new(),
+            lifetime_ms: ends_ms.unwrap_or_else(soon_ms),
+        })
+    }
+}
+
+/// When a JSON Web Token ends (RFC 7519, `exp`), in milliseconds since 1970.
+fn ends_ms(token: &str) -> Option<i64> {
+    let claims = token.split('.').nth(1)?;
+    let claims = base64::decode(claims.as_bytes())?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    claims.get("exp")?.as_i64()?.checked_mul(1000)
+}

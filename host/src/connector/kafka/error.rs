@@ -1,0 +1,159 @@
+//! What is wrong with a cluster, a topic or a record, and what to do about it.
+
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+
+use super::client::Trouble;
+use crate::secret::SecretError;
+
+/// Why a topic cannot be read or written. No message holds a secret or a value of a record.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KafkaError {
+    /// A secret is not to be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// An option that librdkafka does not take.
+    #[error("{reason}; mend `options`: their names are librdkafka's")]
+    Option {
+        /// In librdkafka's words, which name the option.
+        reason: String,
+    },
+    /// No broker answers now; one may later.
+    #[error("no broker of `{brokers}` answers: {reason}")]
+    Away {
+        /// The addresses.
+        brokers: String,
+        /// What happened last.
+        reason: String,
+    },
+    /// The cluster does not let us in.
+    #[error("`{brokers}` refuses the connection: {reason}; {remedy}")]
+    Login {
+        /// The addresses.
+        brokers: String,
+        /// What it said.
+        reason: String,
+        /// What to look at.
+        remedy: &'static str,
+    },
+    /// The topic is not there.
+    #[error("there is no topic `{topic}` at `{brokers}`; make it, or mend its name")]
+    NoTopic {
+        /// The topic.
+        topic: String,
+        /// The addresses.
+        brokers: String,
+    },
+    /// The cluster refuses to do something.
+    #[error("`{brokers}` refuses to {what}: {reason}; {remedy}")]
+    Refused {
+        /// The addresses.
+        brokers: String,
+        /// What was asked for.
+        what: String,
+        /// What it said.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+impl KafkaError {
+    /// Of a client that cannot be made.
+    pub(super) fn of_client(error: ClientError) -> Self {
+        let reason = match error {
+            ClientError::ClientConfig(_, reason, name, _) => format!("option `{name}`: {reason}"),
+            other => other.to_string(),
+        };
+        Self::Option { reason }
+    }
+
+    /// Of something that the cluster was asked to do; `trouble` is what the client said last.
+    pub(super) fn of(
+        brokers: &str,
+        what: impl Into<String>,
+        error: &ClientError,
+        trouble: Option<&Trouble>,
+    ) -> Self {
+        let code = error.rdkafka_error_code();
+        let told = trouble.map(|trouble| trouble.reason.clone());
+        let brokers = brokers.to_owned();
+        let refused = trouble.and_then(|trouble| trouble.code).or(code);
+        if let Some(remedy) = refused.and_then(login_remedy) {
+            let reason = told.unwrap_or_else(|| error.to_string());
+            return Self::Login {
+                brokers,
+                reason,
+                remedy,
+            };
+        }
+        if code.is_some_and(is_away) {
+            let reason = told.unwrap_or_else(|| error.to_string());
+            return Self::Away { brokers, reason };
+        }
+        Self::Refused {
+            brokers,
+            what: what.into(),
+            reason: error.to_string(),
+            remedy: code.map_or("look at the broker's log", remedy),
+        }
+    }
+
+    /// Whether it may work later without anybody changing anything.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Away { .. })
+    }
+}
+
+/// Errors of a network, or of a cluster that moves its leaders.
+pub(super) fn is_away(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::MessageTimedOut
+            | Code::TimedOutQueue
+            | Code::RequestTimedOut
+            | Code::Destroy
+            | Code::BrokerNotAvailable
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::ReplicaNotAvailable
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::NotCoordinator
+            | Code::NetworkException
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::NotController
+    )
+}
+
+/// What to look at where the cluster does not let us in.
+fn login_remedy(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            "look at `sasl.mechanism`, `sasl.username` and `sasl.password` in `options`"
+        }
+        Code::SSL => "look at `security.protocol` and `ssl.ca.location` in `options`",
+        Code::UnsupportedSASLMechanism => "look at `sasl.mechanism` in `options`",
+        _ => return None,
+    })
+}
+
+fn remedy(code: Code) -> &'static str {
+    match code {
+        Code::TopicAuthorizationFailed => "give the user rights for the topic",
+        Code::GroupAuthorizationFailed => "give the user rights for the group",
+        Code::ClusterAuthorizationFailed => "give the user rights for the cluster",
+        Code::TransactionalIdAuthorizationFailed => {
+            "give the user rights for transactional ids that begin with `wasmill.`"
+        }
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
+            "raise `message.max.bytes` in `options`, and `max.message.bytes` of the topic"
+        }
+        _ => "look at the broker's log",
+    }
+}
