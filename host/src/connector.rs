@@ -10,7 +10,11 @@ pub mod sink;
 
 use std::{error::Error, io, path::PathBuf, time::Duration};
 
-use wasmill_core::{batch::Batch, checkpoint::CheckpointId, lineage::Chunk};
+use wasmill_core::{
+    batch::Batch,
+    checkpoint::{CheckpointId, Verdict},
+    lineage::Chunk,
+};
 
 pub use kafka::KafkaError;
 pub use position::Position;
@@ -79,16 +83,36 @@ pub trait Follower: Send {
     /// The newest checkpoint of this job that is applied, durably; none if there is no marker.
     fn marker(&mut self) -> Result<Option<CheckpointId>, ConnectorError>;
 
-    /// Bytes of rows that wait for their checkpoint. Asked while the output is away, when no rows
-    /// are taken beyond a bound; 0 for an output that is never away.
+    /// Bytes of rows that wait for their checkpoint: asked while the output is away, when no rows
+    /// are taken beyond a bound; 0 for an output that is never away. Of a sink that decides the
+    /// bytes that it holds back.
     fn waiting_bytes(&self) -> u64 {
         0
+    }
+
+    /// The sink as one that decides, where its transactions do.
+    fn decider(&mut self) -> Option<&mut dyn Decider> {
+        None
     }
 
     /// The crash point right behind its commits, for tests that die between those of two sinks.
     fn commit_point(&self) -> Option<CrashPoint> {
         None
     }
+}
+
+/// A follower whose own transactions decide the job's checkpoints: its rows go out as they come,
+/// into an open transaction, and [`Follower::share`] hands in none of them. Behind a barrier it
+/// holds rows back until that checkpoint is committed or given up: what is behind must not get into
+/// the transaction that decides.
+pub trait Decider: Follower {
+    /// Commits all rows before the barrier together with the verdict, durably. Of an error nobody
+    /// knows whether the commit happened: then the attempt ends, and the next one reads the newest
+    /// verdict.
+    fn commit(&mut self, verdict: &Verdict) -> Result<(), ConnectorError>;
+
+    /// The checkpoint was given up: rows go on as if its barrier had never come.
+    fn aborted(&mut self, checkpoint: CheckpointId) -> Result<(), ConnectorError>;
 }
 
 /// Why a source or sink cannot go on.

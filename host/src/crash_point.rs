@@ -73,6 +73,10 @@ points! {
     BeforeManifest = "before-manifest",
     /// The manifest stands, and nobody has learned of it.
     AfterManifest = "after-manifest",
+    /// A manifest that a sink is to decide is prepared, and the sink does not know.
+    ManifestPrepared = "manifest-prepared",
+    /// The deciding sink has committed a checkpoint, and its entry is not written.
+    VerdictKnown = "verdict-known",
     /// The coordinator knows that a checkpoint is decided, and no sink does.
     Decided = "decided",
     /// One sink knows that a checkpoint is decided, and no other.
@@ -142,6 +146,10 @@ points! {
     // ---- going on from a checkpoint
     /// What is stored has been listed, and nothing of it read.
     RestoreListed = "restore-listed",
+    /// The deciding sink's newest commit is known, and the log may be one behind it.
+    VerdictRead = "verdict-read",
+    /// The entry of a commit that a crash had kept out of the log is written.
+    VerdictEntered = "verdict-entered",
     /// The log has been read, and no state.
     LogRead = "log-read",
     /// One object of a checkpoint has been read.

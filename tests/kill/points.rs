@@ -100,7 +100,16 @@ const OF_THE_STORE: &[&str] = &[
     "after-attempt",
 ];
 
+/// Points that only a job with a Kafka sink reaches begin with one of these.
+const OF_KAFKA: &[&str] = &["kafka-", "manifest-prepared", "verdict-"];
+
 impl Point {
+    /// Whether a job without Kafka never reaches it.
+    fn is_of_kafka(&self) -> bool {
+        let mut starts = OF_KAFKA.iter();
+        starts.any(|start| self.name.starts_with(start))
+    }
+
     /// Whether it lies where something is stored, read or deleted.
     pub(crate) fn is_of_the_store(&self) -> bool {
         OF_THE_STORE.contains(&self.name.as_str())
@@ -112,6 +121,7 @@ pub(crate) fn all_of(backend: Backend) -> Vec<Point> {
     let mut points = all();
     let is_on_disk = |point: &Point| ON_DISK.iter().any(|(name, _)| *name == point.name);
     points.retain(|point| backend.0 != "memory" || !is_on_disk(point));
+    points.retain(|point| !point.is_of_kafka());
     points
 }
 

@@ -12,6 +12,7 @@
 //! | [`Coordinator`] | facts in, actions out: triggers, decides, aborts, retains, collects |
 //! | [`BarrierAligner`] | tells a task when the barrier has come on all of its channels |
 //! | [`Recovery`] | from a listing and the entries that matter to what is restored |
+//! | [`settle()`] | what a sink that decides by its transactions has decided beyond the log |
 //! | [`disposal()`] | what goes with a savepoint while nobody runs the job |
 //! | [`compatibility()`] | whether a manifest's state fits a changed pipeline |
 //! | [`Entry`], [`Manifest`], [`Scope`] | the documents and names (`docs/formats/checkpoint.md`) |
@@ -26,6 +27,8 @@
 //!    may still be applied. A manifest that has been sent is never aborted.
 //! 3. Outputs follow: a transactional sink applies what a decided manifest names, together with its
 //!    own marker, when told by [`Action::Apply`], and skips what its marker says is done.
+//! 4. Where a sink decides ([`Verdict`]), the host creates a manifest's entry only behind the commit
+//!    that names it, and settles the newest verdict before an attempt begins.
 
 mod aligner;
 mod compatibility;
@@ -37,6 +40,7 @@ mod id;
 mod manifest;
 mod name;
 mod recovery;
+mod verdict;
 
 pub use aligner::BarrierAligner;
 pub use compatibility::{Compatible, Incompatible, Migrated, Planned, compatibility};
@@ -54,3 +58,4 @@ pub use manifest::{
 };
 pub use name::{Name, NameError, Scope};
 pub use recovery::{Damage, Kept, Recovered, Recovery, RecoveryError, RestoreFrom, Unmet};
+pub use verdict::{Settled, Verdict, VerdictError, settle, undecided};

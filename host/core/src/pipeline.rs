@@ -286,6 +286,11 @@ impl Pipeline {
         &self.sinks[id.0]
     }
 
+    /// The sink whose transactions decide the job's checkpoints, if there is one.
+    pub fn decider(&self) -> Option<&Sink> {
+        self.sinks.iter().find(|sink| sink.decides())
+    }
+
     /// A stream.
     pub fn stream(&self, id: StreamId) -> &Stream {
         &self.streams[id.0]

@@ -1,6 +1,7 @@
 //! The loop that tells the coordinator what happens and does what it wants done.
 
 mod catch_up;
+mod decide;
 mod grant;
 mod migrate;
 mod recover;
@@ -20,7 +21,8 @@ use std::{
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
     Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, Manifest, Now, Reason, RecoveryError, Request, Scope, Settings, Start,
+    KeyHash, Manifest, Now, Position, Reason, RecoveryError, Request, Scope, Settings, Start,
+    VerdictError,
 };
 use wasmill_core::pipeline::Storage as Place;
 
@@ -30,7 +32,10 @@ use super::{
 };
 use crate::{
     clock,
-    connector::{ConnectorError, Share, sink::Fence},
+    connector::{
+        ConnectorError, Share,
+        sink::{DecidingSink, Fence},
+    },
     crash_point::{CrashPoint, reach},
     exchange::gate::Barrier,
     spawn,
@@ -79,6 +84,9 @@ pub enum CheckpointsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What a deciding sink says and what is stored contradict each other.
+    #[error(transparent)]
+    Verdict(#[from] VerdictError),
     /// The attempt cannot go on.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
@@ -109,6 +117,8 @@ pub struct Plan {
     pub subtasks: Vec<String>,
     /// The sinks that follow.
     pub followers: Vec<String>,
+    /// The one of them whose transactions decide, if there is one.
+    pub decider: Option<DecidingSink>,
     /// Whether the job begins anew, whatever is stored.
     pub is_fresh: bool,
     /// The attempt of this process that this one comes after: if another run has begun since, it
@@ -154,6 +164,10 @@ pub struct Checkpoints {
     /// The job's last checkpoint, once its barriers have set out: nobody sends any behind them.
     closing: Option<CheckpointId>,
     failed_sink: Option<String>,
+    /// The sink whose transactions decide, and the manifest that is on its way there.
+    decider: Option<String>,
+    deciding: Option<decide::Deciding>,
+    prepared: (Sender<Position>, Receiver<Position>),
     ledger: Arc<Ledger>,
     waiting: Waiting,
     /// Why it cannot go on, other than by the coordinator's word.
@@ -180,7 +194,10 @@ impl Checkpoints {
         reports: Receiver<Report>,
     ) -> Result<Begun, CheckpointsError> {
         let begun_us = clock::wall_us();
-        let found = recover(&storage, &plan).await?;
+        let mut found = recover(&storage, &plan).await?;
+        if decide::catch_up(&storage, &plan, &found).await? {
+            found = recover(&storage, &plan).await?;
+        }
         let is_finished = found.recovered.is_finished();
         let finished = found.recovered.manifest.clone().filter(|_| is_finished);
         let restored = match finished {
@@ -189,6 +206,8 @@ impl Checkpoints {
         };
         let recovered = found.recovered;
         let attempt = recovered.attempt;
+        let decider = plan.decider.as_ref();
+        let decider = decider.map(|decider| decider.sink.name.clone());
         let ledger = grant::ledger(&plan, &recovered);
         let start = Start {
             scope: plan.scope.clone(),
@@ -199,6 +218,7 @@ impl Checkpoints {
             operators: plan.operators,
             subtasks: plan.subtasks,
             followers: plan.followers,
+            decider: decider.clone(),
             recovered,
         };
         let mut actions = Vec::new();
@@ -218,6 +238,9 @@ impl Checkpoints {
             has_begun: false,
             closing: None,
             failed_sink: None,
+            decider,
+            deciding: None,
+            prepared: bounded(1),
             ledger,
             waiting: Waiting::default(),
             failed: None,
@@ -272,7 +295,9 @@ impl Checkpoints {
             self.keep();
             let wake = self.wake();
             let (facts, reports) = (self.facts.1.clone(), self.reports.clone());
+            let prepared = self.prepared.1.clone();
             tokio::select! {
+                Ok(position) = prepared.recv() => self.have_committed(position, &job).await,
                 fact = facts.recv() => if let Ok(fact) = fact { self.tell(fact) },
                 // Where all subtasks have ended nobody reports any more: others are waited for.
                 Ok(report) = reports.recv() => self.report(report, &job),
@@ -342,6 +367,7 @@ impl Checkpoints {
                     self.ledger.aborted(&reason);
                     tracing::warn!(%checkpoint, reason, "a checkpoint was given up");
                     self.shares.retain(|(_, of), _| *of != checkpoint);
+                    self.forgo(checkpoint, job).await;
                     if self.closing == Some(checkpoint) {
                         let failures = 1;
                         let error = AttemptError::Failures { failures, reason };
@@ -351,7 +377,7 @@ impl Checkpoints {
                 Action::Cut => job.cut.iter().for_each(|cut| cut()),
                 Action::Decided { manifest } => self.decided(&manifest, job).await,
                 Action::Apply { sink, manifest } => self.apply(&sink, &manifest, job).await,
-                Action::Create { position, bytes } => self.create(position, bytes),
+                Action::Create { position, bytes } => self.write(position, bytes),
                 Action::LookUp { position } => self.look_up(position),
                 Action::List => self.list(),
                 Action::Delete { name } => self.delete(name),
@@ -366,6 +392,7 @@ impl Checkpoints {
             self.base = Some(manifest.clone());
         }
         tracing::debug!(%checkpoint, "a checkpoint is decided");
+        self.entered();
         reach(CrashPoint::Decided);
         if self.closing.is_some() {
             reach(CrashPoint::FinalDecided);
@@ -412,6 +439,7 @@ impl Checkpoints {
             }
             Report::SinkFailed { sink } => self.failed_sink = Some(sink),
             Report::Applied { sink, marker } => self.tell(Fact::Applied { sink, marker }),
+            Report::Committed { checkpoint } => self.committed(checkpoint),
             Report::Declined {
                 checkpoint,
                 subtask,

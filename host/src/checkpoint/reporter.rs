@@ -1,7 +1,7 @@
 //! What subtasks tell the coordinator, and what sinks are told.
 
 use async_channel::{Receiver, Sender, bounded};
-use wasmill_core::checkpoint::{CheckpointId, SubtaskIndex};
+use wasmill_core::checkpoint::{CheckpointId, SubtaskIndex, Verdict};
 
 use super::TaskImage;
 use crate::{
@@ -32,6 +32,11 @@ pub enum Report {
         /// The newest checkpoint that it has applied.
         marker: Option<CheckpointId>,
     },
+    /// The deciding sink has committed a checkpoint.
+    Committed {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
     /// A sink has ended with an error, which it tells when its thread is joined.
     SinkFailed {
         /// The sink.
@@ -54,6 +59,10 @@ pub enum SinkOrder {
     Decided(CheckpointId),
     /// Bring out what a decided checkpoint names.
     Apply(CheckpointId, Share),
+    /// Commit what came before a checkpoint's barrier, with the verdict: that decides it.
+    Commit(Verdict),
+    /// The checkpoint is given up. Only a sink that decides is told.
+    Aborted(CheckpointId),
 }
 
 /// The way of reports.
@@ -103,6 +112,14 @@ impl Reporter {
     pub async fn applied(&self, sink: &str, marker: Option<CheckpointId>) -> Result<(), Gone> {
         let sink = sink.to_owned();
         self.send(Report::Applied { sink, marker }).await
+    }
+
+    /// Tells that a checkpoint is committed.
+    ///
+    /// # Errors
+    /// As for [`Reporter::snapshot`].
+    pub async fn committed(&self, checkpoint: CheckpointId) -> Result<(), Gone> {
+        self.send(Report::Committed { checkpoint }).await
     }
 
     /// Tells that a sink has ended with an error: no rows may come that would show it.

@@ -20,11 +20,11 @@ use std::{
 use arrow_schema::SchemaRef;
 use wasmill_core::{
     batch::Batch,
-    checkpoint::{AttemptId, CheckpointId},
+    checkpoint::{AttemptId, CheckpointId, Verdict},
     pipeline::{self, EncodeSpec, SinkKind, document::Delivery},
 };
 
-use super::{ConnectorError, Follower, Sink};
+use super::{ConnectorError, Follower, Sink, kafka};
 use crate::format::{
     FormatError,
     encode::{Encoder, Metadata},
@@ -54,6 +54,27 @@ pub struct Fence {
     pub attempt: AttemptId,
     /// When it began, in microseconds since 1970.
     pub begun_us: i64,
+}
+
+/// The sink whose transactions decide a job's checkpoints.
+#[derive(Debug, Clone)]
+pub struct DecidingSink {
+    /// The sink.
+    pub sink: pipeline::Sink,
+    /// The job.
+    pub job: String,
+}
+
+/// Ends what earlier attempts have open at a deciding sink, so that none of them decides anything
+/// any more, and gives where its notes are, in words, and the newest of them. Blocks.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn verdict(of: &DecidingSink) -> Result<(String, Option<Verdict>), ConnectorError> {
+    match &of.sink.kind {
+        SinkKind::Kafka(topics, _) => kafka::verdict(of, topics),
+        _ => unreachable!("only Kafka's transactions decide"),
+    }
 }
 
 /// What a follower must know about the run that it belongs to.

@@ -27,7 +27,7 @@ use crate::{
     checkpoint::{self, Offer, Offers},
     connector::{
         ConnectorError, Follower,
-        sink::{self, Fence, Opening, Output},
+        sink::{self, DecidingSink, Fence, Opening, Output},
     },
     join,
     operator::Make,
@@ -96,6 +96,10 @@ pub fn participants(
             .filter(follows)
             .map(|it| it.name.clone())
             .collect(),
+        decider: pipeline.decider().map(|sink| DecidingSink {
+            sink: sink.clone(),
+            job: pipeline.name.clone(),
+        }),
         is_fresh,
         after: None,
         beginning: checkpoint::Beginning::default(),

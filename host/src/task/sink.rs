@@ -9,7 +9,7 @@ use futures_util::{
     future::{Either, select},
 };
 
-use wasmill_core::checkpoint::CheckpointId;
+use wasmill_core::checkpoint::{CheckpointId, Verdict};
 
 use crate::{
     checkpoint::{Reporter, SinkOrder, TaskImage},
@@ -30,6 +30,8 @@ use crate::{
 /// While an output is away, no more rows are taken when so many bytes of them wait. Then their
 /// senders wait too.
 const WAITING_BYTES_MAX: u64 = 1 << 30;
+/// So many bytes are held back, in memory, while a checkpoint is being decided by the sink.
+const HELD_BYTES_MAX: u64 = 64 << 20;
 /// Between two looks at what has come, while an output is away.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -64,7 +66,8 @@ impl SinkTask {
             let (name, reporter) = (accounts.name.clone(), accounts.reporter.clone());
             let served = match output {
                 Output::Plain(sink) => serve(sink, intake, &accounts),
-                Output::Follower(sink) => Following {
+                Output::Follower(mut sink) => Following {
+                    is_decider: sink.decider().is_some(),
                     sink,
                     orders: orders.unwrap_or_else(|| async_channel::bounded(1).1),
                     accounts,
@@ -162,6 +165,8 @@ struct Following {
     sink: Box<dyn Follower>,
     orders: Receiver<SinkOrder>,
     accounts: Accounts,
+    /// Whether its transactions decide.
+    is_decider: bool,
     due: Option<Due>,
     /// When what is due is tried again.
     again_at_us: i64,
@@ -186,11 +191,11 @@ impl Following {
         loop {
             // What is decided is to be known before the next barrier.
             while let Ok(order) = self.orders.try_recv() {
-                self.obey(order);
+                self.obey(order)?;
             }
             self.try_due()?;
             match self.next((!has_ended).then_some(&mut intake)) {
-                Next::Order(order) => self.obey(order),
+                Next::Order(order) => self.obey(order)?,
                 Next::Taken(taken) => self.take(taken)?,
                 Next::InputEnded => has_ended = true,
                 Next::Over => return Ok(()),
@@ -205,7 +210,7 @@ impl Following {
         let order = |order: Result<SinkOrder, _>| order.map_or(Next::Over, Next::Order);
         let taken = |taken: Option<Taken>| taken.map_or(Next::InputEnded, Next::Taken);
         let is_away = self.due.is_some();
-        let intake = intake.filter(|_| !is_away || self.sink.waiting_bytes() < WAITING_BYTES_MAX);
+        let intake = intake.filter(|_| !self.is_full());
         if is_away {
             let told = self.orders.recv().now_or_never().map(order);
             let rows = || Some(taken(intake?.recv().now_or_never()?));
@@ -221,6 +226,15 @@ impl Following {
         }
     }
 
+    /// Whether rows have to wait with their senders.
+    fn is_full(&self) -> bool {
+        match (self.is_decider, self.due.is_some()) {
+            (true, _) => self.sink.waiting_bytes() >= HELD_BYTES_MAX,
+            (false, true) => self.sink.waiting_bytes() >= WAITING_BYTES_MAX,
+            (false, false) => false,
+        }
+    }
+
     fn take(&mut self, taken: Taken) -> Result<(), ConnectorError> {
         match taken {
             Taken::Received(received) => {
@@ -231,7 +245,7 @@ impl Following {
             }
             Taken::Barrier(barrier) => {
                 while let Ok(order) = self.orders.try_recv() {
-                    self.obey(order);
+                    self.obey(order)?;
                 }
                 reach(CrashPoint::SinkShare);
                 let share = self.sink.share(barrier.checkpoint)?;
@@ -246,14 +260,35 @@ impl Following {
         Ok(())
     }
 
-    fn obey(&mut self, order: SinkOrder) {
+    fn obey(&mut self, order: SinkOrder) -> Result<(), ConnectorError> {
         match order {
             SinkOrder::Decided(checkpoint) => self.sink.decided(checkpoint),
             SinkOrder::Apply(checkpoint, share) => {
                 self.due = Some(Due::Apply(checkpoint, share));
                 self.again_at_us = 0;
             }
+            SinkOrder::Commit(verdict) => self.commit(&verdict)?,
+            SinkOrder::Aborted(checkpoint) => {
+                if let Some(decider) = self.sink.decider() {
+                    self.accounts.writing(|| decider.aborted(checkpoint))?;
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Decides a checkpoint. There is no second try: of a commit that fails nobody knows whether it
+    /// happened, until the next attempt asks.
+    fn commit(&mut self, verdict: &Verdict) -> Result<(), ConnectorError> {
+        let Some(decider) = self.sink.decider() else {
+            return Ok(());
+        };
+        self.accounts.writing(|| decider.commit(verdict))?;
+        if let Some(reporter) = &self.accounts.reporter {
+            // Where nobody listens the job ends for another reason.
+            let _ = block_on(reporter.committed(verdict.checkpoint));
+        }
+        Ok(())
     }
 
     /// Does what is due, unless it has to rest.

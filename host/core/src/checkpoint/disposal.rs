@@ -176,6 +176,7 @@ mod tests {
             sources: BTreeMap::new(),
             operators: BTreeMap::new(),
             sinks: [("out".to_owned(), SinkState { parts: vec![part] })].into(),
+            decider: None,
         };
         let decided = Decided {
             checkpoint: manifest.checkpoint,

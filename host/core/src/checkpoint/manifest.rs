@@ -101,6 +101,9 @@ pub struct Manifest {
     pub operators: BTreeMap<String, OperatorState>,
     /// The sinks that follow checkpoints, by name in the document.
     pub sinks: BTreeMap<String, SinkState>,
+    /// The sink whose transaction decided it; none where the entry itself is the decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decider: Option<String>,
 }
 
 /// Why a checkpoint was taken.

@@ -431,4 +431,4 @@ fn read_manifest(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -77,6 +77,7 @@ impl<'a> Builder<'a> {
         let restart = self.restart(checkpoint.as_ref());
         let takes_checkpoints = checkpoint.is_some();
         self.deliveries(&sources, &operators, (&mut sinks, takes_checkpoints));
+        self.one_decider(&sinks);
         if self.errors.is_empty() {
             self.unused(&operators, &sinks);
         }

@@ -66,6 +66,14 @@ impl SinkKind {
     }
 }
 
+impl Sink {
+    /// Whether its transactions decide the job's checkpoints.
+    pub fn decides(&self) -> bool {
+        let says = matches!(&self.kind, SinkKind::Kafka(kafka, _) if kafka.decides);
+        says && self.delivery == Delivery::ExactlyOnce
+    }
+}
+
 /// How rows become text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EncodeSpec {

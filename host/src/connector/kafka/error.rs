@@ -116,7 +116,6 @@ pub(super) fn is_away(code: Code) -> bool {
             | Code::MessageTimedOut
             | Code::TimedOutQueue
             | Code::RequestTimedOut
-            | Code::Destroy
             | Code::BrokerNotAvailable
             | Code::LeaderNotAvailable
             | Code::NotLeaderForPartition

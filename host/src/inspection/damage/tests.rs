@@ -79,6 +79,7 @@ fn manifest(segments: Vec<Segment>) -> Manifest {
         sources: BTreeMap::new(),
         operators: [("ledger".to_owned(), ledger)].into(),
         sinks: BTreeMap::new(),
+        decider: None,
     }
 }
 

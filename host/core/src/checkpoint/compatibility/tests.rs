@@ -57,6 +57,7 @@ fn old() -> Manifest {
         sources: [("rows".to_owned(), SourceState::default())].into(),
         operators: [("velocity".to_owned(), velocity)].into(),
         sinks: [("alerts".to_owned(), SinkState::default())].into(),
+        decider: None,
     }
 }
 

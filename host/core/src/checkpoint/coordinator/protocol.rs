@@ -60,6 +60,8 @@ pub struct Start {
     pub subtasks: Vec<String>,
     /// The sinks that follow checkpoints.
     pub followers: Vec<String>,
+    /// The sink whose transactions decide checkpoints, if there is one; one of the followers.
+    pub decider: Option<String>,
     /// What [`super::super::Recovery`] found.
     pub recovered: Recovered,
 }

@@ -98,6 +98,7 @@ impl Coordinator {
             sources: assembled.sources,
             operators: assembled.operators,
             sinks: assembled.sinks,
+            decider: self.start.decider.clone(),
         };
         let entry = Entry::Checkpoint(Box::new(manifest));
         self.log.write(entry.encode(), false, out);

@@ -57,6 +57,7 @@ impl Bench {
             operators: [("op".to_owned(), Identity::default())].into(),
             subtasks: vec!["a[0]".into(), "a[1]".into()],
             followers: vec!["out".into()],
+            decider: None,
             recovered,
         };
         let mut out = Vec::new();

@@ -108,6 +108,7 @@ fn manifest() -> Entry {
         )]),
         operators: BTreeMap::from([("velocity".to_owned(), velocity)]),
         sinks: BTreeMap::from([("alerts".to_owned(), SinkState { parts: vec![part] })]),
+        decider: None,
     }))
 }
 

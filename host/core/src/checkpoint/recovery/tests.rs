@@ -2,19 +2,28 @@ use super::*;
 use crate::checkpoint::{AttemptStart, KeyHash, Place};
 use crate::key::KeyGroupRange;
 
-fn scope() -> Scope {
+pub(crate) fn scope() -> Scope {
     Scope::new("default", "j", KeyGroupRange::all(8)).expect("good names")
 }
 
 /// A log that is written by hand.
 #[derive(Default)]
-struct Log {
+pub(crate) struct Log {
     entries: Vec<Vec<u8>>,
     decided: Vec<Decided>,
     attempt: u64,
+    decider: Option<String>,
 }
 
 impl Log {
+    /// Its checkpoints are decided by a sink's transactions.
+    pub(crate) fn of_decider(sink: &str) -> Self {
+        Self {
+            decider: Some(sink.into()),
+            ..Self::default()
+        }
+    }
+
     fn place(&self) -> Place {
         Place {
             tenant: "default".into(),
@@ -32,7 +41,7 @@ impl Log {
         }
     }
 
-    fn attempt(&mut self, base: Option<Decided>) {
+    pub(crate) fn attempt(&mut self, base: Option<Decided>) {
         self.attempt += 1;
         let base = base.map(|decided| Base {
             decided,
@@ -48,7 +57,16 @@ impl Log {
         self.entries.push(Entry::Attempt(Box::new(start)).encode());
     }
 
-    fn checkpoint(&mut self, checkpoint: u64) -> Decided {
+    pub(crate) fn checkpoint(&mut self, checkpoint: u64) -> Decided {
+        self.decide(checkpoint, Reason::Periodic)
+    }
+
+    /// The job's last one.
+    pub(crate) fn finish(&mut self, checkpoint: u64) -> Decided {
+        self.decide(checkpoint, Reason::Final)
+    }
+
+    fn decide(&mut self, checkpoint: u64, reason: Reason) -> Decided {
         let checkpoint = CheckpointId(checkpoint);
         let mut place = self.place();
         place.checkpoint_last = checkpoint;
@@ -57,7 +75,7 @@ impl Log {
             place,
             checkpoint,
             since: self.decided.last().map(|it| it.checkpoint),
-            reason: Reason::Periodic,
+            reason,
             is_finished: false,
             triggered_us: 0,
             key_hash: KeyHash { seed: 0, groups: 8 },
@@ -65,6 +83,7 @@ impl Log {
             sources: BTreeMap::new(),
             operators: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            decider: self.decider.clone(),
         };
         let bytes = Entry::Checkpoint(Box::new(manifest)).encode();
         let decided = Decided {
@@ -78,7 +97,7 @@ impl Log {
     }
 
     /// Recovers, without the entries at the positions in `gone`.
-    fn recover(&self, gone: &[u64], from: &RestoreFrom) -> Result<Recovered, RecoveryError> {
+    pub(crate) fn recover(&self, gone: &[u64], from: &RestoreFrom) -> Result<Recovered, RecoveryError> {
         let all = 1..=self.entries.len() as u64;
         let there = all.filter(|position| !gone.contains(position));
         let names: Vec<String> = there

@@ -65,6 +65,24 @@ impl Builder<'_> {
         }
     }
 
+    /// One sink may decide, and only what it delivers exactly once.
+    pub(in crate::pipeline) fn one_decider(&mut self, sinks: &[Sink]) {
+        let says = |sink: &&Sink| matches!(&sink.kind, SinkKind::Kafka(it, _) if it.decides);
+        let mut decider = None;
+        for sink in sinks.iter().filter(says) {
+            let path = Path::keys(&["sinks", &sink.name, "kafka", "decides"]);
+            if !sink.decides() {
+                let message = "only the transactions of an `exactly-once` sink can decide";
+                let remedy = "remove it, or `delivery`";
+                self.wrong(&path, message, Some(remedy));
+            } else if let Some(other) = decider.replace(&sink.name) {
+                let message = format!("`{other}` decides already");
+                let remedy = "let one sink decide: the others follow";
+                self.wrong(&path, &message, Some(remedy));
+            }
+        }
+    }
+
     /// Only a sink that sends rows by itself can send them early.
     fn early(&mut self, path: &Path, sink: &Sink, said: Option<Delivery>) {
         if said == Some(Delivery::Early) && !matches!(sink.kind, SinkKind::Kafka(..)) {

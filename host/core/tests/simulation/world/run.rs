@@ -84,6 +84,7 @@ impl World {
             operators: [("count".to_owned(), Identity::default())].into(),
             subtasks: subtasks.collect(),
             followers: SINKS.map(str::to_owned).into(),
+            decider: None,
             recovered,
         };
         let mut out = Vec::new();
