@@ -58,4 +58,4 @@ pub use manifest::{
 };
 pub use name::{Name, NameError, Scope};
 pub use recovery::{Damage, Kept, Recovered, Recovery, RecoveryError, RestoreFrom, Unmet};
-pub use verdict::{Settled, Verdict, VerdictError, settle, undecided};
+pub use verdict::{Notes, Settled, Verdict, VerdictError, settle, undecided};

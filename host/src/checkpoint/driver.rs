@@ -194,10 +194,7 @@ impl Checkpoints {
         reports: Receiver<Report>,
     ) -> Result<Begun, CheckpointsError> {
         let begun_us = clock::wall_us();
-        let mut found = recover(&storage, &plan).await?;
-        if decide::catch_up(&storage, &plan, &found).await? {
-            found = recover(&storage, &plan).await?;
-        }
+        let found = decide::settled(&storage, &plan).await?;
         let is_finished = found.recovered.is_finished();
         let finished = found.recovered.manifest.clone().filter(|_| is_finished);
         let restored = match finished {

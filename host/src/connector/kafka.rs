@@ -5,12 +5,12 @@ mod error;
 
 pub use error::KafkaError;
 
-use wasmill_core::{checkpoint::Verdict, pipeline::document::KafkaSink};
+use wasmill_core::{checkpoint::Notes, pipeline::document::KafkaSink};
 
 /// The newest verdict.
 pub fn verdict(
     of: &super::sink::DecidingSink,
     kafka: &KafkaSink,
-) -> Result<(String, Option<Verdict>), super::ConnectorError> {
+) -> Result<(String, Notes), super::ConnectorError> {
     todo!("{of:?} {kafka:?}")
 }

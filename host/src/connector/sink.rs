@@ -20,7 +20,7 @@ use std::{
 use arrow_schema::SchemaRef;
 use wasmill_core::{
     batch::Batch,
-    checkpoint::{AttemptId, CheckpointId, Verdict},
+    checkpoint::{AttemptId, CheckpointId, Notes},
     pipeline::{self, EncodeSpec, SinkKind, document::Delivery},
 };
 
@@ -66,11 +66,11 @@ pub struct DecidingSink {
 }
 
 /// Ends what earlier attempts have open at a deciding sink, so that none of them decides anything
-/// any more, and gives where its notes are, in words, and the newest of them. Blocks.
+/// any more, and gives where its notes are, in words, and what they say. Blocks.
 ///
 /// # Errors
 /// If they cannot be read.
-pub fn verdict(of: &DecidingSink) -> Result<(String, Option<Verdict>), ConnectorError> {
+pub fn verdict(of: &DecidingSink) -> Result<(String, Notes), ConnectorError> {
     match &of.sink.kind {
         SinkKind::Kafka(topics, _) => kafka::verdict(of, topics),
         _ => unreachable!("only Kafka's transactions decide"),

@@ -205,6 +205,10 @@ impl Coordinator {
                 let mut followers = self.followers.iter_mut();
                 if let Some(follower) = followers.find(|follower| follower.sink() == sink) {
                     follower.tell(marker, newest)?;
+                    if self.start.decider.as_ref() == Some(&sink) {
+                        // Now it is known that no commit of an earlier attempt needs anything.
+                        self.shelf.sweep(out);
+                    }
                     self.retire(out);
                 }
             }
@@ -271,7 +275,9 @@ impl Coordinator {
         out.push(Action::Begin {
             attempt: self.attempt(),
         });
-        self.shelf.sweep(out);
+        if self.start.decider.is_none() {
+            self.shelf.sweep(out);
+        }
     }
 
     /// Sets the next periodic checkpoint one interval off.

@@ -3,17 +3,24 @@
 //! Where a sink of high volume decides, its rows are not written twice. A checkpoint's manifest is
 //! *prepared* first: an object beside those that it names, so that nobody's number is taken. Then
 //! the sink commits the checkpoint's rows together with a *verdict*, which names the prepared
-//! manifest. That commit is the decision; the log's entry is written behind it, with the same bytes.
+//! manifest. That commit is the decision; the log's entry is written behind it.
 //!
 //! A crash between the two leaves the verdict one ahead of the log: the normal case. A new attempt
-//! has the sink end what earlier attempts have open, so that no verdict comes any more, reads the
-//! newest one, and writes the entry that is missing. All else is as in a job without a decider.
+//! has the sink end what earlier attempts have open, so that no verdict of theirs comes any more,
+//! reads the newest one, and writes the entry that is missing. All else is as in a job without a
+//! decider, but for two things:
+//!
+//! - Of several attempts that begin at once, one may commit while another's entry takes the number
+//!   that the commit's own was meant for. So a sink that opens for an attempt compares the newest
+//!   verdict with what the attempt goes on from *before* it notes that the attempt has taken over;
+//!   and a manifest that has lost its number is entered under the next one.
+//! - Until the sink has opened, an attempt deletes nothing that it does not know.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptId, CheckpointId, Digest, Manifest, Position, Reason, Recovered, Scope};
+use super::{AttemptId, CheckpointId, Digest, Manifest, Reason, Recovered, Scope};
 
 /// What a deciding transaction says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,19 +30,27 @@ pub struct Verdict {
     pub attempt: AttemptId,
     /// The checkpoint that is decided.
     pub checkpoint: CheckpointId,
-    /// Where its entry stands in the log, or will.
-    pub position: Position,
-    /// Digest of the manifest's bytes.
+    /// Digest of the prepared manifest's bytes.
     pub digest: Digest,
+}
+
+/// What a deciding sink has noted, as a new attempt finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Notes {
+    /// The newest verdict.
+    pub verdict: Option<Verdict>,
+    /// The newest attempt that has taken the sink over. It knew the newest verdict, unless that is
+    /// its own.
+    pub taken: Option<AttemptId>,
 }
 
 /// What is to be done about the newest verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// Nothing: the log has it.
+    /// Nothing: the log has it, or has gone on from elsewhere since.
     Entered,
     /// Its prepared manifest becomes the log's next entry.
-    Prepared(Verdict),
+    Ahead(Verdict),
 }
 
 /// Why nobody knows what is decided. Nothing is changed then.
@@ -122,8 +137,21 @@ impl Verdict {
     }
 }
 
-/// Compares the newest verdict of a sink with the log as it stands; `place` is where the sink's
-/// notes are, in words.
+impl Manifest {
+    /// Puts a prepared manifest where it is to stand now, behind all that is in the log.
+    pub fn replaced(mut self, recovered: &Recovered) -> Self {
+        let kept = recovered.kept.iter().map(|kept| kept.decided);
+        let all = kept.chain(recovered.damaged.iter().map(|damage| damage.decided));
+        self.place.decided = all.collect();
+        self.place.decided.sort_unstable_by_key(|it| it.checkpoint);
+        self.place.position = recovered.position;
+        self.place.previous = recovered.previous;
+        self.place.checkpoint_last = self.checkpoint.max(recovered.checkpoint_last);
+        self
+    }
+}
+
+/// Compares the notes of a sink with the log as it stands; `place` is where the notes are, in words.
 ///
 /// # Errors
 /// If they contradict each other.
@@ -131,43 +159,45 @@ pub fn settle(
     scope: &Scope,
     recovered: &Recovered,
     (sink, place): (&str, &str),
-    verdict: Option<Verdict>,
+    notes: &Notes,
 ) -> Result<Settled, VerdictError> {
-    let newest = decided_by(recovered, sink);
-    let Some(verdict) = verdict else {
-        return match newest {
+    let base = recovered.manifest.as_deref();
+    let own = base.filter(|base| base.decider.as_deref() == Some(sink));
+    let Some(verdict) = notes.verdict else {
+        return match own {
             None => Ok(Settled::Entered),
-            Some((_, manifest)) => Err(VerdictError::Gone {
+            Some(base) => Err(VerdictError::Gone {
                 sink: sink.into(),
                 place: place.into(),
-                checkpoint: manifest.checkpoint,
+                checkpoint: base.checkpoint,
             }),
         };
     };
-    if verdict.position == recovered.position {
-        return Ok(Settled::Prepared(verdict));
-    }
-    if verdict.position > recovered.position {
-        let reason = "lies beyond the end of the log";
-        return Err(verdict.unprepared(scope, (sink, place), reason));
-    }
-    match newest {
-        Some((digest, manifest)) if manifest.checkpoint == verdict.checkpoint => {
-            if digest == verdict.digest {
-                return Ok(Settled::Entered);
-            }
+    let entered = recovered.kept.iter().find(|kept| {
+        let manifest = &kept.manifest;
+        manifest.checkpoint == verdict.checkpoint && manifest.place.attempt == verdict.attempt
+    });
+    if let Some(kept) = entered {
+        let is_prepared = kept.decided.digest == verdict.digest;
+        if !is_prepared && kept.manifest.decider.as_deref() != Some(sink) {
             let reason = "is another than was committed";
-            Err(verdict.unprepared(scope, (sink, place), reason))
+            return Err(verdict.unprepared(scope, (sink, place), reason));
         }
-        Some((_, manifest)) if manifest.place.position > verdict.position => {
-            Err(VerdictError::Older {
-                sink: sink.into(),
-                place: place.into(),
-                noted: verdict.checkpoint,
-                checkpoint: manifest.checkpoint,
-            })
-        }
-        // Its entry has had its time, or the job has gone back since.
+    }
+    if base.is_none_or(|base| base.checkpoint < verdict.checkpoint) {
+        let is_past = notes.taken > Some(verdict.attempt) || entered.is_some();
+        return Ok(match is_past {
+            true => Settled::Entered,
+            false => Settled::Ahead(verdict),
+        });
+    }
+    match own {
+        Some(base) if base.checkpoint > verdict.checkpoint => Err(VerdictError::Older {
+            sink: sink.into(),
+            place: place.into(),
+            noted: verdict.checkpoint,
+            checkpoint: base.checkpoint,
+        }),
         _ => Ok(Settled::Entered),
     }
 }
@@ -194,13 +224,6 @@ pub fn undecided(recovered: &Recovered, decider: Option<&str>) -> Result<(), Ver
         }
         _ => Ok(()),
     }
-}
-
-/// The newest kept checkpoint that a sink's transaction decided.
-fn decided_by<'a>(recovered: &'a Recovered, sink: &str) -> Option<(Digest, &'a Manifest)> {
-    let kept = recovered.kept.iter().map(|kept| (kept.decided.digest, &*kept.manifest));
-    let by = kept.filter(|(_, manifest)| manifest.decider.as_deref() == Some(sink));
-    by.max_by_key(|(_, manifest)| manifest.place.position)
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use wasmill_core::checkpoint::{CheckpointId, Coordinator, Fact, Recovery, RestoreFrom};
+use wasmill_core::checkpoint::{
+    CheckpointId, Coordinator, Fact, Notes, Position, Recovery, RestoreFrom, Verdict,
+};
 
 use crate::job::{Barrier, Job};
 
@@ -18,12 +20,30 @@ pub(crate) struct Process {
     pub(crate) told: BTreeMap<String, CheckpointId>,
     /// The last entry that its listing showed.
     pub(crate) listed: u64,
+    /// What the deciding sink has told, once it has been asked.
+    pub(crate) notes: Option<Notes>,
+    /// The number of its transactions' producer.
+    pub(crate) epoch: u64,
+    /// The manifest that is on its way to the deciding sink.
+    pub(crate) deciding: Option<Deciding>,
+}
+
+/// A manifest that a sink is to decide.
+pub(crate) struct Deciding {
+    pub(crate) position: Position,
+    pub(crate) verdict: Verdict,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_committed: bool,
 }
 
 /// How far a process is.
 pub(crate) enum State {
     /// It has asked for a listing.
     Listing(RestoreFrom),
+    /// It has asked the deciding sink for its notes.
+    Settling(RestoreFrom),
+    /// It has asked for the log to be brought up to these notes.
+    Entering(RestoreFrom, Notes),
     /// It reads entries.
     Reading(Recovery, RestoreFrom),
     /// It has a coordinator, and once that has begun, a job.
@@ -51,6 +71,9 @@ impl Process {
             has_asked_to_finish: false,
             told: BTreeMap::new(),
             listed: 0,
+            notes: None,
+            epoch: 0,
+            deciding: None,
         }
     }
 

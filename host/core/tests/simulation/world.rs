@@ -1,5 +1,6 @@
 //! Everything at once: processes, a store that fails, and the outside that sinks write to.
 
+mod decider;
 mod run;
 
 use std::collections::BTreeMap;
@@ -7,8 +8,8 @@ use std::sync::Arc;
 
 use wasmill_core::checkpoint::{
     Action, AttemptError, CheckpointId, Coordinator, Created, Digest, End, Entry, Fact, Identity,
-    KeyHash, LookedUp, Manifest, Now, Position, Reason, Recovery, RecoveryError, Request,
-    RestoreFrom, Scope, Settings, Start, SubtaskIndex,
+    KeyHash, LookedUp, Manifest, Notes, Now, Position, Reason, Recovery, RecoveryError, Request,
+    RestoreFrom, Scope, Settings, Start, SubtaskIndex, Verdict,
 };
 use wasmill_core::key::KeyGroupRange;
 
@@ -17,6 +18,7 @@ use crate::model::{KEYS, Landed, Model, Row, all};
 use crate::process::{Letter, Process, State};
 use crate::rng::{Rng, mix};
 use crate::store::Store;
+use decider::Broker;
 
 /// A failed upload, told to the coordinator.
 fn declined(taken: &Taken) -> Fact {
@@ -46,6 +48,8 @@ pub(crate) struct Weather {
     request: u64,
     /// Whether users restore older checkpoints or begin anew.
     goes_back: bool,
+    /// Whether the first sink decides.
+    decides: bool,
 }
 
 /// The process of a request whose answer nobody waits for.
@@ -79,6 +83,14 @@ enum Errand {
     Put(Box<Taken>),
     Delete(String),
     Apply(String, Arc<Manifest>),
+    /// To the deciding sink: end what others have open, and tell the notes.
+    Settle,
+    /// A manifest beside its objects.
+    Prepare(Verdict, Vec<u8>),
+    /// In the transactions of an epoch: rows and verdict.
+    Commit(u64, Verdict),
+    /// What was prepared for a verdict.
+    Prepared(Verdict),
 }
 
 enum Answer {
@@ -89,6 +101,9 @@ enum Answer {
     Stored(Box<Taken>, bool),
     Deleted(String),
     Applied(String, CheckpointId),
+    Settled(Notes),
+    PreparedIs(Verdict, Option<Vec<u8>>),
+    Decided(Verdict, Decision),
 }
 
 /// A sink's database: rows, and a marker in the same transaction.
@@ -99,6 +114,15 @@ struct Table {
     rows: BTreeMap<Row, u32>,
 }
 
+/// What becomes of a checkpoint that a sink decides.
+#[derive(Clone, Copy)]
+enum Decision {
+    Prepared,
+    Committed,
+    /// Another one has the sink by now, or nobody knows.
+    Lost,
+}
+
 pub(crate) struct World {
     rng: Rng,
     weather: Weather,
@@ -107,6 +131,7 @@ pub(crate) struct World {
     store: Store,
     model: Model,
     tables: BTreeMap<String, Table>,
+    broker: Broker,
     processes: Vec<Process>,
     flights: Vec<Flight>,
     /// Nothing fails any more.
@@ -140,6 +165,12 @@ pub(crate) struct Counters {
     pub(crate) shared: u64,
     /// Objects that outlived the checkpoint for which they were written.
     pub(crate) outlived: u64,
+    /// Checkpoints that a sink committed.
+    pub(crate) committed: u64,
+    /// Commits that a crash had kept out of the log, and a later attempt has entered there.
+    pub(crate) entered: u64,
+    /// Those of them that had lost their number.
+    pub(crate) renumbered: u64,
 }
 
 impl Counters {
@@ -158,7 +189,7 @@ impl Counters {
         absent.map(|(name, _)| name).collect()
     }
 
-    fn all(&self) -> [(&'static str, u64); 13] {
+    fn all(&self) -> [(&'static str, u64); 16] {
         [
             ("steps", self.steps),
             ("decided", self.decided),
@@ -173,10 +204,13 @@ impl Counters {
             ("went back", self.went_back),
             ("shared", self.shared),
             ("outlived", self.outlived),
+            ("committed", self.committed),
+            ("entered", self.entered),
+            ("renumbered", self.renumbered),
         ]
     }
 
-    fn all_mut(&mut self) -> [&mut u64; 13] {
+    fn all_mut(&mut self) -> [&mut u64; 16] {
         [
             &mut self.steps,
             &mut self.decided,
@@ -191,6 +225,9 @@ impl Counters {
             &mut self.went_back,
             &mut self.shared,
             &mut self.outlived,
+            &mut self.committed,
+            &mut self.entered,
+            &mut self.renumbered,
         ]
     }
 }
@@ -209,6 +246,7 @@ impl Weather {
         let slow = rough(2_000);
         let careless = rough(2_000);
         let goes_back = !is_fair && rng.chance(2_000);
+        let decides = rng.chance(5_000);
         let mut weather = Self {
             sources: 1 + rng.index(3),
             counters: 1 + rng.index(3),
@@ -233,6 +271,7 @@ impl Weather {
             takeover,
             request,
             goes_back,
+            decides,
         };
         if weather.is_fair() {
             // There every checkpoint must come about, however slow.
@@ -278,6 +317,7 @@ impl World {
             store: Store::default(),
             model,
             tables: SINKS.map(|sink| (sink.to_owned(), Table::default())).into(),
+            broker: Broker::default(),
             processes: Vec::new(),
             flights: Vec::new(),
             is_calm: false,
@@ -444,10 +484,17 @@ impl World {
         }
         let fact = match errand {
             // These are asked again by whoever needs them.
-            Errand::List | Errand::Read(_) | Errand::Apply(..) => {
+            Errand::List
+            | Errand::Read(_)
+            | Errand::Apply(..)
+            | Errand::Settle
+            | Errand::Prepare(..)
+            | Errand::Prepared(_) => {
                 self.ask(process, errand);
                 return Ok(());
             }
+            Errand::Commit(_, verdict) => return self.unsure(process, verdict),
+            Errand::Create(..) if self.is_entering(process) => return self.look_again(process),
             Errand::Create(position, _) => Fact::Created {
                 position,
                 created: Created::Unknown,
@@ -513,6 +560,20 @@ impl World {
                 let marker = self.apply(&sink, &manifest)?;
                 Answer::Applied(sink, marker)
             }
+            Errand::Settle => Answer::Settled(self.settle(process)),
+            Errand::Prepare(verdict, bytes) => {
+                let name = self.scope.object(&verdict.name());
+                self.store.objects.insert(name, bytes);
+                Answer::Decided(verdict, Decision::Prepared)
+            }
+            Errand::Commit(epoch, verdict) => {
+                let decision = self.commit(epoch, verdict)?;
+                Answer::Decided(verdict, decision)
+            }
+            Errand::Prepared(verdict) => {
+                let name = self.scope.object(&verdict.name());
+                Answer::PreparedIs(verdict, self.store.objects.get(&name).cloned())
+            }
         }))
     }
 
@@ -561,7 +622,11 @@ impl World {
         let checkpoint = manifest.checkpoint;
         let table = &self.tables[sink];
         if table.marker >= checkpoint.0 {
-            return Ok(CheckpointId(table.marker));
+            // A sink that decides tells of what it is told to, and not of what it is deciding.
+            return Ok(match self.weather.decides {
+                true => checkpoint,
+                false => CheckpointId(table.marker),
+            });
         }
         if manifest.since.is_some_and(|since| since.0 > table.marker) {
             return Err(format!(
@@ -614,7 +679,17 @@ impl World {
                 Fact::Listed(names)
             }
             Answer::Read(position, bytes) => return self.read(process, position, bytes),
-            Answer::Created(position, created) => Fact::Created { position, created },
+            Answer::Settled(notes) => return self.noted(process, notes),
+            Answer::PreparedIs(verdict, bytes) => {
+                return self.enter(process, verdict, bytes);
+            }
+            Answer::Decided(verdict, decision) => return self.decide(process, verdict, decision),
+            Answer::Created(position, created) => {
+                if self.is_entering(process) {
+                    return self.look_again(process);
+                }
+                Fact::Created { position, created }
+            }
             Answer::LookedUp(position, looked_up) => Fact::LookedUp {
                 position,
                 looked_up,

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wasmill_core::checkpoint::{
-    AttemptError, CheckpointId, Created, Digest, Entry, Position, Settled, Verdict, settle,
-    undecided,
+    AttemptError, CheckpointId, Created, Digest, Entry, Position, Recovered, Scope, Settled,
+    Verdict, settle, undecided,
 };
 
-use super::{Checkpoints, CheckpointsError, Found, Handle, Plan};
+use super::{Checkpoints, CheckpointsError, Found, Handle, Plan, recover};
 use crate::{
     checkpoint::{SinkOrder, Storage},
     connector::sink,
@@ -23,79 +23,117 @@ const ENTER_TRIES: usize = 25;
 
 /// A manifest on its way to its decision.
 pub(super) struct Deciding {
+    position: Position,
     verdict: Verdict,
     bytes: Bytes,
     is_committed: bool,
 }
 
-/// Brings the log up to the newest verdict of the deciding sink, before an attempt begins; tells
-/// whether that wrote an entry. From then on no earlier attempt can decide anything.
+/// What is stored of a job whose checkpoints a sink may decide, with the newest of them entered in
+/// the log. From then on no earlier attempt can decide anything.
 ///
 /// # Errors
 /// If the storage or the sink's notes cannot be read, or contradict each other.
-pub(super) async fn catch_up(
-    storage: &Storage,
-    plan: &Plan,
-    found: &Found,
-) -> Result<bool, CheckpointsError> {
-    let recovered = &found.recovered;
-    if plan.is_fresh || plan.beginning.from.is_some() {
-        return Ok(false);
+pub(super) async fn settled(storage: &Storage, plan: &Plan) -> Result<Found, CheckpointsError> {
+    // Whoever has been overtaken, or does not fit, leaves others' transactions alone.
+    let found = recover(storage, plan).await?;
+    let goes_on = !plan.is_fresh && plan.beginning.from.is_none();
+    if goes_on {
+        let name = plan.decider.as_ref().map(|decider| &*decider.sink.name);
+        undecided(&found.recovered, name)?;
     }
-    let name = plan.decider.as_ref().map(|decider| &*decider.sink.name);
-    undecided(recovered, name)?;
     let Some(decider) = &plan.decider else {
-        return Ok(false);
+        return Ok(found);
     };
     let of = decider.clone();
-    let (place, verdict) = blocking(move || sink::verdict(&of)).await?;
+    let (place, notes) = blocking(move || sink::verdict(&of)).await?;
     reach(CrashPoint::VerdictRead);
+    // What an earlier attempt has decided until now may be in the log now.
+    let found = recover(storage, plan).await?;
+    if !goes_on {
+        return Ok(found);
+    }
     let told = (&*decider.sink.name, &*place);
-    let Settled::Prepared(verdict) = settle(&plan.scope, recovered, told, verdict)? else {
-        return Ok(false);
+    let settled = settle(&plan.scope, &found.recovered, told, &notes)?;
+    let Settled::Ahead(verdict) = settled else {
+        return Ok(found);
     };
-    let name = plan.scope.object(&verdict.name());
-    let unprepared = |reason: &str| verdict.unprepared(&plan.scope, told, reason);
-    let bytes = storage.get(&name).await?;
-    let bytes = bytes.ok_or_else(|| unprepared("is not there"))?;
-    if Digest::of(&bytes) != verdict.digest {
-        return Err(unprepared("is another than was committed").into());
-    }
-    let entry = Entry::decode_at(&plan.scope, verdict.position, &bytes);
-    let entry = entry.map_err(|error| unprepared(&error.to_string()))?;
-    if entry.place().previous != recovered.previous {
-        return Err(unprepared("follows another entry than the log's last").into());
-    }
-    enter(storage, plan, &verdict, bytes).await?;
+    enter(storage, plan, &found.recovered, told, &verdict).await?;
     reach(CrashPoint::VerdictEntered);
     let checkpoint = verdict.checkpoint;
     tracing::info!(%checkpoint, "a checkpoint was committed, and is in the log now");
-    Ok(true)
+    recover(storage, plan).await
 }
 
-/// Writes the missing entry. Whoever committed it may be writing it, too.
+/// Writes the entry that is missing. Whoever has committed the checkpoint may be writing it, too.
 async fn enter(
     storage: &Storage,
     plan: &Plan,
+    recovered: &Recovered,
+    told: (&str, &str),
     verdict: &Verdict,
-    bytes: Bytes,
 ) -> Result<(), CheckpointsError> {
-    let name = plan.scope.entry(verdict.position);
+    let scope = &plan.scope;
+    let (entry, prepared) = (
+        scope.entry(recovered.position),
+        scope.object(&verdict.name()),
+    );
+    let unprepared = |reason: &str| verdict.unprepared(scope, told, reason);
     for _ in 0..ENTER_TRIES {
-        match storage.create(&name, bytes.clone()).await {
-            Created::Done => return Ok(()),
-            Created::Exists | Created::Unknown => {}
+        let stands = storage.get(&entry).await;
+        if let Ok(Some(bytes)) = &stands {
+            return match is_of(scope, recovered.position, bytes, verdict) {
+                true => Ok(()),
+                false => Err(AttemptError::Fenced { entry }.into()),
+            };
         }
-        match storage.get(&name).await {
-            Ok(Some(found)) if found == bytes => return Ok(()),
-            Ok(Some(_)) => return Err(AttemptError::Fenced { entry: name }.into()),
-            Ok(None) | Err(_) => spawn::rest(PREPARE_AGAIN).await,
+        match storage.get(&prepared).await {
+            Ok(Some(bytes)) => {
+                let bytes = placed(recovered, verdict, bytes);
+                let bytes = bytes.map_err(|reason| unprepared(&reason))?;
+                if storage.create(&entry, bytes).await == Created::Done {
+                    return Ok(());
+                }
+            }
+            // The entry was looked for first: its writer has removed what it needs no more since,
+            // or nobody has either.
+            Ok(None) if stands.is_ok() && storage.get(&entry).await?.is_none() => {
+                return Err(unprepared("is not there").into());
+            }
+            Ok(None) | Err(_) => {}
         }
+        spawn::rest(PREPARE_AGAIN).await;
     }
-    let there = storage.get(&name).await?;
-    match there {
-        Some(found) if found == bytes => Ok(()),
-        _ => Err(AttemptError::Fenced { entry: name }.into()),
+    Err(unprepared("cannot be entered in the log: its storage does not answer").into())
+}
+
+/// Whether an entry is the manifest that was committed.
+fn is_of(scope: &Scope, position: Position, bytes: &[u8], verdict: &Verdict) -> bool {
+    match Entry::decode_at(scope, position, bytes) {
+        Ok(Entry::Checkpoint(manifest)) => {
+            let (attempt, checkpoint) = (manifest.place.attempt, manifest.checkpoint);
+            (attempt, checkpoint) == (verdict.attempt, verdict.checkpoint)
+        }
+        Ok(Entry::Attempt(_)) | Err(_) => false,
+    }
+}
+
+/// Prepared bytes as the log's next entry; in words what is wrong with them.
+fn placed(recovered: &Recovered, verdict: &Verdict, bytes: Bytes) -> Result<Bytes, String> {
+    if Digest::of(&bytes) != verdict.digest {
+        return Err("is another than was committed".into());
+    }
+    match Entry::decode(&bytes).map_err(|error| error.to_string())? {
+        Entry::Attempt(_) => Err("is no manifest".into()),
+        Entry::Checkpoint(manifest) => {
+            let place = &manifest.place;
+            let is_next = place.position == recovered.position;
+            if is_next && place.previous == recovered.previous {
+                return Ok(bytes);
+            }
+            let manifest = manifest.replaced(recovered);
+            Ok(Entry::Checkpoint(Box::new(manifest)).encode().into())
+        }
     }
 }
 
@@ -108,7 +146,7 @@ impl Checkpoints {
             return self.create(position, bytes);
         };
         if let Some(deciding) = &self.deciding
-            && deciding.verdict.position == position
+            && deciding.position == position
         {
             // It is asked for again: it may be on its way to the sink still.
             if deciding.is_committed {
@@ -120,11 +158,11 @@ impl Checkpoints {
         let verdict = Verdict {
             attempt: self.attempt,
             checkpoint,
-            position,
             digest,
         };
         let bytes = Bytes::from(bytes);
         self.deciding = Some(Deciding {
+            position,
             verdict,
             bytes: bytes.clone(),
             is_committed: false,
@@ -147,7 +185,7 @@ impl Checkpoints {
     /// A manifest is prepared: the sink's commit is the decision.
     pub(super) async fn have_committed(&mut self, position: Position, job: &Handle) {
         let deciding = self.deciding.as_ref();
-        let deciding = deciding.filter(|deciding| deciding.verdict.position == position);
+        let deciding = deciding.filter(|deciding| deciding.position == position);
         let sink = self.decider.as_ref().and_then(|sink| job.sinks.get(sink));
         if let (Some(deciding), Some(orders)) = (deciding, sink) {
             // A sink that is gone has failed, and its own error says why.
@@ -163,7 +201,7 @@ impl Checkpoints {
         };
         if deciding.verdict.checkpoint == checkpoint {
             deciding.is_committed = true;
-            let (position, bytes) = (deciding.verdict.position, deciding.bytes.to_vec());
+            let (position, bytes) = (deciding.position, deciding.bytes.to_vec());
             self.create(position, bytes);
         }
     }

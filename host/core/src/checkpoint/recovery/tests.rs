@@ -70,7 +70,6 @@ impl Log {
         let checkpoint = CheckpointId(checkpoint);
         let mut place = self.place();
         place.checkpoint_last = checkpoint;
-        let position = place.position;
         let manifest = Manifest {
             place,
             checkpoint,
@@ -85,6 +84,12 @@ impl Log {
             sinks: BTreeMap::new(),
             decider: self.decider.clone(),
         };
+        self.enter(manifest)
+    }
+
+    /// Puts a manifest at the end.
+    pub(crate) fn enter(&mut self, manifest: Manifest) -> Decided {
+        let (checkpoint, position) = (manifest.checkpoint, manifest.place.position);
         let bytes = Entry::Checkpoint(Box::new(manifest)).encode();
         let decided = Decided {
             checkpoint,

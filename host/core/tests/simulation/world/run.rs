@@ -70,6 +70,9 @@ impl World {
             Ok(recovered) => recovered,
             Err(error) => return self.fell_behind(process, &error),
         };
+        if self.weather.decides && !self.is_settled(process, &from, &recovered)? {
+            return Ok(());
+        }
         let (sources, counters) = (self.weather.sources, self.weather.counters);
         let subtasks = (0..=sources + counters).map(|at| format!("subtask {at}"));
         let start = Start {
@@ -84,7 +87,7 @@ impl World {
             operators: [("count".to_owned(), Identity::default())].into(),
             subtasks: subtasks.collect(),
             followers: SINKS.map(str::to_owned).into(),
-            decider: None,
+            decider: self.weather.decides.then(|| SINKS[0].to_owned()),
             recovered,
         };
         let mut out = Vec::new();
@@ -180,9 +183,7 @@ impl World {
     fn act(&mut self, process: usize, actions: Vec<Action>) -> Result<(), String> {
         for action in actions {
             match action {
-                Action::Create { position, bytes } => {
-                    self.ask(process, Errand::Create(position, bytes));
-                }
+                Action::Create { position, bytes } => self.write(process, position, bytes),
                 Action::LookUp { position } => self.ask(process, Errand::LookUp(position)),
                 Action::List => self.ask(process, Errand::List),
                 Action::Delete { name } => self.ask(process, Errand::Delete(name)),
@@ -285,6 +286,9 @@ impl World {
             }
             Err(error) => return Err(format!("attempt {attempt} cannot restore {error}")),
         }
+        if self.weather.decides && !self.open(process, attempt, manifest.as_deref()) {
+            return Ok(());
+        }
         for sink in SINKS {
             let marker = self.tables[sink].marker;
             let fact = Fact::Applied {
@@ -307,6 +311,7 @@ impl World {
                 place.attempt, manifest.checkpoint, place.position
             ));
         }
+        self.clear(process);
         self.counts.savepoints += u64::from(manifest.reason == Reason::Savepoint);
         let is_shared = manifest.objects().any(|it| !is_own(manifest, &it.name));
         self.counts.shared += u64::from(is_shared);
@@ -439,6 +444,7 @@ impl World {
             table.marker = marker;
             table.rows = all(&rows).map(|row| (row, 1)).collect();
         }
+        self.put_back((marker > 0).then_some(CheckpointId(marker)));
         self.going_back = Some(from.clone());
         self.start(from);
         Ok(())
