@@ -2,5 +2,7 @@
 
 mod client;
 mod error;
+mod sink;
 
 pub use error::KafkaError;
+pub use sink::{KafkaFollower, KafkaPlain};

@@ -3,12 +3,12 @@
 mod error;
 mod file;
 #[cfg(test)]
-mod model;
+pub(super) mod model;
 pub mod patience;
 mod postgres;
 mod rows;
 pub mod share;
-mod spool;
+pub(in crate::connector) mod spool;
 pub(crate) mod sqlite;
 
 use std::{
@@ -24,7 +24,10 @@ use wasmill_core::{
     pipeline::{self, EncodeSpec, SinkKind, document::Delivery},
 };
 
-use super::{ConnectorError, Follower, Sink};
+use super::{
+    ConnectorError, Follower, Sink,
+    kafka::{KafkaFollower, KafkaPlain},
+};
 use crate::format::{
     FormatError,
     encode::{Encoder, Metadata},
@@ -102,7 +105,10 @@ pub fn open_for(
             let follower = PostgresFollower::open(sink, table, metadata, opening)?;
             Output::Follower(Box::new(follower))
         }
-        SinkKind::Kafka(..) => todo!("the follower of Kafka"),
+        SinkKind::Kafka(topics, format) => {
+            let follower = KafkaFollower::open(sink, (topics, format), metadata, opening)?;
+            Output::Follower(Box::new(follower))
+        }
         SinkKind::Stdout(_) | SinkKind::Discard => {
             Output::Plain(open(sink, schema, (opening.job, goes_on))?)
         }
@@ -110,7 +116,7 @@ pub fn open_for(
 }
 
 /// Whether a share begins where an output ends.
-fn chained(
+pub(super) fn chained(
     place: &str,
     checkpoint: CheckpointId,
     since: Option<CheckpointId>,
@@ -154,7 +160,10 @@ pub fn open(
             let path = Path::new(&file.path);
             Box::new(TextSink::file(path, (format, goes_on), metadata)?)
         }
-        SinkKind::Kafka(..) => todo!("the plain sink of Kafka"),
+        SinkKind::Kafka(topics, format) => {
+            let plain = KafkaPlain::open(sink, (topics, format), metadata, job)?;
+            Box::new(plain)
+        }
         SinkKind::Stdout(format) => Box::new(TextSink::stdout(format, metadata)),
         SinkKind::Sqlite(table) => Box::new(SqliteSink::open(
             Path::new(&table.path),
