@@ -45,12 +45,18 @@ pub trait Sink: Send {
     /// Takes a batch; its rows may stay in a buffer until [`Sink::flush`].
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError>;
 
-    /// Hands everything written so far to the outside.
+    /// Hands everything written so far to the outside, because nothing more is there to write at
+    /// the moment.
     fn flush(&mut self) -> Result<(), ConnectorError>;
 
-    /// Flushes and lets go of the output.
-    fn close(&mut self) -> Result<(), ConnectorError> {
+    /// Everything written so far stands outside when it returns: a checkpoint may count on it.
+    fn settle(&mut self) -> Result<(), ConnectorError> {
         self.flush()
+    }
+
+    /// Settles, and lets go of the output.
+    fn close(&mut self) -> Result<(), ConnectorError> {
+        self.settle()
     }
 }
 

@@ -118,6 +118,21 @@ points! {
     PostgresWritten = "postgres-written",
     /// PostgreSQL has committed a checkpoint before every other sink.
     PostgresCommitted = "postgres-committed",
+    /// The transactional id of a Kafka sink is taken over: an earlier attempt can commit no more, and
+    /// nothing says so yet.
+    KafkaInitialized = "kafka-initialized",
+    /// A Kafka sink's topic of markers says that the attempt may write.
+    KafkaTakenOver = "kafka-taken-over",
+    /// A transaction of Kafka has begun.
+    KafkaBegun = "kafka-begun",
+    /// A decided checkpoint's rows are on their way in a transaction of Kafka.
+    KafkaRowsSent = "kafka-rows-sent",
+    /// So is the marker.
+    KafkaMarkerSent = "kafka-marker-sent",
+    /// Rows and marker stand in a transaction of Kafka that nobody has asked to end.
+    KafkaWritten = "kafka-written",
+    /// Kafka has committed a checkpoint before every other sink.
+    KafkaCommitted = "kafka-committed",
     /// A sink has applied a checkpoint, and the coordinator does not know.
     Applied = "applied",
 
@@ -180,6 +195,7 @@ impl CrashPoint {
         Self::FileCommitted,
         Self::SqliteCommitted,
         Self::PostgresCommitted,
+        Self::KafkaCommitted,
     ];
 }
 

@@ -33,6 +33,8 @@ const WAYS: &[(&str, Way)] = &[
     ("sink-opened", Way::Start),
     ("state-restored", Way::Start),
     ("restored", Way::Start),
+    ("kafka-initialized", Way::Start),
+    ("kafka-taken-over", Way::Start),
     ("windows-restored", Way::Start),
     ("disk-cleared", Way::Start),
     ("savepoint-begun", Way::Savepoint),
@@ -59,6 +61,9 @@ const ONCE: &[&str] = &[
     "file-committed",
     "sqlite-committed",
     "postgres-committed",
+    "kafka-committed",
+    "kafka-initialized",
+    "kafka-taken-over",
 ];
 
 /// Points that only state on disk has, and how often one process is to reach them at most: that
@@ -119,6 +124,8 @@ impl Point {
 /// All points that a job with this backend can reach.
 pub(crate) fn all_of(backend: Backend) -> Vec<Point> {
     let mut points = all();
+    // Those of a Kafka sink, which this job has not.
+    points.retain(|point| !point.name.starts_with("kafka-"));
     let is_on_disk = |point: &Point| ON_DISK.iter().any(|(name, _)| *name == point.name);
     points.retain(|point| backend.0 != "memory" || !is_on_disk(point));
     points.retain(|point| !point.is_of_kafka());

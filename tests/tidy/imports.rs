@@ -122,7 +122,13 @@ const NOT_DEPENDENCIES: &[(&str, &[&str])] = &[
 const ALLOWS: &[(&str, &[&str])] = &[
     (
         "unsafe_code",
-        &["host/src/wasm", "host/src/state", "sdk", "tests/guests"],
+        &[
+            "host/src/connector/kafka",
+            "host/src/wasm",
+            "host/src/state",
+            "sdk",
+            "tests/guests",
+        ],
     ),
     (
         "print_stdout",

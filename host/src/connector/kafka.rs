@@ -2,15 +2,7 @@
 
 mod client;
 mod error;
+mod sink;
 
 pub use error::KafkaError;
-
-use wasmill_core::{checkpoint::Notes, pipeline::document::KafkaSink};
-
-/// The newest verdict.
-pub fn verdict(
-    of: &super::sink::DecidingSink,
-    kafka: &KafkaSink,
-) -> Result<(String, Notes), super::ConnectorError> {
-    todo!("{of:?} {kafka:?}")
-}
+pub use sink::{KafkaDecider, KafkaFollower, KafkaPlain, verdict};

@@ -3,12 +3,12 @@
 mod error;
 mod file;
 #[cfg(test)]
-mod model;
+pub(super) mod model;
 pub mod patience;
 mod postgres;
 mod rows;
 pub mod share;
-mod spool;
+pub(in crate::connector) mod spool;
 pub(crate) mod sqlite;
 
 use std::{
@@ -24,7 +24,10 @@ use wasmill_core::{
     pipeline::{self, EncodeSpec, SinkKind, document::Delivery},
 };
 
-use super::{ConnectorError, Follower, Sink, kafka};
+use super::{
+    ConnectorError, Follower, Sink,
+    kafka::{self, KafkaDecider, KafkaFollower, KafkaPlain},
+};
 use crate::format::{
     FormatError,
     encode::{Encoder, Metadata},
@@ -90,6 +93,8 @@ pub struct Opening<'a> {
     /// The decided checkpoint of this job's own log that it goes on from: the `since` of the first
     /// manifest of this attempt.
     pub since: Option<CheckpointId>,
+    /// Whether the job goes back, or comes from elsewhere: its rows come behind what is there.
+    pub is_detour: bool,
     /// The folder for rows that wait; best on a disk, in some systems `/tmp` is memory. Nothing in
     /// it outlives the process.
     pub spool: &'a Path,
@@ -123,7 +128,13 @@ pub fn open_for(
             let follower = PostgresFollower::open(sink, table, metadata, opening)?;
             Output::Follower(Box::new(follower))
         }
-        SinkKind::Kafka(..) => todo!("the follower of Kafka"),
+        SinkKind::Kafka(topics, format) => {
+            let topics = (&**topics, format);
+            Output::Follower(match sink.decides() {
+                true => Box::new(KafkaDecider::open(sink, topics, metadata, opening)?),
+                false => Box::new(KafkaFollower::open(sink, topics, metadata, opening)?),
+            })
+        }
         SinkKind::Stdout(_) | SinkKind::Discard => {
             Output::Plain(open(sink, schema, (opening.job, goes_on))?)
         }
@@ -131,7 +142,7 @@ pub fn open_for(
 }
 
 /// Whether a share begins where an output ends.
-fn chained(
+pub(super) fn chained(
     place: &str,
     checkpoint: CheckpointId,
     since: Option<CheckpointId>,
@@ -175,7 +186,10 @@ pub fn open(
             let path = Path::new(&file.path);
             Box::new(TextSink::file(path, (format, goes_on), metadata)?)
         }
-        SinkKind::Kafka(..) => todo!("the plain sink of Kafka"),
+        SinkKind::Kafka(topics, format) => {
+            let plain = KafkaPlain::open(sink, (topics, format), metadata, job)?;
+            Box::new(plain)
+        }
         SinkKind::Stdout(format) => Box::new(TextSink::stdout(format, metadata)),
         SinkKind::Sqlite(table) => Box::new(SqliteSink::open(
             Path::new(&table.path),

@@ -1,8 +1,9 @@
-//! Rows back into text: JSON lines and CSV.
+//! Rows back into bytes: JSON lines, CSV, a column as it is.
 
 mod csv;
 mod json;
 mod metadata;
+mod raw;
 
 use arrow_array::{
     Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray,
@@ -21,6 +22,7 @@ use super::FormatError;
 pub use csv::CsvEncoder;
 pub use json::JsonEncoder;
 pub use metadata::{Metadata, row_id};
+pub use raw::RawEncoder;
 
 /// Turns rows into text.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub enum Encoder {
     Json(JsonEncoder),
     /// Comma-separated values, a record a line.
     Csv(CsvEncoder),
+    /// A column's bytes as they are.
+    Raw(RawEncoder),
 }
 
 impl Encoder {
@@ -37,6 +41,7 @@ impl Encoder {
         match spec {
             EncodeSpec::Json(options) => Self::Json(JsonEncoder::new(schema, options.clone())),
             EncodeSpec::Csv(options) => Self::Csv(CsvEncoder::new(schema, options)),
+            EncodeSpec::Raw(raw) => Self::Raw(RawEncoder::new(schema, raw)),
         }
     }
 
@@ -47,12 +52,63 @@ impl Encoder {
         }
     }
 
-    /// Appends every row.
+    /// Appends every row and a line end behind each.
     pub fn encode(&self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), FormatError> {
         match self {
             Self::Json(encoder) => encoder.encode(rows, out),
             Self::Csv(encoder) => encoder.encode(rows, out),
+            Self::Raw(encoder) => encoder.encode(rows, out),
         }
+    }
+
+    /// Appends every row by itself, without what would stand between rows.
+    pub fn encode_each(&self, rows: &RecordBatch, out: &mut Pieces) -> Result<(), FormatError> {
+        match self {
+            Self::Json(encoder) => encoder.encode_each(rows, out),
+            Self::Csv(encoder) => encoder.encode_each(rows, out),
+            Self::Raw(encoder) => encoder.encode_each(rows, out),
+        }
+    }
+}
+
+/// Rows as bytes, each by itself.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    bytes: Vec<u8>,
+    /// Where each ends, and whether there is anything at all.
+    ends: Vec<(usize, bool)>,
+}
+
+impl Pieces {
+    /// Forgets all of them, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// The bytes of a row; none where it has none, which is less than empty ones.
+    ///
+    /// # Panics
+    /// If there are not so many rows.
+    pub fn get(&self, row: usize) -> Option<&[u8]> {
+        let begin = row.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        let (end, is_there) = self.ends[row];
+        is_there.then(|| &self.bytes[begin..end])
+    }
+
+    /// Where the bytes of the next row are appended; [`Pieces::end`] follows.
+    pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The row is complete.
+    pub(super) fn end(&mut self) {
+        self.ends.push((self.bytes.len(), true));
+    }
+
+    /// The next row has no bytes.
+    pub(super) fn nothing(&mut self) {
+        self.ends.push((self.bytes.len(), false));
     }
 }
 

@@ -160,6 +160,7 @@ pub fn followers(
             fence,
             is_fresh: false,
             since,
+            is_detour: since.is_none(),
             spool,
         };
         let Some(stream) = sink

@@ -114,8 +114,8 @@ impl Accounts {
     }
 }
 
-/// Rows go out as they come. The sink flushes whenever its queue runs empty and at barriers, so
-/// that no checkpoint covers rows that are not out.
+/// Rows go out as they come. The sink flushes whenever its queue runs empty, and settles at
+/// barriers, so that no checkpoint covers rows that are not out.
 fn serve(
     mut sink: Box<dyn Sink>,
     mut intake: Intake,
@@ -140,7 +140,7 @@ fn serve(
                 }
             }
             Taken::Barrier(barrier) => {
-                accounts.writing(|| sink.flush())?;
+                accounts.writing(|| sink.settle())?;
                 accounts.snapshot(barrier, TaskImage::default());
             }
             Taken::End | Taken::Watched => {}

@@ -126,7 +126,12 @@ impl Verdict {
     }
 
     /// The error of a manifest that is not as the verdict says.
-    pub fn unprepared(&self, scope: &Scope, (sink, place): (&str, &str), reason: &str) -> VerdictError {
+    pub fn unprepared(
+        &self,
+        scope: &Scope,
+        (sink, place): (&str, &str),
+        reason: &str,
+    ) -> VerdictError {
         VerdictError::Unprepared {
             sink: sink.into(),
             place: place.into(),
@@ -216,12 +221,10 @@ pub fn undecided(recovered: &Recovered, decider: Option<&str>) -> Result<(), Ver
     let open = manifest.filter(|manifest| !is_last(manifest));
     let by = open.and_then(|manifest| Some((manifest, manifest.decider.as_ref()?)));
     match by {
-        Some((manifest, sink)) if decider != Some(sink) => {
-            Err(VerdictError::Undecided {
-                sink: sink.clone(),
-                checkpoint: manifest.checkpoint,
-            })
-        }
+        Some((manifest, sink)) if decider != Some(sink) => Err(VerdictError::Undecided {
+            sink: sink.clone(),
+            checkpoint: manifest.checkpoint,
+        }),
         _ => Ok(()),
     }
 }

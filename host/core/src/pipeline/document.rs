@@ -12,11 +12,13 @@ mod storage;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
+use arrow_schema::DataType;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::byte_size::ByteSize;
+use crate::data_type;
 use crate::duration::DurationText;
 use crate::feature::FeatureSpec;
 use crate::join::JoinDocument;
@@ -24,13 +26,15 @@ use crate::window::{AggregateSpec, Corrections, TriggerDocument, WindowDocument}
 
 pub use format::{
     ColumnDocument, ColumnText, Csv, DecodeFormat, DuplicateFields, EncodeCsv, EncodeFormat,
-    EncodeJson, EncodeOptions, FieldPath, FormatWord, NumberStyle, TimestampStyle, UnknownFields,
+    EncodeJson, EncodeOptions, EncodeRaw, FieldPath, FormatWord, NumberStyle, TimestampStyle,
+    UnknownFields,
 };
 pub use generator::{
     GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,
 };
 pub use kafka::{
-    ClientOptions, KafkaSink, KafkaSource, KafkaStart, KafkaStop, MessagePart, TopicColumn, TopicOfRow,
+    ClientOptions, KafkaSink, KafkaSource, KafkaStart, KafkaStop, MessagePart, TopicColumn,
+    TopicOfRow,
 };
 pub use postgres::PostgresSink;
 pub use restart::{ExponentialRestart, FailureRateRestart, FixedRestart, RestartDocument};
@@ -474,4 +478,16 @@ pub enum EngineColumn {
     /// The kind of change of a changelog's row, `string`: `insert`, `update-before`, `update-after`
     /// or `delete`.
     Op,
+}
+
+impl EngineColumn {
+    /// Its type, and whether it may be null.
+    pub fn data_type(self) -> (DataType, bool) {
+        match self {
+            Self::RowId | Self::Op => (DataType::Utf8, false),
+            Self::Offset => (DataType::UInt64, true),
+            Self::EventTime => (data_type::timestamp(), true),
+            Self::Plugin | Self::Split | Self::Operator => (DataType::Utf8, true),
+        }
+    }
 }

@@ -1,9 +1,7 @@
 //! Apache Kafka: what sources and sinks of it say alike.
 
 use super::build::Builder;
-use super::document::{
-    ClientOptions, KafkaSink, KafkaSource, OneOrMore, TopicColumn, TopicOfRow,
-};
+use super::document::{ClientOptions, KafkaSink, KafkaSource, OneOrMore, TopicColumn, TopicOfRow};
 use crate::secret::TextOrSecret;
 use crate::tree::Path;
 
@@ -58,6 +56,13 @@ impl KafkaSink {
     }
 }
 
+/// Whether a text is a name as Kafka accepts it for a topic.
+pub fn is_topic(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_name = (1..=249).contains(&text.len()) && text.bytes().all(is_plain);
+    is_name && !matches!(text, "." | "..")
+}
+
 /// Options that the engine sets itself, and what to say instead of them.
 const OWN: &[(&str, &str)] = &[
     ("bootstrap.servers", "say `brokers`"),
@@ -84,25 +89,23 @@ const SECRETS: &[&str] = &[
 
 impl Builder<'_> {
     /// Addresses with a port each.
-    pub(super) fn brokers<'a>(
-        &mut self,
-        path: &Path,
-        brokers: impl Iterator<Item = &'a str>,
-    ) {
+    pub(super) fn brokers<'a>(&mut self, path: &Path, brokers: impl Iterator<Item = &'a str>) {
         for broker in brokers {
             let port = broker.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
             if !matches!(port, Some(Ok(1..))) {
                 let message = format!("`{broker}` is no address of a broker");
-                self.wrong(path, &message, Some("write `HOST:PORT`, such as `localhost:9092`"));
+                self.wrong(
+                    path,
+                    &message,
+                    Some("write `HOST:PORT`, such as `localhost:9092`"),
+                );
             }
         }
     }
 
     /// A name as Kafka accepts it.
     pub(super) fn topic(&mut self, path: &Path, topic: &str) {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let is_name = (1..=249).contains(&topic.len()) && topic.bytes().all(is_plain);
-        if !is_name || matches!(topic, "." | "..") {
+        if !is_topic(topic) {
             let message = format!("`{topic}` is no name of a topic");
             let remedy = "a topic has letters, digits, `.`, `_` and `-`";
             self.wrong(path, &message, Some(remedy));

@@ -5,15 +5,19 @@ mod kafka;
 mod postgres;
 
 use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::StreamId;
 use super::build::Builder;
 use super::document::{
-    Delivery, DiscardSink, EncodeCsv, EncodeFormat, EncodeJson, EngineColumn, FileSink, FormatWord,
-    KafkaSink, PostgresSink, SinkDocument, SqliteSink,
+    Delivery, DiscardSink, EncodeCsv, EncodeFormat, EncodeJson, EncodeRaw, EngineColumn, FileSink,
+    FormatWord, KafkaSink, PostgresSink, SinkDocument, SqliteSink,
 };
 use crate::data_type;
 use crate::dead_letter;
+use crate::spelling;
 use crate::tree::Path;
 
 pub use postgres::url::{Host, PostgresUrl, Tls, UrlError};
@@ -81,6 +85,8 @@ pub enum EncodeSpec {
     Json(EncodeJson),
     /// Comma-separated values.
     Csv(EncodeCsv),
+    /// A column's bytes as they are.
+    Raw(EncodeRaw),
 }
 
 impl Builder<'_> {
@@ -115,7 +121,11 @@ impl Builder<'_> {
             self.wrong(&path.key("format"), &message, Some("remove `format`"));
         }
         let format = self.encode(&path.key("format"), document.format.as_ref())?;
-        let kind = self.sink_kind(&path, document, format, &inputs);
+        let schema = self.written(document, &inputs);
+        if let EncodeSpec::Raw(raw) = &format {
+            self.raw_columns(&path.key("format").key("raw").key("column"), raw, &schema);
+        }
+        let kind = self.sink_kind((&path, document), format, (&inputs, &schema));
         Some(Sink {
             name: name.into(),
             kind,
@@ -134,16 +144,15 @@ impl Builder<'_> {
     /// What the sink writes to; its database is looked at as far as that goes without one.
     fn sink_kind(
         &mut self,
-        path: &Path,
-        document: &SinkDocument,
+        (path, document): (&Path, &SinkDocument),
         format: EncodeSpec,
-        inputs: &[StreamId],
+        (inputs, schema): (&[StreamId], &SchemaRef),
     ) -> SinkKind {
         if let Some(file) = &document.file {
             return SinkKind::File(file.clone(), format);
         }
         if let Some(kafka) = &document.kafka {
-            self.kafka_sink(&path.key("kafka"), kafka, inputs);
+            self.kafka_sink(&path.key("kafka"), kafka, schema);
             return SinkKind::Kafka(Box::new(kafka.clone()), format);
         }
         if let Some(DiscardSink {}) = document.discard {
@@ -181,11 +190,56 @@ impl Builder<'_> {
         let kinds = [
             ("json", options.json.is_some()),
             ("csv", options.csv.is_some()),
+            ("raw", options.raw.is_some()),
         ];
         self.exactly_one(path, "a format", &kinds)?;
-        match (&options.json, &options.csv) {
-            (Some(json), _) => Some(EncodeSpec::Json(json.clone())),
-            (None, csv) => csv.clone().map(EncodeSpec::Csv),
+        let json = options.json.clone().map(EncodeSpec::Json);
+        let csv = || options.csv.clone().map(EncodeSpec::Csv);
+        let raw = || options.raw.clone().map(EncodeSpec::Raw);
+        json.or_else(csv).or_else(raw)
+    }
+
+    /// The columns that are written: those of the rows, behind them those of the engine.
+    fn written(&self, document: &SinkDocument, inputs: &[StreamId]) -> SchemaRef {
+        let schema = match inputs.first() {
+            Some(stream) => self.streams[stream.0].schema.clone(),
+            None => dead_letter::schema(),
+        };
+        let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+        fields.extend(document.include.iter().map(|(name, column)| {
+            let (data_type, nullable) = column.data_type();
+            Arc::new(Field::new(name, data_type, nullable))
+        }));
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The columns whose bytes are written as they are.
+    fn raw_columns(&mut self, path: &Path, raw: &EncodeRaw, schema: &SchemaRef) {
+        for name in raw.column.iter() {
+            let wanted = ("what is written", "string or bytes", is_octets as Fits);
+            self.column_for(path, schema, name, wanted);
+        }
+    }
+
+    /// A column of the rows that is there and fits what it is to be.
+    fn column_for(
+        &mut self,
+        path: &Path,
+        schema: &SchemaRef,
+        name: &str,
+        (what, types, fits): (&str, &str, Fits),
+    ) {
+        let Ok(field) = schema.field_with_name(name) else {
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let hint = spelling::hint(name, names);
+            let message = format!("the rows have no column `{name}`");
+            self.wrong(path, &message, hint.as_deref());
+            return;
+        };
+        if !fits(field) {
+            let found = data_type::print(field.data_type(), field.is_nullable());
+            let message = format!("{what} is of type {types}, and `{name}` is {found}");
+            self.wrong(path, &message, Some("choose another column"));
         }
     }
 
@@ -200,7 +254,7 @@ impl Builder<'_> {
                 continue;
             }
             let columns = |stream: &super::Stream| {
-                let print = |field: &std::sync::Arc<arrow_schema::Field>| {
+                let print = |field: &Arc<Field>| {
                     let of = data_type::print(field.data_type(), field.is_nullable());
                     format!("{}: {of}", field.name())
                 };
@@ -260,7 +314,10 @@ impl Builder<'_> {
                 ),
                 SinkKind::Stdout(_) => "standard output".into(),
                 // Several may write to one topic; each has its own notes of what is committed.
-                SinkKind::Kafka(..) => continue,
+                SinkKind::Kafka(kafka, _) => match &kafka.markers {
+                    Some(markers) => format!("the topic of markers `{markers}`"),
+                    None => continue,
+                },
                 SinkKind::Discard => continue,
             };
             if !places.insert(place.clone()) {
@@ -270,4 +327,11 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// Whether a column fits.
+type Fits = fn(&Field) -> bool;
+
+fn is_octets(field: &Field) -> bool {
+    matches!(field.data_type(), DataType::Utf8 | DataType::Binary)
 }

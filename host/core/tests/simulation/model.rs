@@ -65,6 +65,8 @@ pub(crate) struct Model {
     pub(crate) base_last: Option<CheckpointId>,
     pub(crate) cuts: BTreeMap<CheckpointId, Cut>,
     pub(crate) disposed: BTreeSet<CheckpointId>,
+    /// What a sink's transaction decided last: that counts, whoever has begun since.
+    pub(crate) committed: Option<(AttemptId, CheckpointId)>,
     /// Objects that a standing manifest names.
     named: BTreeMap<Position, Vec<String>>,
 }
@@ -92,6 +94,7 @@ impl Model {
             base_last: None,
             cuts: BTreeMap::new(),
             disposed: BTreeSet::new(),
+            committed: None,
             named: BTreeMap::new(),
         }
     }
@@ -193,7 +196,8 @@ impl Model {
         store: &Store,
     ) -> Result<(), String> {
         let checkpoint = manifest.checkpoint;
-        if manifest.place.attempt.0 != self.attempt_last {
+        let is_committed = self.committed == Some((manifest.place.attempt, checkpoint));
+        if manifest.place.attempt.0 != self.attempt_last && !is_committed {
             return Err(format!(
                 "attempt {} decided checkpoint {checkpoint} after attempt {} had begun",
                 manifest.place.attempt, self.attempt_last

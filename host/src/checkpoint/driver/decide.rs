@@ -234,5 +234,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     spawn::thread("settle", move || {
         let _ = sender.send_blocking(work());
     });
-    receiver.recv().await.expect("the thread ends with a result")
+    receiver
+        .recv()
+        .await
+        .expect("the thread ends with a result")
 }

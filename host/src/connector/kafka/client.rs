@@ -142,7 +142,8 @@ impl ClientContext for Context {
         };
         let token = secret::find(reference)?;
         let ends_ms = ends_ms(token.expose());
-        let soon_ms = || clock::wall_us() / 1000 + i64::try_from(TOKEN_LASTS.as_millis()).unwrap_or(0);
+        let soon_ms =
+            || clock::wall_us() / 1000 + i64::try_from(TOKEN_LASTS.as_millis()).unwrap_or(0);
         Ok(OAuthToken {
             token: token.expose().into(),
             principal_name: String::new(),

@@ -26,6 +26,14 @@ pub enum KafkaError {
         /// What happened last.
         reason: String,
     },
+    /// What was asked for may be done or not; trying again tells.
+    #[error("`{brokers}` may or may not have done it: {reason}")]
+    Unsure {
+        /// The addresses.
+        brokers: String,
+        /// What happened.
+        reason: String,
+    },
     /// The cluster does not let us in.
     #[error("`{brokers}` refuses the connection: {reason}; {remedy}")]
     Login {
@@ -43,6 +51,71 @@ pub enum KafkaError {
         topic: String,
         /// The addresses.
         brokers: String,
+    },
+    /// A row of a changelog without a key.
+    #[error(
+        "a row has no key, so nobody knows which record it replaces; take out `upsert`, or filter \
+         such rows"
+    )]
+    NoKey,
+    /// A number that no partition has.
+    #[error("a row is for partition {number}; partitions are counted from 0")]
+    NotAPartition {
+        /// What the row says.
+        number: i128,
+    },
+    /// A partition that the topic does not have.
+    #[error(
+        "a row is for a partition that `{topic}` does not have; give the topic more partitions, \
+         or mend the column that `partition` names"
+    )]
+    NoPartition {
+        /// The topic.
+        topic: String,
+    },
+    /// A row that says no topic.
+    #[error(
+        "a row's column for the topic holds no name of a topic: letters, digits, `.`, `_` and \
+         `-`, at most 249 of them"
+    )]
+    NotATopic,
+    /// A record that is too large.
+    #[error(
+        "a record for `{topic}` is too large: raise `message.max.bytes` in `options`, and \
+         `max.message.bytes` of the topic"
+    )]
+    TooLarge {
+        /// The topic.
+        topic: String,
+    },
+    /// Another producer has taken the transactional id.
+    #[error("another producer writes to `{brokers}` as `{id}`")]
+    Fenced {
+        /// The addresses.
+        brokers: String,
+        /// The transactional id.
+        id: String,
+    },
+    /// The markers of a sink are gone.
+    #[error(
+        "the markers in topic `{topic}` are gone, so nobody knows which rows of sink `{sink}` are \
+         out; bring the topic back, or begin anew with --fresh"
+    )]
+    NoMarkers {
+        /// The topic of the markers.
+        topic: String,
+        /// The sink.
+        sink: String,
+    },
+    /// A topic of markers that could lose them.
+    #[error("the topic of markers `{topic}` {what}; {remedy}")]
+    Markers {
+        /// The topic of the markers.
+        topic: String,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The cluster refuses to do something.
     #[error("`{brokers}` refuses to {what}: {reason}; {remedy}")]
@@ -101,7 +174,7 @@ impl KafkaError {
 
     /// Whether it may work later without anybody changing anything.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Away { .. })
+        matches!(self, Self::Away { .. } | Self::Unsure { .. })
     }
 }
 
@@ -116,6 +189,7 @@ pub(super) fn is_away(code: Code) -> bool {
             | Code::MessageTimedOut
             | Code::TimedOutQueue
             | Code::RequestTimedOut
+            | Code::BrokerDestroy
             | Code::BrokerNotAvailable
             | Code::LeaderNotAvailable
             | Code::NotLeaderForPartition
@@ -153,6 +227,14 @@ fn remedy(code: Code) -> &'static str {
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
             "raise `message.max.bytes` in `options`, and `max.message.bytes` of the topic"
         }
+        Code::InvalidTransactionTimeout => {
+            "set `transaction.timeout.ms` in `options` to `transaction.max.timeout.ms` of the \
+             broker, or less"
+        }
+        Code::InvalidTimestamp => {
+            "raise `message.timestamp.after.max.ms` of the topic, or mend the rows' times"
+        }
+        Code::InvalidRecord => "a compacted topic takes no record without a key: say `key: COLUMN`",
         _ => "look at the broker's log",
     }
 }

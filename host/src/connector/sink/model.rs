@@ -17,7 +17,7 @@ use super::{
 use crate::format::testing;
 
 /// An output with ways to break it.
-pub(super) trait Output {
+pub(in crate::connector) trait Output {
     fn open(&mut self, opening: &Opening<'_>) -> Result<Box<dyn Follower>, ConnectorError>;
 
     /// What a reader sees at this moment.
@@ -32,7 +32,7 @@ pub(super) trait Output {
 
 /// What becomes of bytes that have not been synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Power {
+pub(in crate::connector) enum Power {
     /// The system has them still.
     On,
     /// They are gone.
@@ -43,7 +43,7 @@ pub(super) enum Power {
 
 /// What happens next.
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(in crate::connector) enum Step {
     Write(u64),
     Checkpoint(Outcome),
     Apply,
@@ -57,7 +57,7 @@ pub(super) enum Step {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Outcome {
+pub(in crate::connector) enum Outcome {
     Decided,
     Aborted,
     /// It is decided, and the process ends before the sink hears of it.
@@ -68,7 +68,7 @@ fn power() -> impl Strategy<Value = Power> {
     prop_oneof![Just(Power::On), Just(Power::Lost), Just(Power::Zeros)]
 }
 
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(in crate::connector) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let outcome = prop_oneof![
         4 => Just(Outcome::Decided),
         2 => Just(Outcome::Aborted),
@@ -87,7 +87,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Rows from `first` on.
-pub(super) fn batch(first: u64, len: u64) -> Batch {
+pub(in crate::connector) fn batch(first: u64, len: u64) -> Batch {
     let lines: Vec<String> = (first..first + len)
         .map(|n| format!("{{\"n\":{n}}}"))
         .collect();
@@ -100,7 +100,7 @@ pub(super) fn batch(first: u64, len: u64) -> Batch {
 }
 
 /// A share as a store gives it back.
-pub(super) fn stored(share: &Share) -> Share {
+pub(in crate::connector) fn stored(share: &Share) -> Share {
     let bytes = |object: &Spooled| {
         let mut bytes = Vec::new();
         std::io::copy(&mut object.reader(), &mut bytes).expect("objects can be read");
@@ -137,7 +137,7 @@ struct Model<'a, O> {
 }
 
 /// Takes the steps, checks the output behind each, and brings the job to its end.
-pub(super) fn run(output: &mut impl Output, steps: &[Step]) {
+pub(in crate::connector) fn run(output: &mut impl Output, steps: &[Step]) {
     let spool = tempfile::tempdir().expect("a temporary folder");
     let mut model = Model {
         output,
@@ -180,6 +180,7 @@ impl<O: Output> Model<'_, O> {
             },
             is_fresh,
             since: self.manifests.last().map(|manifest| manifest.checkpoint),
+            is_detour: false,
             spool: self.spool,
         };
         let follower = self

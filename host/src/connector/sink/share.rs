@@ -44,21 +44,24 @@ pub struct SpooledReader {
 /// What every share's state says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct ShareState<T> {
+pub(in crate::connector) struct ShareState<T> {
     /// Behind which decided checkpoint its rows begin.
-    pub(super) since: Option<CheckpointId>,
+    pub(in crate::connector) since: Option<CheckpointId>,
     /// The rest, by kind of sink.
-    pub(super) rows: T,
+    pub(in crate::connector) rows: T,
 }
 
 impl Share {
-    pub(super) fn new<T: Serialize>(state: &ShareState<T>, objects: Vec<Spooled>) -> Self {
+    pub(in crate::connector) fn new<T: Serialize>(
+        state: &ShareState<T>,
+        objects: Vec<Spooled>,
+    ) -> Self {
         let state = serde_json::to_value(state).expect("numbers and texts are JSON");
         Self { state, objects }
     }
 
     /// The state as its sink knows it.
-    pub(super) fn state<T: DeserializeOwned>(
+    pub(in crate::connector) fn state<T: DeserializeOwned>(
         &self,
         sink: &str,
     ) -> Result<ShareState<T>, FollowError> {
@@ -69,19 +72,19 @@ impl Share {
     }
 
     /// All bytes, one object after the other.
-    pub(super) fn reader(&self) -> impl Read {
+    pub(in crate::connector) fn reader(&self) -> impl Read {
         let empty: Box<dyn Read> = Box::new(io::empty());
         let objects = self.objects.iter().map(Spooled::reader);
         objects.fold(empty, |before, object| Box::new(before.chain(object)))
     }
 
     /// Number of bytes of all objects.
-    pub(super) fn bytes_len(&self) -> u64 {
+    pub(in crate::connector) fn bytes_len(&self) -> u64 {
         self.objects.iter().map(Spooled::bytes_len).sum()
     }
 
     /// Digest of `prefix` and all bytes behind it.
-    pub(super) fn digest(&self, prefix: &[u8]) -> io::Result<Digest> {
+    pub(in crate::connector) fn digest(&self, prefix: &[u8]) -> io::Result<Digest> {
         digest(prefix.chain(self.reader()))
     }
 }
@@ -133,7 +136,7 @@ impl Read for SpooledReader {
 }
 
 /// Digest of all that a reader gives.
-pub(super) fn digest(mut reader: impl Read) -> io::Result<Digest> {
+pub(in crate::connector) fn digest(mut reader: impl Read) -> io::Result<Digest> {
     let mut hash = Sha256::new();
     io::copy(&mut reader, &mut hash)?;
     Ok(Digest::from_bytes(hash.finalize().into()))

@@ -19,7 +19,7 @@ const MEMORY_BYTES_MAX: usize = 4 << 20;
 /// Encoded rows since the newest decided checkpoint: a piece for each barrier that has passed, and
 /// what came behind the last.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(in crate::connector) struct Spool {
     folder: PathBuf,
     memory_bytes_max: usize,
     /// What came behind the last barrier, or its end.
@@ -34,7 +34,7 @@ pub(super) struct Spool {
 
 impl Spool {
     /// An empty spool behind a decided checkpoint.
-    pub(super) fn new(folder: &Path, since: Option<CheckpointId>) -> Self {
+    pub(in crate::connector) fn new(folder: &Path, since: Option<CheckpointId>) -> Self {
         Self {
             folder: folder.into(),
             memory_bytes_max: MEMORY_BYTES_MAX,
@@ -46,17 +46,17 @@ impl Spool {
     }
 
     /// Behind which decided checkpoint the pieces begin.
-    pub(super) fn since(&self) -> Option<CheckpointId> {
+    pub(in crate::connector) fn since(&self) -> Option<CheckpointId> {
         self.since
     }
 
     /// Where bytes are appended; [`Spool::settle`] follows.
-    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+    pub(in crate::connector) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
     /// Keeps memory bounded.
-    pub(super) fn settle(&mut self) -> Result<(), ConnectorError> {
+    pub(in crate::connector) fn settle(&mut self) -> Result<(), ConnectorError> {
         if self.buffer.len() < self.memory_bytes_max {
             return Ok(());
         }
@@ -64,14 +64,14 @@ impl Spool {
     }
 
     /// Bytes that wait in memory and in files.
-    pub(super) fn waiting_bytes(&self) -> u64 {
+    pub(in crate::connector) fn waiting_bytes(&self) -> u64 {
         let pieces = self.pieces.iter().map(|(_, piece)| piece.bytes_len());
         let file = self.file.as_ref().map_or(0, |(_, len)| *len);
         pieces.sum::<u64>() + file + self.buffer.len() as u64
     }
 
     /// Ends a piece, and gives all that are not decided.
-    pub(super) fn seal(
+    pub(in crate::connector) fn seal(
         &mut self,
         checkpoint: CheckpointId,
     ) -> Result<Vec<Spooled>, ConnectorError> {
@@ -90,7 +90,7 @@ impl Spool {
     }
 
     /// Forgets what was handed in for this checkpoint or before.
-    pub(super) fn decided(&mut self, checkpoint: CheckpointId) {
+    pub(in crate::connector) fn decided(&mut self, checkpoint: CheckpointId) {
         while self
             .pieces
             .pop_front_if(|(first, _)| *first <= checkpoint)

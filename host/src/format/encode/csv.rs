@@ -4,7 +4,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use wasmill_core::pipeline::document::{EncodeCsv, EncodeJson};
 
-use super::{View, Viewed};
+use super::{Pieces, View, Viewed};
 use crate::format::FormatError;
 
 /// Writes rows as CSV records.
@@ -42,11 +42,13 @@ impl CsvEncoder {
         if !self.has_header {
             return;
         }
+        let begin = out.len();
         for (index, name) in self.names.iter().enumerate() {
             self.delimit(index, out);
             self.field(name.as_bytes(), out);
         }
-        self.end(self.names.len(), out);
+        fill(begin, out);
+        out.push(b'\n');
     }
 
     /// Appends every row and a line end behind each.
@@ -54,13 +56,30 @@ impl CsvEncoder {
         let columns = super::view(rows)?;
         let mut scratch = Vec::new();
         for row in 0..rows.num_rows() {
-            for (index, column) in columns.iter().enumerate() {
-                self.delimit(index, out);
-                self.value(column, row, &mut scratch, out);
-            }
-            self.end(columns.len(), out);
+            self.record(&columns, row, &mut scratch, out);
+            out.push(b'\n');
         }
         Ok(())
+    }
+
+    /// Appends every row by itself.
+    pub fn encode_each(&self, rows: &RecordBatch, out: &mut Pieces) -> Result<(), FormatError> {
+        let columns = super::view(rows)?;
+        let mut scratch = Vec::new();
+        for row in 0..rows.num_rows() {
+            self.record(&columns, row, &mut scratch, out.bytes());
+            out.end();
+        }
+        Ok(())
+    }
+
+    fn record(&self, columns: &[Viewed<'_>], row: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+        let begin = out.len();
+        for (index, column) in columns.iter().enumerate() {
+            self.delimit(index, out);
+            self.value(column, row, scratch, out);
+        }
+        fill(begin, out);
     }
 
     fn value(&self, column: &Viewed<'_>, row: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
@@ -109,12 +128,11 @@ impl CsvEncoder {
             out.push(self.delimiter);
         }
     }
+}
 
-    /// Ends a record. One of a single empty field would be a blank line, which is no record.
-    fn end(&self, columns: usize, out: &mut Vec<u8>) {
-        if columns == 1 && matches!(out.last(), None | Some(b'\n')) {
-            out.extend_from_slice(b"\"\"");
-        }
-        out.push(b'\n');
+/// A record of a single empty field would be a blank line, which is no record.
+fn fill(begin: usize, out: &mut Vec<u8>) {
+    if out.len() == begin {
+        out.extend_from_slice(b"\"\"");
     }
 }

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use wasmill_core::pipeline::document::{EncodeJson, NumberStyle};
 
-use super::{View, Viewed, print_decimal, print_integer, print_time};
+use super::{Pieces, View, Viewed, print_decimal, print_integer, print_time};
 use crate::format::{FormatError, base64, time};
 
 /// The largest integer up to which a float holds every one.
@@ -39,6 +39,16 @@ impl JsonEncoder {
         for row in 0..rows.num_rows() {
             self.object(&columns, row, out);
             out.push(b'\n');
+        }
+        Ok(())
+    }
+
+    /// Appends every row by itself.
+    pub fn encode_each(&self, rows: &RecordBatch, out: &mut Pieces) -> Result<(), FormatError> {
+        let columns = super::view(rows)?;
+        for row in 0..rows.num_rows() {
+            self.object(&columns, row, out.bytes());
+            out.end();
         }
         Ok(())
     }

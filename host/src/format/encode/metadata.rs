@@ -6,10 +6,9 @@ use arrow_array::{
     ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
     builder::StringBuilder,
 };
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
 use wasmill_core::{
     batch::{Batch, op},
-    data_type,
     lineage::{Ancestor, Cause, Lineage},
     pipeline::document::EngineColumn,
 };
@@ -27,12 +26,7 @@ impl Metadata {
     pub fn new(schema: &SchemaRef, include: &[(String, EngineColumn)], job: &str) -> Self {
         let mut fields: Vec<Field> = schema.fields().iter().map(|f| Field::clone(f)).collect();
         fields.extend(include.iter().map(|(name, column)| {
-            let (data_type, nullable) = match column {
-                EngineColumn::RowId | EngineColumn::Op => (DataType::Utf8, false),
-                EngineColumn::Offset => (DataType::UInt64, true),
-                EngineColumn::EventTime => (data_type::timestamp(), true),
-                _ => (DataType::Utf8, true),
-            };
+            let (data_type, nullable) = column.data_type();
             Field::new(name, data_type, nullable)
         }));
         Self {

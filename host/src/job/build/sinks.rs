@@ -44,6 +44,7 @@ impl Builder<'_> {
                         fence: attempt.checkpoints.fence(),
                         is_fresh: attempt.is_fresh,
                         since: attempt.restored.since(None),
+                        is_detour: attempt.restored.detour.is_some(),
                         spool: &attempt.spool,
                     };
                     open_for(spec, &schema, (&opening, &attempt.restored))

@@ -102,7 +102,11 @@ impl Log {
     }
 
     /// Recovers, without the entries at the positions in `gone`.
-    pub(crate) fn recover(&self, gone: &[u64], from: &RestoreFrom) -> Result<Recovered, RecoveryError> {
+    pub(crate) fn recover(
+        &self,
+        gone: &[u64],
+        from: &RestoreFrom,
+    ) -> Result<Recovered, RecoveryError> {
         let all = 1..=self.entries.len() as u64;
         let there = all.filter(|position| !gone.contains(position));
         let names: Vec<String> = there

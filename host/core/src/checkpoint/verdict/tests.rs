@@ -34,11 +34,17 @@ fn a_verdict_ahead_of_the_log_is_to_be_entered() {
     assert_eq!(entered, Ok(Settled::Entered));
     let mut ahead = noted(before);
     ahead.checkpoint = CheckpointId(2);
-    assert_eq!(settled(&log, Some(ahead), Some(1)), Ok(Settled::Ahead(ahead)));
+    assert_eq!(
+        settled(&log, Some(ahead), Some(1)),
+        Ok(Settled::Ahead(ahead))
+    );
     assert_eq!(ahead.name(), "objects/0000000001/0000000002/manifest");
     // An attempt that began meanwhile, and never got to the sink, has taken its number.
     log.attempt(Some(before));
-    assert_eq!(settled(&log, Some(ahead), Some(1)), Ok(Settled::Ahead(ahead)));
+    assert_eq!(
+        settled(&log, Some(ahead), Some(1)),
+        Ok(Settled::Ahead(ahead))
+    );
 }
 
 #[test]
@@ -53,7 +59,9 @@ fn a_manifest_that_lost_its_number_gets_the_next() {
     let recovered = log.recover(&[], &RestoreFrom::Newest).expect("a sound log");
     let replaced = prepared.replaced(&recovered);
     log.enter(replaced);
-    let recovered = log.recover(&[], &RestoreFrom::Newest).expect("it is sound with it");
+    let recovered = log
+        .recover(&[], &RestoreFrom::Newest)
+        .expect("it is sound with it");
     let base = recovered.base.map(|base| base.decided.checkpoint);
     assert_eq!(base, Some(CheckpointId(2)));
     let checkpoints = recovered.kept.iter().map(|kept| kept.decided.checkpoint.0);
@@ -84,7 +92,10 @@ fn a_verdict_about_another_jobs_checkpoint_stops_the_job() {
     let mut other = noted(log.checkpoint(1));
     other.digest = Digest::of(b"other");
     let error = settled(&log, Some(other), Some(1)).expect_err("another manifest");
-    assert!(error.to_string().contains("is another than was committed"), "{error}");
+    assert!(
+        error.to_string().contains("is another than was committed"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -114,7 +125,14 @@ fn a_job_does_not_lose_its_decider_unseen() {
         assert!(error.to_string().contains("`decides: true`"), "{error}");
     }
     log.finish(2);
-    assert_eq!(undecided(&recover(&log), None), Ok(()), "nothing was committed behind it");
+    assert_eq!(
+        undecided(&recover(&log), None),
+        Ok(()),
+        "nothing was committed behind it"
+    );
     log.attempt(Some(decided));
-    assert!(undecided(&recover(&log), None).is_err(), "somebody has begun since");
+    assert!(
+        undecided(&recover(&log), None).is_err(),
+        "somebody has begun since"
+    );
 }

@@ -4,6 +4,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::OneOrMore;
+
 /// How a source's bytes become rows: one of `json`, `csv` and `raw`, each with its columns, and
 /// options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -131,7 +133,7 @@ impl Default for Csv {
     }
 }
 
-/// How rows become text: `json`, `csv`, or one of them with options.
+/// How rows become text: `json`, `csv`, or a format with options.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum EncodeFormat {
@@ -151,7 +153,7 @@ pub enum FormatWord {
     Csv,
 }
 
-/// A format with options: one of `json` and `csv`.
+/// A format with options: one of `json`, `csv` and `raw`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EncodeOptions {
@@ -159,6 +161,8 @@ pub struct EncodeOptions {
     pub json: Option<EncodeJson>,
     /// Comma-separated values.
     pub csv: Option<EncodeCsv>,
+    /// A column's bytes as they are.
+    pub raw: Option<EncodeRaw>,
 }
 
 /// Options of JSON that is written.
@@ -181,6 +185,15 @@ pub struct EncodeCsv {
     pub timestamps: TimestampStyle,
     /// The delimiter, the header and the text that means null.
     pub options: Csv,
+}
+
+/// Which bytes are written as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EncodeRaw {
+    /// The column that holds them, of type `string` or `bytes`; of a list of columns, the first
+    /// that is not null. Of dead letters: `[original, original-bytes]`.
+    pub column: OneOrMore,
 }
 
 /// How an exact number is written in JSON.

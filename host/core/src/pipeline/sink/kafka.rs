@@ -2,81 +2,63 @@
 
 use arrow_schema::{DataType, Field, SchemaRef};
 
+use super::Fits;
 use crate::data_type;
-use crate::dead_letter;
-use crate::pipeline::StreamId;
 use crate::pipeline::build::Builder;
 use crate::pipeline::document::{KafkaSink, TopicOfRow};
-use crate::spelling;
 use crate::tree::Path;
 
 impl Builder<'_> {
     /// Checks a sink into topics, at the path of its kind.
-    pub(super) fn kafka_sink(&mut self, path: &Path, sink: &KafkaSink, inputs: &[StreamId]) {
+    pub(super) fn kafka_sink(&mut self, path: &Path, sink: &KafkaSink, schema: &SchemaRef) {
         self.brokers(&path.key("brokers"), sink.brokers.iter());
         self.client_options(&path.key("options"), &sink.options);
         if let Some(markers) = &sink.markers {
-            self.topic(&path.key("markers"), markers);
+            let path = path.key("markers");
+            self.topic(&path, markers);
+            if matches!(&sink.topic, TopicOfRow::Topic(topic) if topic == markers) {
+                let message = format!("`{markers}` is the topic of the rows");
+                self.wrong(
+                    &path,
+                    &message,
+                    Some("choose a topic for the markers alone"),
+                );
+            }
         }
-        let schema = match inputs.first() {
-            Some(stream) => self.streams[stream.0].schema.clone(),
-            None => dead_letter::schema(),
-        };
         match &sink.topic {
             TopicOfRow::Topic(topic) => self.topic(&path.key("topic"), topic),
             TopicOfRow::Column(topic) => {
                 let path = path.key("topic").key("column");
-                self.column_for(&path, &schema, &topic.column, ("a topic", "string", is_text));
+                self.column_for(&path, schema, &topic.column, ("a topic", "string", is_text));
             }
         }
         if let Some(key) = &sink.key {
             let wanted = ("a key", "string, bytes or an integer", is_key as Fits);
-            self.column_for(&path.key("key"), &schema, key, wanted);
+            self.column_for(&path.key("key"), schema, key, wanted);
         }
         if let Some(partition) = &sink.partition {
             let wanted = ("a partition", "u32 or another integer", is_integer as Fits);
-            self.column_for(&path.key("partition"), &schema, partition, wanted);
+            self.column_for(&path.key("partition"), schema, partition, wanted);
         }
         if let Some(time) = &sink.timestamp {
             let wanted = ("a time", "timestamp", is_time as Fits);
-            self.column_for(&path.key("timestamp"), &schema, time, wanted);
+            self.column_for(&path.key("timestamp"), schema, time, wanted);
         }
         for (name, column) in &sink.headers {
             let path = path.key("headers").key(name);
             let wanted = ("a header", "string, bytes or an integer", is_key as Fits);
-            self.column_for(&path, &schema, column, wanted);
+            self.column_for(&path, schema, column, wanted);
+        }
+        for name in sink.headers.keys().filter(|name| name.contains('\0')) {
+            let message = format!("`{}` has a zero byte", name.escape_debug());
+            self.wrong(&path.key("headers"), &message, Some("choose another name"));
         }
         if sink.upsert && sink.key.is_none() {
             let message = "without a key nobody knows which record a row replaces";
             self.wrong(&path.key("upsert"), message, Some("say `key: COLUMN`"));
         }
     }
-
-    /// A column of the rows that is there and fits what it is to be.
-    fn column_for(
-        &mut self,
-        path: &Path,
-        schema: &SchemaRef,
-        name: &str,
-        (what, types, fits): (&str, &str, Fits),
-    ) {
-        let Ok(field) = schema.field_with_name(name) else {
-            let names = schema.fields().iter().map(|field| field.name().as_str());
-            let hint = spelling::hint(name, names);
-            let message = format!("the rows have no column `{name}`");
-            self.wrong(path, &message, hint.as_deref());
-            return;
-        };
-        if !fits(field) {
-            let found = data_type::print(field.data_type(), field.is_nullable());
-            let message = format!("{what} is of type {types}, and `{name}` is {found}");
-            self.wrong(path, &message, Some("choose another column"));
-        }
-    }
 }
-
-/// Whether a column fits.
-type Fits = fn(&Field) -> bool;
 
 fn is_text(field: &Field) -> bool {
     *field.data_type() == DataType::Utf8 && !field.is_nullable()

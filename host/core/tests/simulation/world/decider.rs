@@ -48,6 +48,7 @@ impl World {
         rows.into_iter()
             .for_each(|row| *table.rows.entry(row).or_default() += 1);
         self.broker.notes.verdict = Some(verdict);
+        self.model.committed = Some((verdict.attempt, verdict.checkpoint));
         self.counts.committed += 1;
         self.tell("commit", verdict.checkpoint.0, verdict.attempt.0);
         Ok(Decision::Committed)

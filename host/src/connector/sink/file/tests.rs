@@ -237,6 +237,7 @@ impl Text {
             },
             is_fresh,
             since: since.map(CheckpointId),
+            is_detour: false,
             spool: self.folder.path(),
         }
     }
@@ -521,6 +522,7 @@ fn pipes_are_refused() {
         },
         is_fresh: true,
         since: None,
+        is_detour: false,
         spool: folder.path(),
     };
     let error = FileFollower::open(&spec, metadata, &opening).err();

@@ -107,6 +107,7 @@ impl Outside {
             },
             is_fresh,
             since: since.map(CheckpointId),
+            is_detour: false,
             spool: self.spool.path(),
         }
     }

@@ -49,6 +49,7 @@ impl Table {
             },
             is_fresh,
             since: since.map(CheckpointId),
+            is_detour: false,
             spool: self.folder.path(),
         }
     }

@@ -1,0 +1,235 @@
+//! Topics whose transactions decide checkpoints: rows go out into an open transaction as they come,
+//! and the checkpoint's verdict with them.
+
+use std::{ffi::CString, time::Duration};
+
+use serde_json::json;
+use wasmill_core::{
+    batch::Batch,
+    checkpoint::{AttemptId, CheckpointId, Notes, Verdict},
+    pipeline::{self, EncodeSpec, document::KafkaSink},
+};
+
+use super::{
+    away, give_up_after,
+    marker::Marker,
+    record::{Record, RecordEncoder},
+    session::{self, Before, Session, Target},
+    topic, topic_of_all,
+};
+use crate::{
+    connector::{
+        ConnectorError, Decider, Follower, KafkaError,
+        sink::{
+            DecidingSink, Fence, Opening,
+            patience::{Patience, patiently},
+            share::Share,
+        },
+    },
+    crash_point::CrashPoint,
+    format::encode::Metadata,
+};
+
+/// Writes rows into topics as they come, in a transaction for each checkpoint.
+pub struct KafkaDecider {
+    target: Target,
+    give_up_after: Duration,
+    topic: CString,
+    encoder: RecordEncoder,
+    session: Session,
+    /// Whether a transaction has begun.
+    is_open: bool,
+    /// The checkpoint whose barrier has come, and that is not committed and not given up.
+    awaited: Option<CheckpointId>,
+    /// Records behind that barrier.
+    held: Vec<u8>,
+    /// Records on their way to the client.
+    buffer: Vec<u8>,
+}
+
+impl KafkaDecider {
+    /// Takes the topics over from earlier attempts.
+    ///
+    /// # Errors
+    /// If the brokers are away, or a later attempt has taken them over.
+    pub fn open(
+        sink: &pipeline::Sink,
+        (kafka, format): (&KafkaSink, &EncodeSpec),
+        metadata: Metadata,
+        opening: &Opening<'_>,
+    ) -> Result<Self, ConnectorError> {
+        let (job, is_fresh) = (opening.job, opening.is_fresh);
+        let target = Target::new(kafka, (job, &sink.name), opening.fence);
+        let give_up_after = give_up_after(kafka);
+        let before = match is_fresh || opening.is_detour {
+            true => Before::Nothing { is_fresh },
+            false => Before::GoesOn(opening.since),
+        };
+        let session = open(&target, &before, give_up_after)?;
+        Ok(Self {
+            target,
+            give_up_after,
+            topic: topic_of_all(topic(kafka)),
+            encoder: RecordEncoder::new((kafka, format), metadata, (job, false)),
+            session,
+            is_open: false,
+            awaited: None,
+            held: Vec::new(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Hands the records of the buffer over, as part of the open transaction.
+    fn send(&mut self) -> Result<(), ConnectorError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.begin()?;
+        let mut records = &self.buffer[..];
+        while let Some(record) = Record::take(&mut records) {
+            self.session.send(&self.topic, &record)?;
+        }
+        debug_assert!(records.is_empty(), "they were written just now");
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), KafkaError> {
+        if !self.is_open {
+            self.session.begin()?;
+            self.is_open = true;
+        }
+        Ok(())
+    }
+
+    /// Goes on with the records that were held back.
+    fn resume(&mut self) -> Result<(), ConnectorError> {
+        self.awaited = None;
+        std::mem::swap(&mut self.held, &mut self.buffer);
+        self.send()
+    }
+
+    /// After a commit whose answer did not come: only the marker tells whether it happened.
+    fn ask(&mut self, marker: &Marker, error: KafkaError) -> Result<(), ConnectorError> {
+        tracing::warn!(sink = self.target.place.sink, %error, "asking whether a commit happened");
+        let before = Before::Known(self.session.marker.clone());
+        let session = open(&self.target, &before, self.give_up_after)?;
+        std::mem::replace(&mut self.session, session).throw_away();
+        match &self.session.marker {
+            Some(found) if found == marker => Ok(()),
+            // It was aborted, and the rows with it: they come again from the checkpoint before.
+            _ => Err(told(error.into(), self.give_up_after)),
+        }
+    }
+}
+
+impl Follower for KafkaDecider {
+    fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
+        if self.awaited.is_some() {
+            return self.encoder.encode(batch, &mut self.held);
+        }
+        self.encoder.encode(batch, &mut self.buffer)?;
+        self.send()
+    }
+
+    fn share(&mut self, checkpoint: CheckpointId) -> Result<Share, ConnectorError> {
+        // What is held back from a checkpoint that was given up goes first.
+        self.resume()?;
+        self.session.settle()?;
+        self.awaited = Some(checkpoint);
+        Ok(Share {
+            state: json!({ "decides": self.target.place.topic }),
+            objects: Vec::new(),
+        })
+    }
+
+    fn decided(&mut self, _checkpoint: CheckpointId) {}
+
+    fn apply(&mut self, checkpoint: CheckpointId, _share: &Share) -> Result<(), ConnectorError> {
+        let marker = self.session.marker.as_ref().map(|marker| marker.checkpoint);
+        if marker >= Some(checkpoint) {
+            return Ok(());
+        }
+        // Its rows were committed with a note that is gone.
+        Err(session::no_markers(&self.target.place).into())
+    }
+
+    fn marker(&mut self) -> Result<Option<CheckpointId>, ConnectorError> {
+        Ok(self.session.marker.as_ref().map(|marker| marker.checkpoint))
+    }
+
+    fn waiting_bytes(&self) -> u64 {
+        self.held.len() as u64
+    }
+
+    fn decider(&mut self) -> Option<&mut dyn Decider> {
+        Some(self)
+    }
+
+    fn commit_point(&self) -> Option<CrashPoint> {
+        Some(CrashPoint::KafkaCommitted)
+    }
+}
+
+impl Decider for KafkaDecider {
+    fn commit(&mut self, verdict: &Verdict) -> Result<(), ConnectorError> {
+        // Also where no rows came: the marker is the decision.
+        self.begin()?;
+        let marker = Marker::of(verdict);
+        let since = self.session.marker.as_ref().map(|marker| marker.checkpoint);
+        if let Err(error) = self.session.commit(marker.clone(), since) {
+            self.ask(&marker, error)?;
+        }
+        self.is_open = false;
+        self.resume()
+    }
+
+    fn aborted(&mut self, checkpoint: CheckpointId) -> Result<(), ConnectorError> {
+        match self.awaited == Some(checkpoint) {
+            true => self.resume(),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Ends what earlier attempts have open, and reads what is noted. Gives where that stands, too.
+///
+/// # Errors
+/// If the brokers are away, or the topic of markers is not this sink's.
+pub fn verdict(of: &DecidingSink, kafka: &KafkaSink) -> Result<(String, Notes), ConnectorError> {
+    let nobody = Fence {
+        attempt: AttemptId::FIRST,
+        begun_us: 0,
+    };
+    let target = Target::new(kafka, (&of.job, &of.sink.name), nobody);
+    let give_up_after = give_up_after(kafka);
+    let found = patiently(&mut Patience::default(), || {
+        session::found(&target).map_err(|error| told(error, give_up_after))
+    })?;
+    let notes = Notes {
+        verdict: found.marker.and_then(|marker| marker.verdict()),
+        taken: found.taken.map(|taken| taken.fence.attempt),
+    };
+    Ok((format!("the topic `{}`", target.place.topic), notes))
+}
+
+/// Takes the topics over, however long the brokers are away.
+fn open(
+    target: &Target,
+    before: &Before,
+    give_up_after: Duration,
+) -> Result<Session, ConnectorError> {
+    let mut session = patiently(&mut Patience::default(), || {
+        Session::open(target, before).map_err(|error| told(error, give_up_after))
+    })?;
+    session.patience = give_up_after;
+    Ok(session)
+}
+
+/// What is away may come back.
+fn told(error: ConnectorError, give_up_after: Duration) -> ConnectorError {
+    match error {
+        ConnectorError::Kafka(error) => away(error, give_up_after),
+        other => other,
+    }
+}
