@@ -2,5 +2,6 @@
 
 mod client;
 mod error;
+pub mod source;
 
 pub use error::KafkaError;

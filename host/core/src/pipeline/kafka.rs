@@ -1,9 +1,7 @@
 //! Apache Kafka: what sources and sinks of it say alike.
 
 use super::build::Builder;
-use super::document::{
-    ClientOptions, KafkaSink, KafkaSource, OneOrMore, TopicColumn, TopicOfRow,
-};
+use super::document::{ClientOptions, KafkaSink, KafkaSource, OneOrMore, TopicColumn, TopicOfRow};
 use crate::secret::TextOrSecret;
 use crate::tree::Path;
 
@@ -84,16 +82,16 @@ const SECRETS: &[&str] = &[
 
 impl Builder<'_> {
     /// Addresses with a port each.
-    pub(super) fn brokers<'a>(
-        &mut self,
-        path: &Path,
-        brokers: impl Iterator<Item = &'a str>,
-    ) {
+    pub(super) fn brokers<'a>(&mut self, path: &Path, brokers: impl Iterator<Item = &'a str>) {
         for broker in brokers {
             let port = broker.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
             if !matches!(port, Some(Ok(1..))) {
                 let message = format!("`{broker}` is no address of a broker");
-                self.wrong(path, &message, Some("write `HOST:PORT`, such as `localhost:9092`"));
+                self.wrong(
+                    path,
+                    &message,
+                    Some("write `HOST:PORT`, such as `localhost:9092`"),
+                );
             }
         }
     }

@@ -129,10 +129,15 @@ impl ClientContext for Context {
 
     fn error(&self, error: ClientError, reason: &str) {
         tracing::debug!(brokers = &*self.brokers, "{error}: {reason}");
-        *self.trouble.lock() = Some(Trouble {
-            code: error.rdkafka_error_code(),
-            reason: reason.into(),
-        });
+        let code = error.rdkafka_error_code();
+        let mut trouble = self.trouble.lock();
+        // That all brokers are down says less than why the last one is.
+        if code != Some(RDKafkaErrorCode::AllBrokersDown) || trouble.is_none() {
+            *trouble = Some(Trouble {
+                code,
+                reason: reason.into(),
+            });
+        }
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -142,7 +147,8 @@ impl ClientContext for Context {
         };
         let token = secret::find(reference)?;
         let ends_ms = ends_ms(token.expose());
-        let soon_ms = || clock::wall_us() / 1000 + i64::try_from(TOKEN_LASTS.as_millis()).unwrap_or(0);
+        let soon_ms =
+            || clock::wall_us() / 1000 + i64::try_from(TOKEN_LASTS.as_millis()).unwrap_or(0);
         Ok(OAuthToken {
             token: token.expose().into(),
             principal_name: String::new(),

@@ -36,7 +36,8 @@ impl Builder<'_> {
                 (said, _) if !sink.kind.can_follow() => {
                     if said.is_some() {
                         let message = "this kind of sink cannot hold each row exactly once";
-                        let remedy = "use `file`, `kafka`, `sqlite` or `postgres`, or say `at-least-once`";
+                        let remedy =
+                            "use `file`, `kafka`, `sqlite` or `postgres`, or say `at-least-once`";
                         self.wrong(&path.key("delivery"), message, Some(remedy));
                     }
                     Delivery::AtLeastOnce

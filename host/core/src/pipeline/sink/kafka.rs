@@ -26,7 +26,12 @@ impl Builder<'_> {
             TopicOfRow::Topic(topic) => self.topic(&path.key("topic"), topic),
             TopicOfRow::Column(topic) => {
                 let path = path.key("topic").key("column");
-                self.column_for(&path, &schema, &topic.column, ("a topic", "string", is_text));
+                self.column_for(
+                    &path,
+                    &schema,
+                    &topic.column,
+                    ("a topic", "string", is_text),
+                );
             }
         }
         if let Some(key) = &sink.key {
