@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use arrow_array::{
     RecordBatch,
-    builder::{BinaryBuilder, StringBuilder, UInt64Builder},
+    builder::{BinaryBuilder, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder},
 };
 use arrow_schema::ArrowError;
 use wasmill_core::{
     batch::Batch,
-    dead_letter,
+    data_type, dead_letter,
     lineage::{Ancestor, Chunk},
     pipeline::document::EncodeJson,
 };
 
 use crate::format::{
-    FormatError,
+    FormatError, base64,
     encode::{JsonEncoder, row_id},
 };
 
@@ -57,6 +57,10 @@ pub struct Letters {
     original: StringBuilder,
     original_bytes: BinaryBuilder,
     row: StringBuilder,
+    key: StringBuilder,
+    key_bytes: BinaryBuilder,
+    headers: StringBuilder,
+    time: TimestampMicrosecondBuilder,
 }
 
 impl Letters {
@@ -69,6 +73,10 @@ impl Letters {
             original: StringBuilder::new(),
             original_bytes: BinaryBuilder::new(),
             row: StringBuilder::new(),
+            key: StringBuilder::new(),
+            key_bytes: BinaryBuilder::new(),
+            headers: StringBuilder::new(),
+            time: dead_letter_times(),
         }
     }
 
@@ -123,12 +131,20 @@ impl Letters {
         self.offset.append_option(offset);
         let bytes = source.and_then(|(chunk, row)| {
             let (start, end) = *chunk.spans.get(row as usize)?;
-            chunk.bytes.get(start as usize..end as usize)
+            let bytes = chunk.bytes.get(start as usize..end as usize);
+            bytes.filter(|_| !chunk.is_null(row))
         });
-        let text = bytes.map(std::str::from_utf8);
-        self.original.append_option(text.and_then(Result::ok));
-        let binary = bytes.filter(|_| text.is_some_and(|text| text.is_err()));
-        self.original_bytes.append_option(binary);
+        push_bytes(bytes, &mut self.original, &mut self.original_bytes);
+        let beside = source.and_then(|(chunk, row)| Some((chunk.beside.as_deref()?, row)));
+        let key = beside.and_then(|(beside, row)| beside.key(row));
+        push_bytes(key, &mut self.key, &mut self.key_bytes);
+        let headers = beside.and_then(|(beside, row)| {
+            let headers = beside.headers(row);
+            dead_letter::headers_json(headers, base64_text)
+        });
+        self.headers.append_option(headers);
+        let time = beside.and_then(|(beside, row)| beside.time(row));
+        self.time.append_option(time);
     }
 
     /// How many letters there are.
@@ -155,9 +171,30 @@ impl Letters {
             Arc::new(self.original.finish()),
             Arc::new(self.original_bytes.finish()),
             Arc::new(self.row.finish()),
+            Arc::new(self.key.finish()),
+            Arc::new(self.key_bytes.finish()),
+            Arc::new(self.headers.finish()),
+            Arc::new(self.time.finish()),
         ];
         RecordBatch::try_new(dead_letter::schema(), columns)
     }
+}
+
+/// Bytes go into one of two columns, by whether they are text.
+fn push_bytes(bytes: Option<&[u8]>, texts: &mut StringBuilder, others: &mut BinaryBuilder) {
+    let text = bytes.map(std::str::from_utf8);
+    texts.append_option(text.and_then(Result::ok));
+    others.append_option(bytes.filter(|_| text.is_some_and(|text| text.is_err())));
+}
+
+fn base64_text(octets: &[u8]) -> String {
+    let mut text = Vec::new();
+    base64::encode(octets, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn dead_letter_times() -> TimestampMicrosecondBuilder {
+    TimestampMicrosecondBuilder::new().with_data_type(data_type::timestamp())
 }
 
 #[cfg(test)]

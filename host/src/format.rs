@@ -7,6 +7,7 @@ pub mod encode;
 pub mod framing;
 pub mod json;
 mod layout;
+pub mod message;
 mod number;
 pub mod raw;
 mod scalar;
@@ -20,7 +21,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Field, SchemaRef};
 use wasmill_core::{
     lineage::Chunk,
-    pipeline::{ColumnSpec, Format, FormatKind},
+    pipeline::{ColumnSpec, Format, FormatKind, document::MessageParts},
 };
 
 /// Why a format cannot be set up, or its columns cannot be built.
@@ -94,6 +95,8 @@ pub enum Decoder {
     Csv(csv::CsvDecoder),
     /// The row itself.
     Raw(raw::RawDecoder),
+    /// One of these, and what stands beside the row.
+    Message(Box<message::MessageDecoder>),
 }
 
 impl Decoder {
@@ -106,12 +109,23 @@ impl Decoder {
         })
     }
 
+    /// The same, with columns of what stands beside the rows.
+    pub fn with_message(format: &Format, parts: &MessageParts) -> Result<Self, FormatError> {
+        let values = Self::new(format)?;
+        if parts.is_empty() {
+            return Ok(values);
+        }
+        let decoder = message::MessageDecoder::new(values, parts);
+        Ok(Self::Message(Box::new(decoder)))
+    }
+
     /// The rows of a chunk. Rows that do not fit are listed, never an error.
     pub fn decode(&mut self, chunk: &Arc<Chunk>) -> Result<Decoded, FormatError> {
         match self {
             Self::Json(decoder) => decoder.decode(chunk),
             Self::Csv(decoder) => decoder.decode(chunk),
             Self::Raw(decoder) => decoder.decode(chunk),
+            Self::Message(decoder) => decoder.decode(chunk),
         }
     }
 
@@ -121,6 +135,7 @@ impl Decoder {
             Self::Json(decoder) => decoder.schema(),
             Self::Csv(decoder) => decoder.schema(),
             Self::Raw(decoder) => decoder.schema(),
+            Self::Message(decoder) => decoder.schema(),
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct NodeMetrics {
     pub faults: Counter,
     /// Rows behind the watermark.
     pub late: Counter,
+    /// Of a source: records without a value, where its format has no use for them. They are no
+    /// rows.
+    pub without_value: Arc<Counter>,
     /// Bytes of keyed state, as of the last batch.
     pub state_bytes: Counter,
     /// CPU time of the plugin's calls in nanoseconds.

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use serde_json::{Value, json};
+
+use crate::data_type;
 
 /// What became of a row that failed.
 pub mod kind {
@@ -28,6 +31,10 @@ pub mod kind {
 /// | `original` | `string?` | the source's bytes of that row, where they are text |
 /// | `original-bytes` | `bytes?` | the same, where they are not |
 /// | `row` | `string?` | a row that an operator emitted, as JSON with its lineage |
+/// | `key` | `string?` | the key of a topic's record, where it is text |
+/// | `key-bytes` | `bytes?` | the same, where it is not |
+/// | `headers` | `string?` | the headers of a topic's record, as JSON: see [`headers_json`] |
+/// | `time` | `timestamp?` | the time of a topic's record |
 pub fn schema() -> SchemaRef {
     let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
     Arc::new(Schema::new(vec![
@@ -41,5 +48,30 @@ pub fn schema() -> SchemaRef {
         text("original", true),
         Field::new("original-bytes", DataType::Binary, true),
         text("row", true),
+        text("key", true),
+        Field::new("key-bytes", DataType::Binary, true),
+        text("headers", true),
+        Field::new("time", data_type::timestamp(), true),
     ]))
+}
+
+/// Headers as JSON: a list in the record's order, each with its `name` and its `value`, or with
+/// `value-base64` where that is no text; a header without a value has neither. None where there are
+/// no headers.
+pub fn headers_json<'a>(
+    headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    base64: impl Fn(&[u8]) -> String,
+) -> Option<String> {
+    let all: Vec<Value> = headers
+        .map(|(name, value)| {
+            let mut header = json!({ "name": String::from_utf8_lossy(name) });
+            match value.map(|bytes| (std::str::from_utf8(bytes), bytes)) {
+                None => {}
+                Some((Ok(text), _)) => header["value"] = text.into(),
+                Some((Err(_), bytes)) => header["value-base64"] = base64(bytes).into(),
+            }
+            header
+        })
+        .collect();
+    (!all.is_empty()).then(|| Value::Array(all).to_string())
 }

@@ -1,5 +1,6 @@
 //! Where each row of a batch came from: the way back to the source's own bytes.
 
+mod beside;
 mod gather;
 pub mod trail;
 
@@ -10,6 +11,8 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::key::Keys;
+
+pub use beside::{Beside, Headers};
 
 /// A stretch of one split as its reader gave it: the unit of decoding, and what dead letters point
 /// into.
@@ -38,6 +41,11 @@ pub struct Chunk {
     /// Rows that are longer than their source allows, with their length in bytes: `bytes` holds
     /// only their start.
     pub oversized: Vec<(u32, u64)>,
+    /// The offset to go on from behind the last row, where it is not the one that follows that
+    /// row's: no rows stand in between.
+    pub behind: Option<u64>,
+    /// What stands beside the rows' bytes, where the source has such and somebody wants it.
+    pub beside: Option<Box<Beside>>,
 }
 
 /// Bits of a split's number that count within its source.
@@ -87,9 +95,27 @@ impl Chunk {
         own.map_or(self.first_offset + u64::from(row), |offset| *offset)
     }
 
+    /// The offset to go on from behind the last row.
+    pub fn next_offset(&self) -> u64 {
+        let behind = || match self.spans.len().checked_sub(1) {
+            Some(last) => self.offset(small(last)) + 1,
+            None => self.first_offset,
+        };
+        self.behind.unwrap_or_else(behind)
+    }
+
+    /// Whether a row has no bytes at all, which is another thing than none.
+    pub fn is_null(&self, row: u32) -> bool {
+        let beside = self.beside.as_ref();
+        beside.is_some_and(|beside| beside.nulls.binary_search(&row).is_ok())
+    }
+
     /// The original bytes of a row; none where the source has no bytes.
     pub fn row(&self, row: u32) -> Option<Bytes> {
         let (start, end) = *self.spans.get(row as usize)?;
+        if self.is_null(row) {
+            return None;
+        }
         Some(self.bytes.slice(start as usize..end as usize))
     }
 }
@@ -360,5 +386,33 @@ mod tests {
         };
         assert_eq!(chunk.row(1).as_deref(), Some(&b"cd"[..]));
         assert_eq!(chunk.row(2), None);
+        assert_eq!(chunk.next_offset(), 2);
+    }
+
+    #[test]
+    fn a_chunk_with_gaps_goes_on_behind_its_last_row_or_further() {
+        let mut chunk = Chunk {
+            first_offset: 7,
+            offsets: vec![7, 9, 12],
+            spans: vec![(0, 0); 3],
+            ..Chunk::default()
+        };
+        assert_eq!(chunk.next_offset(), 13);
+        chunk.behind = Some(20);
+        assert_eq!(chunk.next_offset(), 20);
+    }
+
+    #[test]
+    fn a_null_has_no_bytes() {
+        let chunk = Chunk {
+            spans: vec![(0, 0), (0, 0)],
+            beside: Some(Box::new(Beside {
+                nulls: vec![1],
+                ..Beside::default()
+            })),
+            ..Chunk::default()
+        };
+        assert_eq!(chunk.row(0).as_deref(), Some(&b""[..]));
+        assert_eq!(chunk.row(1), None);
     }
 }

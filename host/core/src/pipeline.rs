@@ -17,6 +17,7 @@ mod salvage;
 mod sink;
 mod source;
 mod storage;
+mod topic_pattern;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use source::{
 };
 
 pub use storage::{NoStorage, S3Storage, Storage};
+pub use topic_pattern::TopicPattern;
 
 use crate::descriptor::Descriptor;
 use crate::json_schema::Schema;

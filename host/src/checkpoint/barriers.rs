@@ -76,7 +76,8 @@ impl Progress {
 
     /// Rows up to here were handed on.
     pub fn reach(&mut self, position: Position) {
-        self.position = position;
+        let until = self.position.until;
+        self.position = Position { until, ..position };
         self.metrics.reach(position.rows, position.bytes);
     }
 

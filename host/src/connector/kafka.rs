@@ -3,6 +3,7 @@
 mod client;
 mod error;
 mod sink;
+pub mod source;
 
 pub use error::KafkaError;
 pub use sink::{KafkaDecider, KafkaFollower, KafkaPlain, verdict};

@@ -8,7 +8,7 @@ use wasmill_core::lineage::Tail;
 pub struct Position {
     /// The split's number within its source, which its rows' ids contain.
     pub split: u32,
-    /// Rows before it.
+    /// Rows before it; of a topic's partition the offset to go on from.
     pub rows: u64,
     /// Bytes before it, of the input as it is when unpacked; 0 where rows are computed.
     pub bytes: u64,
@@ -16,6 +16,8 @@ pub struct Position {
     pub is_end: bool,
     /// Whether the others do not wait for it, since it has gone without rows for too long.
     pub is_idle: bool,
+    /// The rows before which it ends, where that was decided when it was first read.
+    pub until: Option<u64>,
     /// The last of the bytes before it: where others stand there now, the input was changed.
     pub tail: Tail,
 }
@@ -40,6 +42,9 @@ impl Position {
         if self.is_idle {
             json["idle"] = true.into();
         }
+        if let Some(until) = self.until {
+            json["until"] = until.into();
+        }
         if self.tail.bytes > 0 {
             let Tail { bytes, hash } = self.tail;
             json["tail"] = json!({ "bytes": bytes, "xxh3": format!("{hash:016x}") });
@@ -55,6 +60,7 @@ impl Position {
             bytes: json.get("bytes")?.as_u64()?,
             is_end: json.get("end")?.as_bool()?,
             is_idle: json.get("idle").is_some_and(|idle| idle == true),
+            until: json.get("until").and_then(Value::as_u64),
             tail: json.get("tail").and_then(tail).unwrap_or_default(),
         })
     }
@@ -78,6 +84,7 @@ mod tests {
             bytes: 7,
             is_end: true,
             is_idle: true,
+            until: Some(u64::MAX),
             tail: Tail::of(b"abc"),
         };
         assert_eq!(Position::from_json(&position.to_json()), Some(position));

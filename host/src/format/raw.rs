@@ -58,17 +58,22 @@ impl RawDecoder {
     }
 
     fn row(&mut self, chunk: &Chunk, row: u32) -> Result<(), String> {
+        let root = self.layout.roots.first().copied().unwrap_or(0);
+        if chunk.is_null(row) {
+            self.columns[root].push_null();
+            return Ok(());
+        }
         let bytes = super::row_bytes(chunk, row)?;
         if self.is_text {
             super::check_text(bytes)?;
         }
-        let root = self.layout.roots.first().copied().unwrap_or(0);
         if let Values::Bytes(values, ends) = &mut self.columns[root].values {
             let end = i32::try_from(values.len() + bytes.len())
                 .map_err(|_| "the batch is longer than 2 GiB")?;
             values.extend_from_slice(bytes);
             ends.push(end);
         }
+        self.columns[root].mark_valid();
         Ok(())
     }
 }
@@ -76,7 +81,7 @@ impl RawDecoder {
 #[cfg(test)]
 mod tests {
     use arrow_array::cast::AsArray;
-    use wasmill_core::pipeline::FormatKind;
+    use wasmill_core::{lineage::Beside, pipeline::FormatKind};
 
     use super::*;
     use crate::format::testing;
@@ -97,5 +102,21 @@ mod tests {
         let values: Vec<_> = all.column(0).as_binary::<i32>().iter().flatten().collect();
         assert_eq!(values, rows);
         assert_eq!(check("string", Some(vec![0, 2])).num_rows(), 2);
+    }
+
+    #[test]
+    fn a_row_without_bytes_is_null() {
+        let format = testing::format(FormatKind::Raw, &[("value", "string?")]);
+        let mut decoder = RawDecoder::new(&format).expect("a good column");
+        let chunk = testing::chunk(&["a", "", "b"]);
+        let mut chunk = Arc::into_inner(chunk).expect("nobody else has it");
+        chunk.beside = Some(Box::new(Beside {
+            nulls: vec![1],
+            ..Beside::default()
+        }));
+        let decoded = decoder.decode(&Arc::new(chunk)).expect("a good column");
+        let values = decoded.rows.column(0).as_string::<i32>();
+        let values: Vec<_> = values.iter().collect();
+        assert_eq!(values, [Some("a"), None, Some("b")]);
     }
 }

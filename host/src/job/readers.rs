@@ -1,11 +1,14 @@
 //! Readers: the threads that read splits and hand their chunks to source subtasks.
 
+pub(super) mod topics;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -24,6 +27,12 @@ use crate::{
 const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks that may wait for the subtasks of a source.
 const CHUNKS_MAX: usize = 8;
+/// Between two looks whether the last rows of a split have been handed on.
+const HAND_ON_WAIT: Duration = Duration::from_millis(1);
+
+/// Makes the turns of a split, by its name and where it goes on.
+pub(super) type NewTurns = Arc<dyn Fn(&str, Position) -> Arc<SplitTurns> + Send + Sync>;
+
 /// What a reader hands over: a piece of work, or why it cannot go on.
 type Handover = Result<Work, ReadFailure>;
 
@@ -32,44 +41,73 @@ pub(super) fn channel() -> (Sender<Handover>, Receiver<Handover>) {
     bounded(CHUNKS_MAX)
 }
 
+/// Tells when all splits have been read and handed on.
+pub(super) struct Over {
+    /// Closed when the last reader has ended.
+    reading: Receiver<()>,
+    /// The splits that have come to their end, each with the number of its last turn.
+    ended: Ended,
+    stopping: Arc<AtomicBool>,
+    /// Whether a reader has given up.
+    failed: Arc<AtomicBool>,
+}
+
+type Ended = Arc<Mutex<Vec<(Arc<SplitTurns>, u64)>>>;
+
+impl Over {
+    /// Waits until then; false if the job ends before.
+    pub(super) fn wait(self) -> bool {
+        // Nothing is ever sent.
+        let _ = self.reading.recv_blocking();
+        if self.failed.load(Ordering::Acquire) {
+            return false;
+        }
+        for (turns, last) in std::mem::take(&mut *self.ended.lock()) {
+            while turns.next() <= last {
+                if self.stopping.load(Ordering::Acquire) {
+                    return false;
+                }
+                spawn::pause(HAND_ON_WAIT);
+            }
+        }
+        !self.stopping.load(Ordering::Acquire)
+    }
+}
+
 /// Starts the readers of a source; they share its splits.
 pub(super) fn start(
     name: &str,
     splits: Splits,
-    new_turns: impl Fn(&str, Position) -> Arc<SplitTurns> + Send + Sync + 'static,
+    new_turns: &NewTurns,
     work: &Sender<Handover>,
     stopping: &Arc<AtomicBool>,
-) {
+) -> Over {
+    let (reading, over) = bounded(1);
+    let (ended, failed) = (Ended::default(), Arc::<AtomicBool>::default());
     let open = Arc::new(Mutex::new(splits.open));
-    let new_turns = Arc::new(new_turns);
     for number in 0..splits.at_once {
-        let (open, new_turns) = (open.clone(), new_turns.clone());
+        let (open, new_turns) = (open.clone(), Arc::clone(new_turns));
         let (work, stopping) = (work.clone(), stopping.clone());
+        let (reading, ended) = (reading.clone(), Arc::clone(&ended));
+        let failed = Arc::clone(&failed);
         // Nobody joins a reader: one that waits for standard input cannot be woken, and holds
         // nothing that matters.
         spawn::thread(&format!("read-{name}-{number}"), move || {
+            let _reading = reading;
             loop {
                 let next = (open.lock())();
                 let Some(opened) = next else { return };
                 let split = opened.split;
                 let read = || {
-                    let read = opened.reader.and_then(|reader| {
-                        let turns = new_turns(&opened.name, opened.from);
-                        read(reader, split, turns, &work, &stopping)
-                    });
-                    read.map_err(|error| ReadFailure {
-                        message: explain(&error),
-                        is_lasting: error.is_lasting(),
-                    })
+                    let reader = opened.reader?;
+                    let turns = new_turns(&opened.name, opened.from);
+                    let last = read(reader, split, turns.clone(), &work, &stopping)?;
+                    ended.lock().push((turns, last));
+                    Ok(())
                 };
-                // A reader that panics must not look like the end of its split.
-                let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-                    Err(ReadFailure {
-                        message: JobError::Panic(super::panic_message(&*panic)).to_string(),
-                        is_lasting: true,
-                    })
-                });
-                if let Err(failure) = read {
+                if let Err(failure) = guarded(read) {
+                    // What would come behind this split must not.
+                    failed.store(true, Ordering::Release);
                     // If nobody listens the job has ended for another reason.
                     let _ = work.send_blocking(Err(failure));
                     return;
@@ -77,6 +115,24 @@ pub(super) fn start(
             }
         });
     }
+    Over {
+        reading: over,
+        ended,
+        stopping: stopping.clone(),
+        failed,
+    }
+}
+
+/// Runs a reader: one that panics must not look like the end of its split.
+fn guarded(read: impl FnOnce() -> Result<(), ConnectorError>) -> Result<(), ReadFailure> {
+    let read = catch_unwind(AssertUnwindSafe(read)).map_err(|panic| ReadFailure {
+        message: JobError::Panic(super::panic_message(&*panic)).to_string(),
+        is_lasting: true,
+    });
+    read?.map_err(|error| ReadFailure {
+        message: explain(&error),
+        is_lasting: error.is_lasting(),
+    })
 }
 
 fn read(
@@ -85,7 +141,7 @@ fn read(
     turns: Arc<SplitTurns>,
     work: &Sender<Handover>,
     stopping: &AtomicBool,
-) -> Result<(), ConnectorError> {
+) -> Result<u64, ConnectorError> {
     let mut number = 0;
     loop {
         let chunk = match stopping.load(Ordering::Acquire) {
@@ -100,7 +156,7 @@ fn read(
             chunk,
         };
         if work.send_blocking(Ok(next)).is_err() || is_end {
-            return Ok(());
+            return Ok(number);
         }
         number += 1;
     }

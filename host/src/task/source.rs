@@ -252,7 +252,7 @@ impl SourceTask {
             return self.end(place).await;
         };
         self.remember();
-        place.behind.rows = chunk.first_offset + chunk.spans.len() as u64;
+        place.behind.rows = chunk.next_offset();
         place.behind.bytes = chunk.next_byte;
         place.behind.tail = chunk.tail;
         let decoded = self.decoded(chunk, decoder).await;

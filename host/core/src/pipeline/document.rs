@@ -33,8 +33,8 @@ pub use generator::{
     GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,
 };
 pub use kafka::{
-    ClientOptions, KafkaSink, KafkaSource, KafkaStart, KafkaStop, MessagePart, TopicColumn,
-    TopicOfRow,
+    ClientOptions, KafkaSink, KafkaSource, KafkaStart, KafkaStop, MessagePart, MessageParts,
+    TopicColumn, TopicOfRow,
 };
 pub use postgres::PostgresSink;
 pub use restart::{ExponentialRestart, FailureRateRestart, FixedRestart, RestartDocument};
@@ -226,6 +226,9 @@ pub struct EventTimeDocument {
     /// A split that stays silent for so long (by the clock on the wall) no longer holds the others
     /// back; never if not given.
     pub idle_after: Option<DurationText>,
+    /// How far the watermark of a split may be ahead of that of the slowest one; a split that is
+    /// further ahead is not read until the others have come nearer. Without bound if not given.
+    pub max_drift: Option<DurationText>,
 }
 
 /// What happens to a row that fails.

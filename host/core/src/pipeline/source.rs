@@ -132,6 +132,9 @@ pub struct EventTime {
     pub out_of_orderness_us: i64,
     /// A split that is silent for so long no longer holds the others back, in microseconds.
     pub idle_after_us: Option<i64>,
+    /// How far a split's watermark may be ahead of the slowest one's, in microseconds; then it is
+    /// not read further until the others have come nearer.
+    pub max_drift_us: Option<i64>,
 }
 
 impl Builder<'_> {
@@ -188,7 +191,10 @@ impl Builder<'_> {
             };
             return Some(SourceKind::Generator(generator, format));
         }
-        let format = self.format(&path.key("format"), document.format.as_ref())?;
+        // Records of a topic may have no value.
+        let has_nulls = document.kafka.is_some() && document.file.is_none();
+        let format = document.format.as_ref();
+        let format = self.format(&path.key("format"), format, has_nulls)?;
         if let Some(kafka) = &document.kafka {
             let before = document.file.as_ref();
             self.kafka(path, kafka, before, &format);
@@ -213,7 +219,7 @@ impl Builder<'_> {
     ) -> Option<Format> {
         let is_text = |column: &GeneratorColumn| matches!(column.value, GeneratorValue::Text(_));
         match generator.columns.as_slice() {
-            [only] if is_text(only) => self.format(&path.key("format"), Some(document)),
+            [only] if is_text(only) => self.format(&path.key("format"), Some(document), false),
             _ => {
                 let remedy = "give it one column `{ text: ... }`, or remove `format`";
                 self.wrong(
@@ -226,8 +232,14 @@ impl Builder<'_> {
         }
     }
 
-    /// The format that the source says, or raw lines.
-    fn format(&mut self, path: &Path, document: Option<&DecodeFormat>) -> Option<Format> {
+    /// The format that the source says, or raw lines. Rows of a source that `has_nulls` may lack
+    /// bytes.
+    fn format(
+        &mut self,
+        path: &Path,
+        document: Option<&DecodeFormat>,
+        has_nulls: bool,
+    ) -> Option<Format> {
         let Some(document) = document else {
             return Some(raw());
         };
@@ -256,7 +268,7 @@ impl Builder<'_> {
         if kind == FormatKind::Raw {
             let plain = |column: &ColumnSpec| {
                 matches!(column.field.data_type(), DataType::Binary | DataType::Utf8)
-                    && !column.field.is_nullable()
+                    && (has_nulls || !column.field.is_nullable())
             };
             match specs.as_slice() {
                 [] => return Some(raw()),
@@ -353,6 +365,7 @@ impl Builder<'_> {
             column,
             out_of_orderness_us: document.out_of_orderness.map_or(0, |d| d.as_us()),
             idle_after_us: document.idle_after.map(|d| d.as_us()),
+            max_drift_us: document.max_drift.map(|d| d.as_us()),
         })
     }
 }

@@ -129,10 +129,15 @@ impl ClientContext for Context {
 
     fn error(&self, error: ClientError, reason: &str) {
         tracing::debug!(brokers = &*self.brokers, "{error}: {reason}");
-        *self.trouble.lock() = Some(Trouble {
-            code: error.rdkafka_error_code(),
-            reason: reason.into(),
-        });
+        let code = error.rdkafka_error_code();
+        let mut trouble = self.trouble.lock();
+        // That all brokers are down says less than why the last one is.
+        if code != Some(RDKafkaErrorCode::AllBrokersDown) || trouble.is_none() {
+            *trouble = Some(Trouble {
+                code,
+                reason: reason.into(),
+            });
+        }
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {

@@ -117,6 +117,46 @@ pub enum KafkaError {
         /// What to do.
         remedy: &'static str,
     },
+    /// A topic or partition that was read is not there any more.
+    #[error(
+        "`{split}` is not at `{brokers}` any more: its topic was deleted; what was read of it is \
+         not lost. Take it out of the source, make it anew and begin anew with --fresh"
+    )]
+    TopicGone {
+        /// The partition.
+        split: String,
+        /// The addresses.
+        brokers: String,
+    },
+    /// The records to go on with are not there.
+    #[error(
+        "`{split}` at `{brokers}` has no record {offset} to go on with: records were deleted \
+         before they were read, or the topic was made anew; keep records for longer \
+         (`retention.ms`), and begin anew with --fresh"
+    )]
+    OutOfRange {
+        /// The partition.
+        split: String,
+        /// The offset to go on from.
+        offset: u64,
+        /// The addresses.
+        brokers: String,
+    },
+    /// An offset to begin with that the partition does not have.
+    #[error(
+        "`{split}` has no offset {offset} to begin with: it holds {oldest} to {end}; mend \
+         `start: {{ offsets: .. }}`"
+    )]
+    NoOffset {
+        /// The partition.
+        split: String,
+        /// What the document says.
+        offset: u64,
+        /// The oldest that there is.
+        oldest: u64,
+        /// Behind the newest.
+        end: u64,
+    },
     /// The cluster refuses to do something.
     #[error("`{brokers}` refuses to {what}: {reason}; {remedy}")]
     Refused {

@@ -5,20 +5,35 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+use arrow_schema::Field;
 use wasmill_core::{
     checkpoint::{CheckpointId, SourceState},
-    pipeline::{self, SourceId, SourceKind, StreamId},
+    pipeline::{
+        self, FormatKind, KafkaInput, Producer, SourceId, SourceKind, StreamId,
+        document::{FileSource as FileDocument, MessagePart, MessageParts},
+    },
     plan::TaskPlan,
     watermark::{self, SplitWatermark},
 };
 
 use super::{Builder, lane};
 use crate::{
-    checkpoint::{Progress, SourceBarriers, SplitTurns},
-    connector::{Position, generator::Generator},
+    checkpoint::{Progress, SourceBarriers},
+    connector::{
+        Position,
+        generator::Generator,
+        kafka::{
+            self,
+            source::{Keep, Opening, Topics},
+        },
+    },
     exchange::turn::Turns,
     format::Decoder,
-    job::{JobError, Subtask, readers, splits},
+    job::{
+        JobError, Subtask,
+        readers::{self, NewTurns},
+        splits,
+    },
     metrics::{Extent, SourceMetrics},
     task::{
         idle::IdleWatch,
@@ -26,8 +41,8 @@ use crate::{
     },
 };
 
-/// Makes the turns of a split, by its name and where it goes on.
-type NewTurns<'a> = &'a dyn Fn(&str, Position) -> Arc<SplitTurns>;
+/// Threads that share the partitions of a source's topics.
+const TOPIC_READERS_MAX: usize = 4;
 
 /// Where splits stood, and their watermarks, by name.
 type KnownSplits = BTreeMap<String, (Position, i64)>;
@@ -116,7 +131,7 @@ impl Builder<'_> {
         let subtasks = task.parallelism;
         let (registry, watermarks) = (Arc::clone(barriers), known.clone());
         let watched = metrics.clone();
-        let new_turns = move |name: &str, from: Position| {
+        let new_turns: NewTurns = Arc::new(move |name: &str, from: Position| {
             let reached = watermarks
                 .get(name)
                 .map_or(watermark::START, |known| known.1);
@@ -125,7 +140,7 @@ impl Builder<'_> {
             let turns = Arc::new(Turns::new(subtasks, progress));
             registry.open(name, &turns);
             turns
-        };
+        });
         for (name, (position, _)) in known.iter().filter(|(_, (at, _))| at.is_end) {
             new_turns(name, *position);
         }
@@ -143,26 +158,74 @@ impl Builder<'_> {
             name: spec.name.clone(),
             source,
         };
-        let opened = match &spec.kind {
-            SourceKind::File(file, _) => {
-                let stopping = self.stop.flag.clone();
-                let from = (self.folder, positions.collect());
-                splits::files(file, format, (from, metrics), stopping).map_err(failed)?
-            }
-            SourceKind::Kafka(..) => todo!("the readers of Kafka"),
-            _ => splits::stdin(format),
+        let known: BTreeMap<String, Position> = positions.collect();
+        let stopping = self.stop.flag.clone();
+        let files = |file: &FileDocument, known| {
+            let from = (self.folder, known);
+            splits::files(file, format, (from, metrics), stopping.clone()).map_err(failed)
         };
-        self.splits.insert(task.id, opened.count);
         let (sender, receiver) = readers::channel();
         let closer = receiver.clone();
         self.stop.cutters.push(Arc::new(move || {
             closer.close();
         }));
-        let stopping = self.stop.flag.clone();
-        readers::start(&spec.name, opened, new_turns, &sender, &stopping);
+        let count = match &spec.kind {
+            SourceKind::Kafka(input, _) => {
+                let (known, known_files) = known
+                    .into_iter()
+                    .partition(|(name, _)| kafka::source::is_split(&input.kafka, name));
+                let before = input.before.as_ref();
+                let before = before.map(|file| files(file, known_files)).transpose()?;
+                let first_split = before.as_ref().map_or(0, |files| files.count);
+                let opening = Opening {
+                    document: &input.kafka,
+                    known,
+                    is_restored: self.stood(id).is_some(),
+                    first_split,
+                    keep: self.keep(input, format),
+                    without_value: self.sources[id.0].metrics.without_value.clone(),
+                    readers: subtasks.clamp(1, TOPIC_READERS_MAX),
+                };
+                let topics = Topics::open(opening).map_err(failed)?;
+                let count = topics.next_split();
+                let before: Box<dyn FnOnce() -> bool + Send> = match before {
+                    None => Box::new(|| true),
+                    Some(files) => {
+                        let over =
+                            readers::start(&spec.name, files, &new_turns, &sender, &stopping);
+                        Box::new(|| over.wait())
+                    }
+                };
+                readers::topics::start(readers::topics::Parts {
+                    name: spec.name.clone(),
+                    topics,
+                    new_turns,
+                    work: sender,
+                    stopping,
+                    metrics: metrics.clone(),
+                    before,
+                });
+                count
+            }
+            kind => {
+                let opened = match kind {
+                    SourceKind::File(file, _) => files(file, known)?,
+                    _ => splits::stdin(format),
+                };
+                let count = opened.count;
+                readers::start(&spec.name, opened, &new_turns, &sender, &stopping);
+                count
+            }
+        };
+        self.splits.insert(task.id, count);
+        let nothing = MessageParts::new();
+        let beside = match &spec.kind {
+            SourceKind::Kafka(input, _) => &input.kafka.message,
+            _ => &nothing,
+        };
         (0..subtasks)
             .map(|_| {
-                let decoder = Decoder::new(format)
+                let decoder = Decoder::with_message(format, beside)
                     .map_err(|error| JobError::Build(readers::explain(&error)))?;
                 Ok(Feed::Chunks {
                     work: receiver.clone(),
@@ -172,15 +235,27 @@ impl Builder<'_> {
             .collect()
     }
 
+    /// What is kept of a topic's records: what columns and dead letters ask for.
+    fn keep(&self, input: &KafkaInput, format: &pipeline::Format) -> Keep {
+        let mut streams = self.pipeline.streams.iter();
+        let has_letters = streams.any(|it| matches!(it.producer, Producer::DeadLetters(_)));
+        let has = |wanted: fn(&MessagePart) -> bool| {
+            has_letters || input.kafka.message.values().any(wanted)
+        };
+        Keep {
+            keys: has(|part| matches!(part, MessagePart::Key | MessagePart::KeyBytes)),
+            times: has(|part| matches!(part, MessagePart::Timestamp)),
+            headers: has(|part| matches!(part, MessagePart::Header(_))),
+            nulls: format.kind == FormatKind::Raw && format.fields().all(Field::is_nullable),
+        }
+    }
+
     fn generated(
         &mut self,
         task: &TaskPlan,
         generator: &pipeline::Generator,
         format: Option<&pipeline::Format>,
-        (new_turns, (known, metrics)): (
-            NewTurns<'_>,
-            (&BTreeMap<String, Position>, &SourceMetrics),
-        ),
+        (new_turns, (known, metrics)): (&NewTurns, (&BTreeMap<String, Position>, &SourceMetrics)),
     ) -> Result<Vec<Feed>, JobError> {
         let splits = u64::from(generator.splits.max(1));
         self.splits.insert(task.id, generator.splits);

@@ -14,6 +14,9 @@ use crate::secret::TextOrSecret;
 /// reference: `{ env: NAME }` or `{ file: PATH }`.
 pub type ClientOptions = BTreeMap<String, TextOrSecret>;
 
+/// Columns of what stands beside a record's value, by their names.
+pub type MessageParts = IndexMap<String, MessagePart>;
+
 /// Topics to read; each partition is a split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -38,7 +41,7 @@ pub struct KafkaSource {
     /// Columns of what stands beside a record's value, by their names; they come behind those of
     /// the format.
     #[serde(default)]
-    pub message: IndexMap<String, MessagePart>,
+    pub message: MessageParts,
     /// How often new partitions and topics are looked for; 30s if not given.
     pub discover_every: Option<DurationText>,
     /// How long no broker may answer before the job fails; 10m if not given.

@@ -4,6 +4,7 @@ use arrow_schema::{DataType, Field};
 
 use super::Format;
 use crate::data_type;
+use crate::pipeline::TopicPattern;
 use crate::pipeline::build::Builder;
 use crate::pipeline::document::{FileSource, KafkaSource, KafkaStart, MessagePart};
 use crate::tree::Path;
@@ -44,7 +45,13 @@ impl Builder<'_> {
                     self.topic(&path.key("topic"), topic);
                 }
             }
-            (None, Some(_)) => {}
+            (None, Some(pattern)) => {
+                if let Err(reason) = TopicPattern::new(pattern) {
+                    let message = format!("`{pattern}` is no regular expression: {reason}");
+                    let remedy = Some("for all topics whose names begin alike: `orders-.*`");
+                    self.wrong(&path.key("topic-pattern"), &message, remedy);
+                }
+            }
         }
         if let KafkaStart::Timestamp(text) = &document.start
             && text.parse::<jiff::Timestamp>().is_err()
