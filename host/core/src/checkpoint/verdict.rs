@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptId, CheckpointId, Digest, Manifest, Reason, Recovered, Scope};
+use super::{AttemptId, CheckpointId, Digest, Kept, Manifest, Reason, Recovered, Scope};
 
 /// What a deciding transaction says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +151,8 @@ impl Manifest {
         self.place.decided.sort_unstable_by_key(|it| it.checkpoint);
         self.place.position = recovered.position;
         self.place.previous = recovered.previous;
+        // Attempts are counted on from the log's last entry.
+        self.place.attempt = AttemptId(recovered.attempt.0.saturating_sub(1));
         self.place.checkpoint_last = self.checkpoint.max(recovered.checkpoint_last);
         self
     }
@@ -178,16 +180,13 @@ pub fn settle(
             }),
         };
     };
-    let entered = recovered.kept.iter().find(|kept| {
-        let manifest = &kept.manifest;
-        manifest.checkpoint == verdict.checkpoint && manifest.place.attempt == verdict.attempt
-    });
-    if let Some(kept) = entered {
-        let is_prepared = kept.decided.digest == verdict.digest;
-        if !is_prepared && kept.manifest.decider.as_deref() != Some(sink) {
-            let reason = "is another than was committed";
-            return Err(verdict.unprepared(scope, (sink, place), reason));
-        }
+    let mut kept = recovered.kept.iter();
+    // No two checkpoints of a log have one number.
+    let entered = kept.find(|kept| kept.decided.checkpoint == verdict.checkpoint);
+    let is_other = |kept: &Kept| kept.manifest.decider.as_deref() != Some(sink);
+    if entered.is_some_and(is_other) {
+        let reason = "is another than was committed";
+        return Err(verdict.unprepared(scope, (sink, place), reason));
     }
     if base.is_none_or(|base| base.checkpoint < verdict.checkpoint) {
         let is_past = notes.taken > Some(verdict.attempt) || entered.is_some();

@@ -196,8 +196,7 @@ impl Model {
         store: &Store,
     ) -> Result<(), String> {
         let checkpoint = manifest.checkpoint;
-        let is_committed = self.committed == Some((manifest.place.attempt, checkpoint));
-        if manifest.place.attempt.0 != self.attempt_last && !is_committed {
+        if manifest.place.attempt.0 != self.attempt_last {
             return Err(format!(
                 "attempt {} decided checkpoint {checkpoint} after attempt {} had begun",
                 manifest.place.attempt, self.attempt_last
@@ -222,7 +221,10 @@ impl Model {
                 .map_err(|e| format!("{checkpoint} names {e}"))?;
         }
         let strange = manifest.objects().find(|it| !is_own(manifest, &it.name));
-        if let Some(strange) = strange.filter(|_| manifest.reason == Reason::Savepoint) {
+        // One that lost its number says that another attempt has entered it.
+        let is_committed = self.committed.is_some_and(|(_, it)| it == checkpoint);
+        let is_savepoint = manifest.reason == Reason::Savepoint;
+        if let Some(strange) = strange.filter(|_| is_savepoint && !is_committed) {
             let name = &strange.name;
             return Err(format!(
                 "the savepoint {checkpoint} names `{name}`, which is not its own"

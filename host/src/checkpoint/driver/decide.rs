@@ -107,13 +107,10 @@ async fn enter(
     Err(unprepared("cannot be entered in the log: its storage does not answer").into())
 }
 
-/// Whether an entry is the manifest that was committed.
+/// Whether an entry is the manifest that was committed: of a number there is one in a log.
 fn is_of(scope: &Scope, position: Position, bytes: &[u8], verdict: &Verdict) -> bool {
     match Entry::decode_at(scope, position, bytes) {
-        Ok(Entry::Checkpoint(manifest)) => {
-            let (attempt, checkpoint) = (manifest.place.attempt, manifest.checkpoint);
-            (attempt, checkpoint) == (verdict.attempt, verdict.checkpoint)
-        }
+        Ok(Entry::Checkpoint(manifest)) => manifest.checkpoint == verdict.checkpoint,
         Ok(Entry::Attempt(_)) | Err(_) => false,
     }
 }
