@@ -21,6 +21,8 @@ enum What {
     Program(&'static str),
     /// A shared library whose file's name begins so.
     Library(&'static str),
+    /// A header of a C library.
+    Header(&'static str),
     /// A server with its programs, which Debian does not put on `PATH`.
     Server(&'static str, fn() -> bool),
 }
@@ -32,13 +34,19 @@ impl Tool {
             What::Library(stem) => library_folders()
                 .iter()
                 .any(|folder| holds_library(folder, stem)),
+            What::Header(header) => ["/usr/include", "/usr/local/include"]
+                .iter()
+                .any(|folder| Path::new(folder).join(header).exists()),
             What::Server(_, is_there) => is_there(),
         }
     }
 
     fn name(&self) -> &'static str {
         match self.what {
-            What::Program(name) | What::Library(name) | What::Server(name, _) => name,
+            What::Program(name)
+            | What::Library(name)
+            | What::Header(name)
+            | What::Server(name, _) => name,
         }
     }
 }
@@ -54,6 +62,16 @@ const BUILD_TOOLS: &[Tool] = &[
         what: What::Library("libclang"),
         package: "libclang-dev",
         reason: "it reads RocksDB's header for the bindings",
+    },
+    Tool {
+        what: What::Header("openssl/ssl.h"),
+        package: "libssl-dev",
+        reason: "Kafka's client speaks TLS and SASL with it",
+    },
+    Tool {
+        what: What::Program("pkg-config"),
+        package: "pkg-config",
+        reason: "it tells where OpenSSL stands",
     },
 ];
 

@@ -120,6 +120,17 @@ pub enum FollowError {
         /// What its marker says.
         marker: Option<CheckpointId>,
     },
+    /// A checkpoint was committed since the log was read.
+    #[error(
+        "checkpoint {marker} was committed while this run began with {}: the next start goes on \
+         from it", told(.since)
+    )]
+    Committed {
+        /// The checkpoint.
+        marker: CheckpointId,
+        /// What the run began with.
+        since: Option<CheckpointId>,
+    },
     /// A later attempt of the job has taken the output over.
     #[error(
         "attempt {attempt} of this job has taken over {place}, and this is attempt {own}: let one \

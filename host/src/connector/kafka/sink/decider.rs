@@ -109,6 +109,22 @@ impl KafkaDecider {
         self.send()
     }
 
+    /// What an error of the open transaction comes to. Its rows are gone from the cluster, and come
+    /// again from the checkpoint before, unless another attempt has taken the sink over.
+    fn lost(&self, error: ConnectorError) -> ConnectorError {
+        let ConnectorError::Kafka(KafkaError::Fenced { brokers, id }) = error else {
+            return told(error, self.give_up_after);
+        };
+        let before = Before::Known(self.session.marker.clone());
+        match Session::open(&self.target, &before) {
+            Ok(session) => session.throw_away(),
+            Err(error @ ConnectorError::Follow(_)) => return error,
+            Err(_) => {}
+        }
+        let reason = format!("another producer has used the transactional id `{id}`");
+        away(KafkaError::Unsure { brokers, reason }, self.give_up_after)
+    }
+
     /// After a commit whose answer did not come: only the marker tells whether it happened.
     fn ask(&mut self, marker: &Marker, error: KafkaError) -> Result<(), ConnectorError> {
         tracing::warn!(sink = self.target.place.sink, %error, "asking whether a commit happened");
@@ -118,7 +134,7 @@ impl KafkaDecider {
         match &self.session.marker {
             Some(found) if found == marker => Ok(()),
             // It was aborted, and the rows with it: they come again from the checkpoint before.
-            _ => Err(told(error.into(), self.give_up_after)),
+            _ => Err(away(not_committed(error), self.give_up_after)),
         }
     }
 }
@@ -129,13 +145,14 @@ impl Follower for KafkaDecider {
             return self.encoder.encode(batch, &mut self.held);
         }
         self.encoder.encode(batch, &mut self.buffer)?;
-        self.send()
+        self.send().map_err(|error| self.lost(error))
     }
 
     fn share(&mut self, checkpoint: CheckpointId) -> Result<Share, ConnectorError> {
         // What is held back from a checkpoint that was given up goes first.
-        self.resume()?;
-        self.session.settle()?;
+        let resumed = self.resume();
+        let settled = resumed.and_then(|()| Ok(self.session.settle()?));
+        settled.map_err(|error| self.lost(error))?;
         self.awaited = Some(checkpoint);
         Ok(Share {
             state: json!({ "decides": self.target.place.topic }),
@@ -174,19 +191,20 @@ impl Follower for KafkaDecider {
 impl Decider for KafkaDecider {
     fn commit(&mut self, verdict: &Verdict) -> Result<(), ConnectorError> {
         // Also where no rows came: the marker is the decision.
-        self.begin()?;
+        let begun = self.begin();
+        begun.map_err(|error| self.lost(error.into()))?;
         let marker = Marker::of(verdict);
         let since = self.session.marker.as_ref().map(|marker| marker.checkpoint);
         if let Err(error) = self.session.commit(marker.clone(), since) {
             self.ask(&marker, error)?;
         }
         self.is_open = false;
-        self.resume()
+        self.resume().map_err(|error| self.lost(error))
     }
 
     fn aborted(&mut self, checkpoint: CheckpointId) -> Result<(), ConnectorError> {
         match self.awaited == Some(checkpoint) {
-            true => self.resume(),
+            true => self.resume().map_err(|error| self.lost(error)),
             false => Ok(()),
         }
     }
@@ -224,6 +242,17 @@ fn open(
     })?;
     session.patience = give_up_after;
     Ok(session)
+}
+
+/// A commit that did not happen may the next time, whatever was in its way.
+fn not_committed(error: KafkaError) -> KafkaError {
+    match error {
+        KafkaError::Fenced { brokers, id } => KafkaError::Unsure {
+            brokers,
+            reason: format!("another producer has used the transactional id `{id}`"),
+        },
+        other => other,
+    }
 }
 
 /// What is away may come back.

@@ -329,7 +329,13 @@ fn not_there(
 ) -> ConnectorError {
     match marker {
         // Another attempt has committed since the log was read: the next one enters that.
-        Some(marker) => FollowError::Ahead { marker, since }.into(),
+        Some(marker) if Some(marker) > since => FollowError::Committed { marker, since }.into(),
+        Some(marker) => FollowError::Older {
+            place: target.told.clone(),
+            marker: Some(marker),
+            known: since,
+        }
+        .into(),
         None => no_markers(&target.place).into(),
     }
 }
