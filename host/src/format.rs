@@ -1,8 +1,10 @@
 //! Formats: bytes into columns, and rows back into bytes. Documented in `docs/formats/formats.md`.
 
+pub mod avro;
 pub(crate) mod base64;
 mod column;
 pub mod csv;
+mod debezium;
 pub mod encode;
 pub mod framing;
 pub mod json;
@@ -10,19 +12,27 @@ mod layout;
 pub mod message;
 mod number;
 pub mod raw;
+pub mod registry;
 mod scalar;
+mod schemas;
 #[cfg(test)]
 pub(crate) mod testing;
 mod time;
+mod wire;
 
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Field, SchemaRef};
 use wasmill_core::{
+    batch::op,
     lineage::Chunk,
     pipeline::{ColumnSpec, Format, FormatKind, document::MessageParts},
 };
+
+use registry::RegistryError;
+
+pub use schemas::{GivenSchema, Schemas};
 
 /// Why a format cannot be set up, or its columns cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +70,30 @@ pub enum FormatError {
         /// The name as it was given.
         zone: String,
     },
+    /// A schema that is none, or none for the columns.
+    #[error("the schema in `{path}`: {reason}")]
+    Schema {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A registry does not help.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// Columns that do not form a batch: a mistake of ours.
     #[error("the decoded columns do not form a batch")]
     Columns(#[from] ArrowError),
+}
+
+impl FormatError {
+    /// Whether the same would happen again if it was tried later.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_lasting(),
+            _ => true,
+        }
+    }
 }
 
 /// A row that does not fit its source's columns.
@@ -83,6 +114,9 @@ pub struct Decoded {
     pub kept: Option<Vec<u32>>,
     /// The other rows.
     pub refused: Vec<Refused>,
+    /// What kind of change each batch row is; none where every row is one by itself. A chunk's row
+    /// may then be several of the batch, or none.
+    pub ops: Option<Vec<u8>>,
 }
 
 /// Turns a source's chunks into columns. One decoder serves any number of splits; decoders share
@@ -97,26 +131,51 @@ pub enum Decoder {
     Raw(raw::RawDecoder),
     /// One of these, and what stands beside the row.
     Message(Box<message::MessageDecoder>),
+    /// One Avro datum a row.
+    Avro(Box<avro::AvroDecoder>),
 }
 
 impl Decoder {
-    /// A decoder for the columns and options of a format.
+    /// A decoder for the columns and options of a format that needs no schemas.
     pub fn new(format: &Format) -> Result<Self, FormatError> {
+        Self::with(format, &Schemas::None)
+    }
+
+    /// A decoder for the columns and options of a format.
+    pub fn with(format: &Format, schemas: &Schemas) -> Result<Self, FormatError> {
         Ok(match format.kind {
             FormatKind::Json => Self::Json(json::JsonDecoder::new(format)?),
             FormatKind::Csv => Self::Csv(csv::CsvDecoder::new(format)?),
             FormatKind::Raw => Self::Raw(raw::RawDecoder::new(format)?),
+            FormatKind::Avro => Self::Avro(Box::new(avro::AvroDecoder::new(format, schemas)?)),
+            FormatKind::Protobuf => todo!("protobuf"),
         })
     }
 
     /// The same, with columns of what stands beside the rows.
-    pub fn with_message(format: &Format, parts: &MessageParts) -> Result<Self, FormatError> {
-        let values = Self::new(format)?;
+    pub fn with_message(
+        format: &Format,
+        schemas: &Schemas,
+        parts: &MessageParts,
+    ) -> Result<Self, FormatError> {
+        let values = Self::with(format, schemas)?;
         if parts.is_empty() {
             return Ok(values);
         }
         let decoder = message::MessageDecoder::new(values, parts);
         Ok(Self::Message(Box::new(decoder)))
+    }
+
+    /// Fetches what decoding a chunk needs. Nothing but this may wait.
+    ///
+    /// # Errors
+    /// If a registry is away for too long, or is none.
+    pub async fn prepare(&mut self, chunk: &Chunk) -> Result<(), FormatError> {
+        match self {
+            Self::Json(_) | Self::Csv(_) | Self::Raw(_) => Ok(()),
+            Self::Avro(decoder) => decoder.prepare(chunk).await,
+            Self::Message(decoder) => Box::pin(decoder.prepare(chunk)).await,
+        }
     }
 
     /// The rows of a chunk. Rows that do not fit are listed, never an error.
@@ -126,6 +185,7 @@ impl Decoder {
             Self::Csv(decoder) => decoder.decode(chunk),
             Self::Raw(decoder) => decoder.decode(chunk),
             Self::Message(decoder) => decoder.decode(chunk),
+            Self::Avro(decoder) => decoder.decode(chunk),
         }
     }
 
@@ -136,6 +196,7 @@ impl Decoder {
             Self::Csv(decoder) => decoder.schema(),
             Self::Raw(decoder) => decoder.schema(),
             Self::Message(decoder) => decoder.schema(),
+            Self::Avro(decoder) => decoder.schema(),
         }
     }
 }
@@ -162,18 +223,39 @@ struct Rows<'a> {
     fitting: usize,
     kept: Option<Vec<u32>>,
     refused: Vec<Refused>,
+    ops: Option<Vec<u8>>,
 }
+
+/// A row that is one by itself.
+const ONE_ROW: debezium::Images = &[(debezium::Side::After, op::INSERT)];
 
 impl<'a> Rows<'a> {
     fn new(chunk: &'a Chunk) -> Self {
         Self {
-            chunk,
             text: std::str::from_utf8(&chunk.bytes).ok(),
+            ..Self::of_bytes(chunk, false)
+        }
+    }
+
+    /// Rows that are no text.
+    fn of_bytes(chunk: &'a Chunk, is_changelog: bool) -> Self {
+        Self {
+            chunk,
+            text: None,
             next: 0,
             fitting: 0,
-            kept: None,
+            kept: is_changelog.then(Vec::new),
             refused: Vec::new(),
+            ops: is_changelog.then(Vec::new),
         }
+    }
+
+    /// The next row's number, and its bytes as they are, or why they cannot be read.
+    fn next_bytes(&mut self) -> Option<(u32, Result<&'a [u8], String>)> {
+        let row = self.next;
+        self.chunk.spans.get(row as usize)?;
+        self.next += 1;
+        Some((row, row_bytes(self.chunk, row)))
     }
 
     /// The next row's number, and its bytes, which are UTF-8, or why they cannot be read.
@@ -211,6 +293,18 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Notes which rows of the batch became of a row.
+    fn came(&mut self, row: u32, result: Result<debezium::Images, String>) {
+        let (Some(ops), Some(kept), Ok(images)) = (&mut self.ops, &mut self.kept, &result) else {
+            return self.done(row, result.map(|_| ()));
+        };
+        self.fitting += images.len();
+        for (_, op) in *images {
+            kept.push(row);
+            ops.push(*op);
+        }
+    }
+
     /// How many rows fit so far.
     fn kept_rows(&self) -> usize {
         self.fitting
@@ -221,6 +315,7 @@ impl<'a> Rows<'a> {
             rows,
             kept: self.kept,
             refused: self.refused,
+            ops: self.ops,
         }
     }
 }

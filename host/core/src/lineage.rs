@@ -231,6 +231,32 @@ impl Lineage {
         }
     }
 
+    /// Rows that were made of rows of `parent`, in its order; those of one row are counted.
+    pub fn emitted(operator: &Arc<str>, parent: Self, rows: &[u32]) -> Self {
+        let mut last = Cause::Row {
+            row: u32::MAX,
+            ordinal: 0,
+        };
+        let causes = rows.iter().map(|row| {
+            let ordinal = match &last {
+                Cause::Row {
+                    row: known,
+                    ordinal,
+                } if known == row => ordinal + 1,
+                _ => 0,
+            };
+            last = Cause::Row { row: *row, ordinal };
+            last.clone()
+        });
+        let derived = Derived {
+            operator: Arc::clone(operator),
+            plugin: "".into(),
+            causes: causes.collect(),
+            parent,
+        };
+        Self::whole(Ancestor::Derived(Arc::new(derived)), rows.len())
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.len
@@ -375,6 +401,18 @@ mod tests {
         };
         let rows = Lineage::whole(Ancestor::Derived(Arc::new(derived)), 2);
         assert_eq!(rows.position(1), Some((0, 53)));
+    }
+
+    #[test]
+    fn rows_of_one_row_are_counted() {
+        let parent = Lineage::whole(chunk(0, 50), 4);
+        let rows = Lineage::emitted(&"in".into(), parent, &[0, 2, 2, 3]);
+        let Some((Ancestor::Derived(derived), 2)) = rows.origin(2) else {
+            panic!("{rows:?}");
+        };
+        assert_eq!(derived.causes[2], Cause::Row { row: 2, ordinal: 1 });
+        assert_eq!(rows.position(2), Some((0, 52)));
+        assert_eq!(rows.position(3), Some((0, 53)));
     }
 
     #[test]

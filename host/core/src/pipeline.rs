@@ -33,7 +33,7 @@ pub use operator::{
 pub use sink::{EncodeSpec, Host, MARKER_TABLE, PostgresUrl, Sink, SinkKind, Tls, UrlError};
 pub use source::{
     ColumnSpec, Counter, EventTime, Format, FormatKind, Generator, GeneratorColumn, GeneratorValue,
-    KafkaInput, Source, SourceKind, TextPart,
+    KafkaInput, SchemaPlace, Source, SourceKind, TextPart,
 };
 
 pub use storage::{NoStorage, S3Storage, Storage};

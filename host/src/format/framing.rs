@@ -26,7 +26,8 @@ impl Framing {
     pub fn of(format: &Format) -> Self {
         match format.kind {
             FormatKind::Json => Self::Lines,
-            FormatKind::Raw => Self::EveryLine,
+            // Binary rows are not cut: they come apart already.
+            FormatKind::Raw | FormatKind::Avro | FormatKind::Protobuf => Self::EveryLine,
             FormatKind::Csv => Self::Csv {
                 delimiter: format.csv.delimiter.bytes().next().unwrap_or(b','),
                 header: format.csv.header,

@@ -1,6 +1,7 @@
 //! JSON: one object a row, only the declared fields, straight into columns.
 
 mod cursor;
+mod envelope;
 mod reader;
 mod template;
 
@@ -12,11 +13,14 @@ use wasmill_core::{
     lineage::Chunk,
     pipeline::{
         ColumnSpec, Format, FormatKind,
-        document::{Csv, DuplicateFields, TimestampStyle, UnknownFields},
+        document::{DuplicateFields, UnknownFields},
     },
 };
 
-use super::{Decoded, FormatError, Rows, column::Column, layout::Layout, scalar::Rules};
+use super::{
+    Decoded, FormatError, Rows, column::Column, debezium::Images, layout::Layout, scalar::Rules,
+};
+use envelope::Envelope;
 use reader::Reader;
 use template::Templates;
 
@@ -29,6 +33,8 @@ pub struct JsonDecoder {
     seen: Vec<Vec<bool>>,
     policy: Policy,
     templates: Templates,
+    /// Whether rows come in Debezium's envelope.
+    is_changelog: bool,
 }
 
 /// The options as the reader needs them.
@@ -54,6 +60,7 @@ impl JsonDecoder {
             layout,
             policy,
             templates: Templates::default(),
+            is_changelog: format.is_changelog(),
         };
         decoder.check_defaults()?;
         Ok(decoder)
@@ -69,6 +76,9 @@ impl JsonDecoder {
         for column in &mut self.columns {
             column.reserve(chunk.spans.len());
         }
+        if self.is_changelog {
+            return self.decode_changes(chunk);
+        }
         let mut rows = Rows::new(chunk);
         while let Some((row, text)) = rows.next() {
             let done = text.and_then(|text| self.record(text, rows.kept_rows()));
@@ -79,6 +89,32 @@ impl JsonDecoder {
         }
         let batch = self.layout.finish(rows.kept_rows(), &mut self.columns)?;
         Ok(rows.into_decoded(batch))
+    }
+
+    /// The rows of a chunk of changes.
+    fn decode_changes(&mut self, chunk: &Chunk) -> Result<Decoded, FormatError> {
+        let mut rows = Rows::of_bytes(chunk, true);
+        rows.text = std::str::from_utf8(&chunk.bytes).ok();
+        while let Some((row, text)) = rows.next() {
+            let came = text.and_then(|text| self.change(text, rows.kept_rows()));
+            if came.is_err() {
+                self.layout.truncate(0, rows.kept_rows(), &mut self.columns);
+            }
+            rows.came(row, came);
+        }
+        let batch = self.layout.finish(rows.kept_rows(), &mut self.columns)?;
+        Ok(rows.into_decoded(batch))
+    }
+
+    /// The rows of one change into the columns, which have `len` rows.
+    fn change(&mut self, text: &[u8], len: usize) -> Result<Images, String> {
+        let envelope = Envelope::scan(text)?;
+        let images = envelope.images()?;
+        for (index, (side, _)) in images.iter().enumerate() {
+            let read = self.record(envelope.form(*side), len + index);
+            read.map_err(|reason| side.explain(&reason))?;
+        }
+        Ok(images)
     }
 
     /// One record into the columns, which have `len` rows.
@@ -125,18 +161,59 @@ impl JsonDecoder {
     }
 }
 
+/// What goes into a column where its field is absent or null: the rules of JSON, for every format.
+#[derive(Debug)]
+pub(super) struct Blanks {
+    policy: Policy,
+    seen: Vec<Vec<bool>>,
+}
+
+impl Blanks {
+    pub(super) fn new(format: &Format, layout: &Layout) -> Result<Self, FormatError> {
+        // The defaults are checked in columns of their own.
+        JsonDecoder::new(format)?;
+        Ok(Self {
+            policy: Policy {
+                duplicates: DuplicateFields::Refuse,
+                unknown: UnknownFields::Refuse,
+                rules: Rules::new(format, false)?,
+            },
+            seen: reader::seen(layout),
+        })
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.policy.rules
+    }
+
+    /// For a field that does not stand in its object.
+    pub(super) fn missing(
+        &mut self,
+        layout: &Layout,
+        columns: &mut [Column],
+        node: usize,
+    ) -> Result<(), String> {
+        self.reader(layout, columns).missing(node)
+    }
+
+    /// For a field that is null.
+    pub(super) fn null(
+        &mut self,
+        layout: &Layout,
+        columns: &mut [Column],
+        node: usize,
+    ) -> Result<(), String> {
+        self.reader(layout, columns).null(node)
+    }
+
+    fn reader<'a>(&'a mut self, layout: &'a Layout, columns: &'a mut [Column]) -> Reader<'a> {
+        Reader::new(b"", layout, columns, &mut self.seen, &self.policy)
+    }
+}
+
 /// The default of a column as an array of one.
 pub(super) fn default_array(column: &ColumnSpec) -> Result<ArrayRef, FormatError> {
-    let format = Format {
-        kind: FormatKind::Json,
-        columns: vec![column.clone()],
-        timestamp: TimestampStyle::default(),
-        zone: None,
-        unknown_fields: UnknownFields::default(),
-        duplicate_fields: DuplicateFields::default(),
-        round_decimals: false,
-        csv: Csv::default(),
-    };
+    let format = Format::plain(FormatKind::Json, vec![column.clone()]);
     let row = Chunk {
         bytes: "{}".into(),
         spans: vec![(0, 2)],

@@ -40,6 +40,14 @@ impl MessageDecoder {
         &self.schema
     }
 
+    /// Fetches what decoding a chunk needs.
+    ///
+    /// # Errors
+    /// As the values' decoder.
+    pub async fn prepare(&mut self, chunk: &Chunk) -> Result<(), FormatError> {
+        self.values.prepare(chunk).await
+    }
+
     /// The rows of a chunk. One whose key or header should be text and is not is refused.
     pub fn decode(&mut self, chunk: &Arc<Chunk>) -> Result<Decoded, FormatError> {
         let decoded = self.values.decode(chunk)?;
@@ -119,10 +127,13 @@ fn without(decoded: Decoded, wrong: Vec<Refused>) -> Result<Decoded, FormatError
         .filter(|it| kept.binary_search(&it.row).is_ok());
     refused.extend(new);
     refused.sort_by_key(|it| it.row);
+    let ops = decoded.ops;
+    let ops = ops.map(|ops| left.values().iter().map(|at| ops[*at as usize]).collect());
     Ok(Decoded {
         rows: RecordBatch::try_new_with_options(decoded.rows.schema(), columns, &options)?,
         kept: Some(left.values().iter().map(|at| kept[*at as usize]).collect()),
         refused,
+        ops,
     })
 }
 

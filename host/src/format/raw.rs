@@ -54,6 +54,7 @@ impl RawDecoder {
             rows: self.layout.finish(rows, &mut self.columns)?,
             kept: (!refused.is_empty()).then_some(kept),
             refused,
+            ops: None,
         })
     }
 

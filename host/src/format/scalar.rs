@@ -4,11 +4,18 @@ use arrow_schema::DataType;
 use jiff::tz::TimeZone;
 use wasmill_core::pipeline::{Format, document::TimestampStyle};
 
+mod binary;
+
 use super::{
     FormatError, base64,
     column::Values,
     number::{Number, NumberError},
     time,
+};
+
+pub(crate) use binary::{
+    push_double, push_f32, push_octets, push_rescaled, push_time, push_unscaled, push_utf8,
+    push_uuid, push_whole,
 };
 
 /// What a scalar column holds, and how it is read.
@@ -33,6 +40,8 @@ pub(crate) struct Rules {
     round: bool,
     /// CSV's wider number grammar and more words for truth.
     loose: bool,
+    /// Days since 1970 are a date: Debezium writes them so.
+    days: bool,
 }
 
 impl Rules {
@@ -47,6 +56,7 @@ impl Rules {
             zone,
             round: format.round_decimals,
             loose,
+            days: format.is_changelog(),
         })
     }
 
@@ -118,6 +128,11 @@ pub(crate) fn push_number(
                 .ok_or_else(|| decimal_error(NumberError::TooLarge, text, precision, scale))
         }
         Kind::Float => number().and_then(|_| push_float(values, text)),
+        Kind::Date if rules.days => {
+            let days = number()?.scaled(0, false).ok();
+            days.and_then(|days| push_integer(values, days))
+                .ok_or_else(|| format!("{} is no number of days", quote(text)))
+        }
         Kind::Timestamp(unit) => {
             let places = match unit {
                 TimestampStyle::Seconds => 6,
@@ -159,7 +174,7 @@ pub(crate) fn push_text(
 ) -> Result<(), String> {
     match kind {
         Kind::Text => push_bytes(values, text),
-        Kind::Octets | Kind::FixedOctets(_) => push_base64(values, kind, text),
+        Kind::Octets | Kind::FixedOctets(_) => push_base64(values, text),
         Kind::Date => {
             let days = time::parse_date(text)
                 .ok_or_else(|| format!("{} is not {}", quote(text), kind.expected()))?;
@@ -215,18 +230,9 @@ fn push_bytes(values: &mut Values, text: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn push_base64(values: &mut Values, kind: Kind, text: &[u8]) -> Result<(), String> {
+fn push_base64(values: &mut Values, text: &[u8]) -> Result<(), String> {
     let octets = base64::decode(text).ok_or_else(|| format!("{} is not base64", quote(text)))?;
-    match (values, kind) {
-        (Values::Fixed(bytes, width), Kind::FixedOctets(_)) => {
-            if octets.len() != *width {
-                return Err(format!("{} bytes stand where {width} belong", octets.len()));
-            }
-            bytes.extend_from_slice(&octets);
-            Ok(())
-        }
-        (values, _) => push_bytes(values, &octets),
-    }
+    push_octets(values, &octets)
 }
 
 /// Pushes into any integer column; none where the value does not fit.
@@ -279,7 +285,7 @@ fn push_float(values: &mut Values, text: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn push_f64(values: &mut Values, value: f64) -> Result<(), String> {
+pub(crate) fn push_f64(values: &mut Values, value: f64) -> Result<(), String> {
     match values {
         Values::F32(values) => values.push(value as f32),
         Values::F64(values) => values.push(value),
@@ -302,7 +308,15 @@ fn too_large(text: &[u8]) -> String {
 }
 
 fn out_of_range(values: &Values, text: &[u8]) -> String {
-    let name = match values {
+    format!(
+        "{} is beyond the range of {}",
+        quote(text),
+        integer_name(values)
+    )
+}
+
+fn integer_name(values: &Values) -> &'static str {
+    match values {
         Values::I8(_) => "i8",
         Values::I16(_) => "i16",
         Values::I32(_) => "i32",
@@ -312,8 +326,7 @@ fn out_of_range(values: &Values, text: &[u8]) -> String {
         Values::U32(_) => "u32",
         Values::U64(_) => "u64",
         _ => "the column",
-    };
-    format!("{} is beyond the range of {name}", quote(text))
+    }
 }
 
 fn decimal_error(error: NumberError, text: &[u8], precision: u8, scale: u8) -> String {

@@ -19,16 +19,7 @@ pub(crate) fn format(kind: FormatKind, columns: &[(&str, &str)]) -> Format {
         timestamp: None,
         default: None,
     };
-    Format {
-        kind,
-        columns: columns.iter().map(column).collect(),
-        timestamp: Default::default(),
-        zone: None,
-        unknown_fields: Default::default(),
-        duplicate_fields: Default::default(),
-        round_decimals: false,
-        csv: Default::default(),
-    }
+    Format::plain(kind, columns.iter().map(column).collect())
 }
 
 /// A chunk with one row a text.

@@ -285,6 +285,14 @@ impl SourceTask {
     /// The rows of a chunk; those that do not fit follow the source's policy.
     async fn decoded(&mut self, chunk: Chunk, decoder: &mut Decoder) -> Result<Batch, TaskError> {
         let chunk = Arc::new(self.numbered(chunk));
+        decoder
+            .prepare(&chunk)
+            .await
+            .map_err(|error| TaskError::Source {
+                source_name: self.name.clone(),
+                is_lasting: error.is_lasting(),
+                message: error.to_string(),
+            })?;
         let decoded = decoder
             .decode(&chunk)
             .map_err(|error| self.error(error.to_string()))?;
@@ -292,15 +300,24 @@ impl SourceTask {
             rows,
             kept,
             refused,
+            ops,
         } = decoded;
         self.metrics.records_in.add(rows.num_rows() + refused.len());
         self.refuse(&chunk, refused).await?;
         let (len, all) = (rows.num_rows(), chunk.spans.len());
+        let parent = Ancestor::Chunk(chunk);
         let lineage = match kept {
-            None => Lineage::whole(Ancestor::Chunk(chunk), len),
-            Some(kept) => Lineage::rows_of(Ancestor::Chunk(chunk), all, kept.into()),
+            None => Lineage::whole(parent, len),
+            // Of one row there may be several.
+            Some(kept) if ops.is_some() => {
+                Lineage::emitted(&self.name, Lineage::whole(parent, all), &kept)
+            }
+            Some(kept) => Lineage::rows_of(parent, all, kept.into()),
         };
-        Ok(Batch::new(rows, lineage))
+        Ok(Batch {
+            ops: ops.map(ScalarBuffer::from),
+            ..Batch::new(rows, lineage)
+        })
     }
 
     /// Rows that do not fit follow the source's policy.

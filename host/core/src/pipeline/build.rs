@@ -229,7 +229,7 @@ impl<'a> Builder<'a> {
                 name: format!("{name}{suffix}"),
                 schema: source.schema.clone(),
                 has_time: source.event_time.is_some(),
-                is_changelog: false,
+                is_changelog: source.kind.is_changelog(),
                 producer,
             };
             let late = stream(".late", Producer::SourceLate(id));

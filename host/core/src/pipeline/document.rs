@@ -26,8 +26,8 @@ use crate::window::{AggregateSpec, Corrections, TriggerDocument, WindowDocument}
 
 pub use format::{
     ColumnDocument, ColumnText, Csv, DecodeFormat, DuplicateFields, EncodeCsv, EncodeFormat,
-    EncodeJson, EncodeOptions, EncodeRaw, FieldPath, FormatWord, NumberStyle, TimestampStyle,
-    UnknownFields,
+    EncodeJson, EncodeOptions, EncodeRaw, Envelope, FieldPath, FormatWord, NumberStyle,
+    RegistryDocument, SchemaFile, TimestampStyle, UnknownFields,
 };
 pub use generator::{
     GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,

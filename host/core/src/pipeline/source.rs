@@ -1,22 +1,21 @@
 //! Sources: where rows come from, and how bytes become rows.
 
+mod format;
 mod generator;
 mod kafka;
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{Field, Schema, SchemaRef};
 
 use super::build::Builder;
-use super::document::{
-    ColumnText, Csv, DecodeFormat, DuplicateFields, EventTimeDocument, FieldPath, FileSource,
-    KafkaSource, SourceDocument, TimestampStyle, UnknownFields,
-};
+use super::document::{DecodeFormat, EventTimeDocument, FileSource, KafkaSource, SourceDocument};
 use super::{Policy, StreamId};
 use crate::data_type;
 use crate::spelling;
 use crate::tree::Path;
 
+pub use format::{ColumnSpec, Format, FormatKind, SchemaPlace};
 pub use generator::{Counter, Generator, GeneratorColumn, GeneratorValue, TextPart};
 
 /// A source that is known to be sound.
@@ -52,40 +51,22 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// Whether its rows say what became of rows, and are not rows by themselves.
+    pub fn is_changelog(&self) -> bool {
+        match self {
+            Self::File(_, format) | Self::Stdin(format) | Self::Kafka(_, format) => {
+                format.is_changelog()
+            }
+            Self::Generator(_, format) => format.as_ref().is_some_and(Format::is_changelog),
+        }
+    }
+
     /// Whether rows can be read again after a failure.
     pub fn is_replayable(&self) -> bool {
         match self {
             Self::File(..) | Self::Kafka(..) | Self::Generator(..) => true,
             Self::Stdin(_) => false,
         }
-    }
-}
-
-/// How bytes become rows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Format {
-    /// Which format.
-    pub kind: FormatKind,
-    /// The columns, in the stream's order.
-    pub columns: Vec<ColumnSpec>,
-    /// How timestamps are written, where a column does not say.
-    pub timestamp: TimestampStyle,
-    /// The time zone of timestamps that name none; UTC if none.
-    pub zone: Option<String>,
-    /// What fields that are no columns mean (JSON).
-    pub unknown_fields: UnknownFields,
-    /// Which of several fields of one name counts (JSON).
-    pub duplicate_fields: DuplicateFields,
-    /// Whether decimals with too many places are rounded.
-    pub round_decimals: bool,
-    /// Options of CSV.
-    pub csv: Csv,
-}
-
-impl Format {
-    /// The columns' names and types.
-    pub fn fields(&self) -> impl Iterator<Item = &Field> {
-        self.columns.iter().map(|column| &column.field)
     }
 }
 
@@ -96,30 +77,6 @@ pub struct KafkaInput {
     pub kafka: KafkaSource,
     /// Files whose rows come first.
     pub before: Option<FileSource>,
-}
-
-/// The formats that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FormatKind {
-    /// One JSON object a line.
-    Json,
-    /// Comma-separated values.
-    Csv,
-    /// Each line as it is.
-    Raw,
-}
-
-/// A column that is read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ColumnSpec {
-    /// Its name and type in the stream.
-    pub field: Field,
-    /// The names of the fields that lead to the value; one for a plain field.
-    pub path: Vec<String>,
-    /// How a timestamp is written, if not as the format says.
-    pub timestamp: Option<TimestampStyle>,
-    /// The value where the field is absent.
-    pub default: Option<serde_json::Value>,
 }
 
 /// The event time of a source's rows.
@@ -195,6 +152,7 @@ impl Builder<'_> {
         let has_nulls = document.kafka.is_some() && document.file.is_none();
         let format = document.format.as_ref();
         let format = self.format(&path.key("format"), format, has_nulls)?;
+        self.carries(path, document, &format);
         if let Some(kafka) = &document.kafka {
             let before = document.file.as_ref();
             self.kafka(path, kafka, before, &format);
@@ -219,7 +177,15 @@ impl Builder<'_> {
     ) -> Option<Format> {
         let is_text = |column: &GeneratorColumn| matches!(column.value, GeneratorValue::Text(_));
         match generator.columns.as_slice() {
-            [only] if is_text(only) => self.format(&path.key("format"), Some(document), false),
+            [only] if is_text(only) => {
+                let format = self.format(&path.key("format"), Some(document), false)?;
+                if format.kind.is_binary() {
+                    let message = "computed text is no record of Kafka";
+                    let remedy = "choose `json` or `csv`";
+                    self.wrong(&path.key("format"), message, Some(remedy));
+                }
+                Some(format)
+            }
             _ => {
                 let remedy = "give it one column `{ text: ... }`, or remove `format`";
                 self.wrong(
@@ -230,106 +196,6 @@ impl Builder<'_> {
                 None
             }
         }
-    }
-
-    /// The format that the source says, or raw lines. Rows of a source that `has_nulls` may lack
-    /// bytes.
-    fn format(
-        &mut self,
-        path: &Path,
-        document: Option<&DecodeFormat>,
-        has_nulls: bool,
-    ) -> Option<Format> {
-        let Some(document) = document else {
-            return Some(raw());
-        };
-        let kinds = [
-            ("json", document.json.is_some()),
-            ("csv", document.csv.is_some()),
-            ("raw", document.raw.is_some()),
-        ];
-        let name = self.exactly_one(path, "a format", &kinds)?;
-        let kind = match name {
-            "json" => FormatKind::Json,
-            "csv" => FormatKind::Csv,
-            _ => FormatKind::Raw,
-        };
-        let columns = document
-            .json
-            .as_ref()
-            .or(document.csv.as_ref())
-            .or(document.raw.as_ref());
-        let path = path.key(name);
-        let mut specs = Vec::new();
-        for (name, column) in columns.into_iter().flatten() {
-            specs.push(self.column(&path.key(name), name, column));
-        }
-        let specs: Vec<ColumnSpec> = specs.into_iter().collect::<Option<_>>()?;
-        if kind == FormatKind::Raw {
-            let plain = |column: &ColumnSpec| {
-                matches!(column.field.data_type(), DataType::Binary | DataType::Utf8)
-                    && (has_nulls || !column.field.is_nullable())
-            };
-            match specs.as_slice() {
-                [] => return Some(raw()),
-                [only] if plain(only) => {}
-                _ => {
-                    let remedy = "write `raw: { value: bytes }` or `raw: { value: string }`";
-                    self.wrong(&path, "raw has one column, of bytes or text", Some(remedy));
-                    return None;
-                }
-            }
-        }
-        if specs.is_empty() {
-            self.wrong(
-                &path,
-                "there are no columns",
-                Some("add `NAME: TYPE` for each"),
-            );
-            return None;
-        }
-        Some(Format {
-            kind,
-            columns: specs,
-            timestamp: document.timestamp.unwrap_or_default(),
-            zone: document.zone.clone(),
-            unknown_fields: document.unknown_fields,
-            duplicate_fields: document.duplicate_fields,
-            round_decimals: document.round_decimals,
-            csv: document.options.clone().unwrap_or_default(),
-        })
-    }
-
-    /// A column of a format: its type, and where its value stands.
-    fn column(&mut self, path: &Path, name: &str, column: &ColumnText) -> Option<ColumnSpec> {
-        let (text, full) = match column {
-            ColumnText::Type(text) => (text, None),
-            ColumnText::Full(full) => (&full.data_type, Some(full)),
-        };
-        let field = self.field(path, name, text)?;
-        let from = full.and_then(|full| full.path.as_ref());
-        Some(ColumnSpec {
-            path: match from {
-                None => vec![name.into()],
-                Some(FieldPath::Dotted(text)) => text.split('.').map(str::to_owned).collect(),
-                Some(FieldPath::Names(names)) => names.clone(),
-            },
-            timestamp: full.and_then(|full| full.timestamp),
-            default: full.and_then(|full| full.default.clone()),
-            field,
-        })
-    }
-
-    /// A column's name and type as a field.
-    fn field(&mut self, path: &Path, name: &str, text: &str) -> Option<Field> {
-        if name.is_empty() || name.len() > 255 {
-            self.wrong(path, "a column's name has 1 to 255 bytes", None);
-            return None;
-        }
-        let field = data_type::parse_field(name, text);
-        field
-            .map_err(|error| self.wrong(path, &error.to_string(), None))
-            .ok()
     }
 
     /// The event time: its column is a timestamp that is never null.
@@ -367,25 +233,5 @@ impl Builder<'_> {
             idle_after_us: document.idle_after.map(|d| d.as_us()),
             max_drift_us: document.max_drift.map(|d| d.as_us()),
         })
-    }
-}
-
-/// Lines as they are.
-fn raw() -> Format {
-    let field = Field::new("value", DataType::Binary, false);
-    Format {
-        kind: FormatKind::Raw,
-        columns: vec![ColumnSpec {
-            path: vec!["value".into()],
-            field,
-            timestamp: None,
-            default: None,
-        }],
-        timestamp: TimestampStyle::default(),
-        zone: None,
-        unknown_fields: UnknownFields::default(),
-        duplicate_fields: DuplicateFields::default(),
-        round_decimals: false,
-        csv: Csv::default(),
     }
 }

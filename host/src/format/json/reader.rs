@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A field that is null.
-    fn null(&mut self, node: usize) -> Result<(), String> {
+    pub(super) fn null(&mut self, node: usize) -> Result<(), String> {
         let this = &self.layout.nodes[node];
         if this.nullable {
             self.push_null(node);

@@ -28,7 +28,7 @@ use crate::{
         },
     },
     exchange::turn::Turns,
-    format::Decoder,
+    format::{Decoder, Schemas},
     job::{
         JobError, Subtask,
         readers::{self, NewTurns},
@@ -223,9 +223,13 @@ impl Builder<'_> {
             SourceKind::Kafka(input, _) => &input.kafka.message,
             _ => &nothing,
         };
+        let explain = |error| JobError::Build(readers::explain(&error));
+        let schemas = Schemas::of(format, self.folder).map_err(explain)?;
+        let waiting = schemas.clone();
+        self.stop.cutters.push(Arc::new(move || waiting.stop()));
         (0..subtasks)
             .map(|_| {
-                let decoder = Decoder::with_message(format, beside)
+                let decoder = Decoder::with_message(format, &schemas, beside)
                     .map_err(|error| JobError::Build(readers::explain(&error)))?;
                 Ok(Feed::Chunks {
                     work: receiver.clone(),

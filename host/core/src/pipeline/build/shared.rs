@@ -42,7 +42,10 @@ impl Builder<'_> {
         };
         let name = self.streams[stream.0].name.clone();
         let message = format!("`{name}` corrects its rows, and {reader} takes each by itself");
-        let remedy = format!("use `corrections: revisions` at `{name}`");
+        let remedy = match self.is_read(*stream) {
+            true => "only sinks and plugins that say so take a source's changes".into(),
+            false => format!("use `corrections: revisions` at `{name}`"),
+        };
         self.wrong(&path.key("input"), &message, Some(&remedy));
     }
 
@@ -54,11 +57,18 @@ impl Builder<'_> {
         };
         let name = self.streams[stream.0].name.clone();
         let message = format!("`{name}` corrects its rows, and the sink only adds rows");
-        let remedy = format!(
-            "show the kind of change with `include: {{ op: op }}`, or use `corrections: revisions` \
-             at `{name}`"
-        );
+        let show = "show the kind of change with `include: { op: op }`";
+        let remedy = match self.is_read(*stream) {
+            true => format!("{show}, or write a topic with `upsert: true`"),
+            false => format!("{show}, or use `corrections: revisions` at `{name}`"),
+        };
         self.wrong(&path.key("input"), &message, Some(&remedy));
+    }
+
+    /// Whether a stream comes from a source as it is.
+    fn is_read(&self, stream: StreamId) -> bool {
+        let producer = &self.streams[stream.0].producer;
+        matches!(producer, Producer::Source(_) | Producer::SourceLate(_))
     }
 
     /// Adds the stream of an operator's late rows; none if its streams have different columns.

@@ -1,13 +1,17 @@
 //! How bytes become rows, and rows bytes.
 
+mod schemas;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::OneOrMore;
 
-/// How a source's bytes become rows: one of `json`, `csv` and `raw`, each with its columns, and
-/// options.
+pub use schemas::{RegistryDocument, SchemaFile};
+
+/// How a source's bytes become rows: one of `json`, `csv`, `raw`, `avro` and `protobuf`, each with
+/// its columns, and options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DecodeFormat {
@@ -17,6 +21,19 @@ pub struct DecodeFormat {
     pub csv: Option<IndexMap<String, ColumnText>>,
     /// Each line as one column, `value`, of type `bytes` or `string`.
     pub raw: Option<IndexMap<String, ColumnText>>,
+    /// One Avro datum a record of Kafka. Only these columns are read.
+    pub avro: Option<IndexMap<String, ColumnText>>,
+    /// One Protobuf message a record of Kafka. Only these columns are read.
+    pub protobuf: Option<IndexMap<String, ColumnText>>,
+    /// Avro and Protobuf: the schema registry in whose wire format the records are.
+    pub registry: Option<RegistryDocument>,
+    /// Avro and Protobuf: the one schema of all records, where they come without a registry.
+    pub schema: Option<SchemaFile>,
+    /// Protobuf with `schema`: the full name of the message, such as `shop.Order`; not needed where
+    /// the file has only one.
+    pub message: Option<String>,
+    /// JSON and Avro: what stands around the row, if something does.
+    pub envelope: Option<Envelope>,
     /// How text or numbers become timestamps, unless a column says otherwise.
     pub timestamp: Option<TimestampStyle>,
     /// The time zone of timestamps that name none, such as `Europe/Berlin`; `UTC` if not given.
@@ -32,6 +49,15 @@ pub struct DecodeFormat {
     pub round_decimals: bool,
     /// CSV: the delimiter, the header and the text that means null.
     pub options: Option<Csv>,
+}
+
+/// What stands around a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Envelope {
+    /// What Debezium says of a change: the row `before` and `after` it. The source's stream is a
+    /// changelog.
+    Debezium,
 }
 
 /// A column as `name: type` or `name: { type: ..., ... }`.

@@ -1,6 +1,6 @@
 //! Where a document says that secrets are to be found.
 
-use super::{ClientOptions, Document};
+use super::{ClientOptions, Document, RegistryDocument};
 use crate::secret::{SecretReference, TextOrSecret};
 use crate::tree::Path;
 
@@ -12,6 +12,10 @@ impl Document {
             let path = Path::keys(&["sources", name, "kafka", "options"]);
             let options = source.kafka.iter().flat_map(|kafka| of(&kafka.options));
             found.extend(options.map(|(name, secret)| (path.key(name), secret)));
+            let format = source.format.as_ref();
+            let registry = format.and_then(|format| format.registry.as_ref());
+            let path = Path::keys(&["sources", name, "format", "registry"]);
+            found.extend(registry.into_iter().flat_map(|it| of_registry(&path, it)));
         }
         for (name, sink) in &self.sinks {
             let path = Path::keys(&["sinks", name, "kafka", "options"]);
@@ -40,4 +44,17 @@ impl Document {
 fn of(options: &ClientOptions) -> impl Iterator<Item = (&str, &SecretReference)> {
     let options = options.iter();
     options.filter_map(|(name, value)| Some((name.as_str(), value.reference()?)))
+}
+
+/// Who the user of a registry is.
+fn of_registry<'a>(
+    path: &Path,
+    registry: &'a RegistryDocument,
+) -> Vec<(Path, &'a SecretReference)> {
+    let user = registry.user.as_ref().and_then(TextOrSecret::reference);
+    let fields = [("user", user), ("password", registry.password.as_ref())];
+    let fields = fields.into_iter();
+    fields
+        .filter_map(|(field, secret)| Some((path.key(field), secret?)))
+        .collect()
 }

@@ -1,0 +1,338 @@
+//! How bytes become rows: the format of a source.
+
+use arrow_schema::{DataType, Field};
+
+use crate::data_type;
+use crate::pipeline::build::Builder;
+use crate::pipeline::document::{
+    ColumnText, Csv, DecodeFormat, DuplicateFields, Envelope, FieldPath, RegistryDocument,
+    SourceDocument, TimestampStyle, UnknownFields,
+};
+use crate::tree::Path;
+
+/// How bytes become rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Format {
+    /// Which format.
+    pub kind: FormatKind,
+    /// The columns, in the stream's order.
+    pub columns: Vec<ColumnSpec>,
+    /// How timestamps are written, where a column does not say.
+    pub timestamp: TimestampStyle,
+    /// The time zone of timestamps that name none; UTC if none.
+    pub zone: Option<String>,
+    /// What fields that are no columns mean (JSON).
+    pub unknown_fields: UnknownFields,
+    /// Which of several fields of one name counts (JSON).
+    pub duplicate_fields: DuplicateFields,
+    /// Whether decimals with too many places are rounded.
+    pub round_decimals: bool,
+    /// Options of CSV.
+    pub csv: Csv,
+    /// Where schemas come from (Avro and Protobuf).
+    pub schemas: Option<SchemaPlace>,
+    /// The message, where the schema does not leave only one (Protobuf).
+    pub message: Option<String>,
+    /// What stands around the row.
+    pub envelope: Option<Envelope>,
+}
+
+impl Format {
+    /// A format with every option at its default.
+    pub fn plain(kind: FormatKind, columns: Vec<ColumnSpec>) -> Self {
+        Self {
+            kind,
+            columns,
+            timestamp: TimestampStyle::default(),
+            zone: None,
+            unknown_fields: UnknownFields::default(),
+            duplicate_fields: DuplicateFields::default(),
+            round_decimals: false,
+            csv: Csv::default(),
+            schemas: None,
+            message: None,
+            envelope: None,
+        }
+    }
+
+    /// Whether its rows say what became of rows, and are not rows by themselves.
+    pub fn is_changelog(&self) -> bool {
+        self.envelope.is_some()
+    }
+
+    /// The columns' names and types.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.columns.iter().map(|column| &column.field)
+    }
+}
+
+/// The formats that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatKind {
+    /// One JSON object a line.
+    Json,
+    /// Comma-separated values.
+    Csv,
+    /// Each line as it is.
+    Raw,
+    /// Avro data.
+    Avro,
+    /// Protobuf messages.
+    Protobuf,
+}
+
+impl FormatKind {
+    /// Its name in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Raw => "raw",
+            Self::Avro => "avro",
+            Self::Protobuf => "protobuf",
+        }
+    }
+
+    /// Whether its rows are no text: only what keeps them apart can carry them.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::Avro | Self::Protobuf)
+    }
+}
+
+/// Where the schemas of Avro and Protobuf come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaPlace {
+    /// A registry: each record says which of its schemas it has.
+    Registry(Box<RegistryDocument>),
+    /// A file with the one schema of all records, relative to the document's folder.
+    File(String),
+}
+
+/// A column that is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnSpec {
+    /// Its name and type in the stream.
+    pub field: Field,
+    /// The names of the fields that lead to the value; one for a plain field.
+    pub path: Vec<String>,
+    /// How a timestamp is written, if not as the format says.
+    pub timestamp: Option<TimestampStyle>,
+    /// The value where the field is absent.
+    pub default: Option<serde_json::Value>,
+}
+
+impl Builder<'_> {
+    /// The format that the source says, or raw lines. Rows of a source that `has_nulls` may lack
+    /// bytes.
+    pub(super) fn format(
+        &mut self,
+        path: &Path,
+        document: Option<&DecodeFormat>,
+        has_nulls: bool,
+    ) -> Option<Format> {
+        let Some(document) = document else {
+            return Some(raw());
+        };
+        let kinds = [
+            (FormatKind::Json, &document.json),
+            (FormatKind::Csv, &document.csv),
+            (FormatKind::Raw, &document.raw),
+            (FormatKind::Avro, &document.avro),
+            (FormatKind::Protobuf, &document.protobuf),
+        ];
+        let given: Vec<_> = kinds
+            .iter()
+            .map(|it| (it.0.name(), it.1.is_some()))
+            .collect();
+        let name = self.exactly_one(path, "a format", &given)?;
+        let (kind, columns) = *kinds.iter().find(|(kind, _)| kind.name() == name)?;
+        let schemas = self.schemas(path, document, kind);
+        self.around(path, document, kind);
+        let path = path.key(name);
+        let mut specs = Vec::new();
+        for (name, column) in columns.into_iter().flatten() {
+            specs.push(self.column(&path.key(name), name, column));
+        }
+        let specs: Vec<ColumnSpec> = specs.into_iter().collect::<Option<_>>()?;
+        if kind == FormatKind::Raw {
+            let plain = |column: &ColumnSpec| {
+                matches!(column.field.data_type(), DataType::Binary | DataType::Utf8)
+                    && (has_nulls || !column.field.is_nullable())
+            };
+            match specs.as_slice() {
+                [] => return Some(raw()),
+                [only] if plain(only) => {}
+                _ => {
+                    let remedy = "write `raw: { value: bytes }` or `raw: { value: string }`";
+                    self.wrong(&path, "raw has one column, of bytes or text", Some(remedy));
+                    return None;
+                }
+            }
+        }
+        if specs.is_empty() {
+            self.wrong(
+                &path,
+                "there are no columns",
+                Some("add `NAME: TYPE` for each"),
+            );
+            return None;
+        }
+        Some(Format {
+            timestamp: document.timestamp.unwrap_or_default(),
+            zone: document.zone.clone(),
+            unknown_fields: document.unknown_fields,
+            duplicate_fields: document.duplicate_fields,
+            round_decimals: document.round_decimals,
+            csv: document.options.clone().unwrap_or_default(),
+            schemas,
+            message: document.message.clone(),
+            envelope: document.envelope,
+            ..Format::plain(kind, specs)
+        })
+    }
+
+    /// Where the schemas come from; only formats that have any say it.
+    fn schemas(
+        &mut self,
+        path: &Path,
+        document: &DecodeFormat,
+        kind: FormatKind,
+    ) -> Option<SchemaPlace> {
+        let name = kind.name();
+        let given = [
+            ("registry", document.registry.is_some()),
+            ("schema", document.schema.is_some()),
+        ];
+        if !kind.is_binary() {
+            for (option, _) in given.iter().filter(|(_, given)| *given) {
+                let message = format!("`{name}` has no schemas");
+                let remedy = format!("remove `{option}`");
+                self.wrong(&path.key(option), &message, Some(&remedy));
+            }
+            return None;
+        }
+        match (&document.registry, &document.schema) {
+            (Some(registry), None) => {
+                self.registry(&path.key("registry"), registry);
+                Some(SchemaPlace::Registry(Box::new(registry.clone())))
+            }
+            (None, Some(schema)) => Some(SchemaPlace::File(schema.file.clone())),
+            _ => {
+                let message = format!("`{name}` needs to know the records' schemas");
+                let remedy = "say one of `registry: { url: http://HOST:PORT }` and \
+                              `schema: { file: PATH }`";
+                self.wrong(path, &message, Some(remedy));
+                None
+            }
+        }
+    }
+
+    /// What stands around the row, and which message it is.
+    fn around(&mut self, path: &Path, document: &DecodeFormat, kind: FormatKind) {
+        if document.envelope.is_some() && !matches!(kind, FormatKind::Json | FormatKind::Avro) {
+            let message = format!("`{}` has no envelope", kind.name());
+            let remedy = "remove `envelope`, or read `json` or `avro`";
+            self.wrong(&path.key("envelope"), &message, Some(remedy));
+        }
+        if document.message.is_some() {
+            let path = path.key("message");
+            if kind != FormatKind::Protobuf {
+                let message = format!("`{}` has no messages", kind.name());
+                self.wrong(&path, &message, Some("remove `message`"));
+            } else if document.registry.is_some() {
+                let message = "with a registry each record says which message it is";
+                self.wrong(&path, message, Some("remove `message`"));
+            }
+        }
+    }
+
+    /// A source whose rows are text cannot carry others.
+    pub(super) fn carries(&mut self, path: &Path, document: &SourceDocument, format: &Format) {
+        let is_text = document.kafka.is_none() || document.file.is_some();
+        if format.kind.is_binary() && is_text {
+            let name = format.kind.name();
+            let message = format!("`{name}` is read from records of Kafka, not from lines");
+            let remedy = match document.kafka {
+                Some(_) => "read the files in a source of their own, as `json` or `csv`",
+                None => "read a topic, or choose `json` or `csv`",
+            };
+            self.wrong(&path.key("format").key(name), &message, Some(remedy));
+        }
+    }
+
+    /// Checks how a registry is reached.
+    pub(in crate::pipeline) fn registry(&mut self, path: &Path, registry: &RegistryDocument) {
+        let at = path.key("url");
+        let url = registry.url.as_str();
+        let rest = url.strip_prefix("https://");
+        let rest = rest.or_else(|| url.strip_prefix("http://"));
+        match rest.map(|rest| rest.split('/').next().unwrap_or_default()) {
+            None | Some("") => {
+                // What stands there may hold a password.
+                let message = "this is no address of a registry";
+                self.wrong(
+                    &at,
+                    message,
+                    Some("write `http://HOST:PORT` or `https://HOST`"),
+                );
+            }
+            Some(host) if host.contains('@') => {
+                let message = "the address has a user, and what it says is shown in messages";
+                let remedy = "say `user` and `password: { env: NAME }` beside `url`";
+                self.wrong(&at, message, Some(remedy));
+            }
+            Some(_) if url.contains(['?', '#', ' ']) => {
+                let message = "a registry's address ends with its path";
+                self.wrong(&at, message, Some("remove what follows it"));
+            }
+            Some(_) => {}
+        }
+        if registry.password.is_some() && registry.user.is_none() {
+            let message = "a password belongs to a user";
+            self.wrong(&path.key("password"), message, Some("say `user`"));
+        }
+    }
+
+    /// A column of a format: its type, and where its value stands.
+    fn column(&mut self, path: &Path, name: &str, column: &ColumnText) -> Option<ColumnSpec> {
+        let (text, full) = match column {
+            ColumnText::Type(text) => (text, None),
+            ColumnText::Full(full) => (&full.data_type, Some(full)),
+        };
+        let field = self.field(path, name, text)?;
+        let from = full.and_then(|full| full.path.as_ref());
+        Some(ColumnSpec {
+            path: match from {
+                None => vec![name.into()],
+                Some(FieldPath::Dotted(text)) => text.split('.').map(str::to_owned).collect(),
+                Some(FieldPath::Names(names)) => names.clone(),
+            },
+            timestamp: full.and_then(|full| full.timestamp),
+            default: full.and_then(|full| full.default.clone()),
+            field,
+        })
+    }
+
+    /// A column's name and type as a field.
+    pub(super) fn field(&mut self, path: &Path, name: &str, text: &str) -> Option<Field> {
+        if name.is_empty() || name.len() > 255 {
+            self.wrong(path, "a column's name has 1 to 255 bytes", None);
+            return None;
+        }
+        let field = data_type::parse_field(name, text);
+        field
+            .map_err(|error| self.wrong(path, &error.to_string(), None))
+            .ok()
+    }
+}
+
+/// Lines as they are.
+fn raw() -> Format {
+    let column = ColumnSpec {
+        path: vec!["value".into()],
+        field: Field::new("value", DataType::Binary, false),
+        timestamp: None,
+        default: None,
+    };
+    Format::plain(FormatKind::Raw, vec![column])
+}
