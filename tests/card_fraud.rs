@@ -46,15 +46,33 @@ impl Bench {
     /// Runs a pipeline of the repository in this folder, its operators' batches bounded, and gives
     /// its alerts.
     fn mill(&self, pipeline: &str, parallelism: usize, rows_max: usize) -> String {
+        self.run(pipeline, (parallelism, rows_max), &[]);
+        self.file(match pipeline {
+            "pipeline.yaml" => "alerts.jsonl",
+            _ => "alerts-event-time.jsonl",
+        })
+    }
+
+    /// The same with other words in the document; gives the folder.
+    fn run(
+        &self,
+        pipeline: &str,
+        (parallelism, rows_max): (usize, usize),
+        words: &[(&str, &str)],
+    ) -> &Path {
         let text = fs::read_to_string(root().join("examples/card-fraud").join(pipeline));
         let plugins = root().join("target/plugins");
         let batch = format!("    batch: {{ rows-max: {rows_max} }}\n    plugin:");
-        let text = text
+        let mut text = text
             .expect("the pipeline stands in the repository")
             .replace("../../target/plugins", plugins.to_str().expect("text"))
             .replace("../../target/demo/", "")
             .replace("target/demo/", "")
             .replace("    plugin:", &batch);
+        for (word, other) in words {
+            assert!(text.contains(word), "{pipeline} does not say `{word}`");
+            text = text.replace(word, other);
+        }
         fs::write(self.file("pipeline.yaml"), text).expect("the folder is writable");
         let output = Command::new(programs().join("wasmill"))
             .args([
@@ -71,10 +89,7 @@ impl Bench {
             .expect("wasmill starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{pipeline}: {said}");
-        self.file(match pipeline {
-            "pipeline.yaml" => "alerts.jsonl",
-            _ => "alerts-event-time.jsonl",
-        })
+        self.folder.path()
     }
 }
 
@@ -123,6 +138,41 @@ fn check(pipeline: &str, seed: &str, oracle: &[&str]) {
 fn alerts_at_arrival_are_the_oracles() {
     check("pipeline.yaml", "7", &[]);
     check("pipeline.yaml", "4711", &[]);
+}
+
+#[test]
+fn alerts_through_a_broker_are_the_oracles_and_the_audits() {
+    let brokers = std::env::var("KAFKA_BROKERS").expect(
+        "run `cargo xtask test`, or set KAFKA_BROKERS to what `cargo xtask kafka up` says",
+    );
+    let bench = Bench::new("31");
+    let expected = bench.oracle(&[]);
+    for parallelism in [1, 3] {
+        let name = |what: &str| format!("card-fraud-{what}-{parallelism}-{}", std::process::id());
+        let (from, to, markers) = (name("from"), name("to"), name("markers"));
+        data(&["topics", "--brokers", &brokers, &from, &to]);
+        let transactions = bench.file("transactions.jsonl");
+        let topic = ["--brokers", &brokers, "--topic", &from];
+        data(&[&["produce", "--transactions", &transactions], &topic[..]].concat());
+        let more = [
+            ("localhost:9092", &*format!("\"{brokers}\"")),
+            ("topic: transactions", &*format!("topic: {from}")),
+            ("topic: fraud-alerts", &*format!("markers: {markers}\n      topic: {to}")),
+        ];
+        let audit = bench.run("pipeline-kafka.yaml", (parallelism, 512), &more);
+        let (alerts, database) = (bench.file("committed.jsonl"), bench.file("audit.db"));
+        let topic = ["--brokers", &brokers, "--topic", &to];
+        data(&[&["consume", "--out", &alerts], &topic[..]].concat());
+        // One that is left over costs the shared broker only a little.
+        data(&["topics", "--brokers", &brokers, "--replace", "--without", &from]);
+        data(&["topics", "--brokers", &brokers, "--replace", "--without", &to]);
+        data(&["topics", "--brokers", &brokers, "--replace", "--without", &markers]);
+        let said = data(&["compare", "--found", &alerts, "--expected", &expected]);
+        assert!(said.contains("all equal"), "parallelism {parallelism}: {said}");
+        assert_eq!(lines(audit.join("rejects.jsonl")), 0, "no row failed");
+        data(&["agree", "--alerts", &alerts, "--database", &database]);
+        fs::remove_file(database).expect("the job wrote it");
+    }
 }
 
 #[test]

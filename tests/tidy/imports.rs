@@ -23,6 +23,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "host/src/connector/sink/sqlite",
             "host/src/inspection/sql",
             "tests",
+            "examples/card-fraud",
         ],
     ),
     ("tokio_postgres", &["host/src/connector/sink/postgres"]),
@@ -30,7 +31,14 @@ const CRATES: &[(&str, &[&str])] = &[
         "tokio_postgres_rustls",
         &["host/src/connector/sink/postgres"],
     ),
-    ("rdkafka", &["host/src/connector/kafka"]),
+    (
+        "rdkafka",
+        &[
+            "host/src/connector/kafka",
+            "tests/bench",
+            "examples/card-fraud",
+        ],
+    ),
     ("rocksdb", &["host/src/state/rocksdb"]),
     ("axum", &["host/src/api"]),
     (
@@ -127,6 +135,7 @@ const ALLOWS: &[(&str, &[&str])] = &[
             "host/src/wasm",
             "host/src/state",
             "sdk",
+            "tests/bench",
             "tests/guests",
         ],
     ),

@@ -3,15 +3,17 @@
 //! Absolute figures move with the machine and its load, so a comparison is the ratio of two
 //! medians of one run, its rounds taken in turn: peer, ours, peer, ours.
 
+mod kafka_peer;
 mod peer;
 mod report;
 
 use crate::workspace::{Workspace, root};
-use crate::{plugins, shell};
+use crate::{kafka, plugins, shell};
 use anyhow::{Context, Result, bail};
 use peer::{Peer, Peers};
 use report::{Line, Sample};
 use std::path::PathBuf;
+use std::process::Command;
 
 /// What the command line asks for.
 struct Options {
@@ -58,11 +60,18 @@ impl Options {
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let mut options = Options::parse(args)?;
     plugins::run(&[])?;
-    let ours = Ours::build()?;
+    let mut ours = Ours::build()?;
     if options.scenarios.is_empty() {
         options.scenarios = ours.list()?;
     }
-    let mut peers = Peers::new(&ours.target, options.seconds);
+    if options
+        .scenarios
+        .iter()
+        .any(|name| kafka_peer::is_kafka(name))
+    {
+        ours.brokers = Some(kafka::up()?);
+    }
+    let mut peers = Peers::new(&ours, options.seconds);
     for scenario in &options.scenarios {
         let rivals = if options.peers {
             peers.of(scenario)?
@@ -121,6 +130,8 @@ fn progress(scenario: &str, round: usize, who: &str, samples: &[Sample]) {
 struct Ours {
     program: PathBuf,
     target: PathBuf,
+    /// The Kafka that scenarios go through.
+    brokers: Option<String>,
 }
 
 impl Ours {
@@ -131,7 +142,19 @@ impl Ours {
         Ok(Self {
             program: target.join("debug/wasmill-bench"),
             target,
+            brokers: None,
         })
+    }
+
+    /// The command of one of our rounds, or of another program's that ours starts.
+    fn command(&self, scenario: &str, seconds: f64) -> Command {
+        let mut command = shell::command(&self.program);
+        command.args([scenario, "--seconds", &seconds.to_string()]);
+        command.current_dir(root());
+        if let Some(brokers) = &self.brokers {
+            command.env(kafka::BROKERS, brokers);
+        }
+        command
     }
 
     /// The scenarios that a run without names measures.
@@ -141,10 +164,6 @@ impl Ours {
     }
 
     fn round(&self, scenario: &str, seconds: f64) -> Result<Sample> {
-        let mut command = shell::command(&self.program);
-        command
-            .args([scenario, "--seconds", &seconds.to_string()])
-            .current_dir(root());
-        Sample::parse(&shell::output(&mut command)?)
+        Sample::parse(&shell::output(&mut self.command(scenario, seconds))?)
     }
 }

@@ -1,4 +1,7 @@
-//! `cargo xtask demo`: the flagship job from nothing to a summary a person can read.
+//! `cargo xtask demo`: the flagship job from nothing to a summary a person can read; from a file into
+//! files, or with `--kafka` from a topic into a topic.
+
+mod kafka;
 
 use crate::workspace::{Workspace, root};
 use crate::{plugins, shell};
@@ -6,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 /// The job.
@@ -17,18 +21,60 @@ const RECORDS: u64 = 1_000_000;
 
 /// Sets up, builds, makes transactions, runs the job, shows what it found.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let records = match args {
-        [] => RECORDS,
-        [option, number] if option == "--records" => number.parse().context("--records")?,
-        _ => bail!("usage: cargo xtask demo [--records N]"),
-    };
+    let options = Options::parse(args)?;
     plugins::run(&[])?;
     let workspace = Workspace::load()?;
     shell::run(&mut workspace.cargo("build"))?;
     let demo = Demo::new(workspace.target)?;
-    demo.generate(records)?;
-    demo.mill()?;
-    demo.show()
+    demo.generate(options.records)?;
+    match options.kafka {
+        Some(kafka) => kafka.run(&demo),
+        None => {
+            demo.mill(PIPELINE, &[])?;
+            demo.show()?;
+            println!("{}", closing());
+            Ok(())
+        }
+    }
+}
+
+/// What the command line asks for.
+struct Options {
+    records: u64,
+    kafka: Option<kafka::Options>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self> {
+        let (mut records, mut kafka) = (RECORDS, None);
+        let (mut audit, mut replace) = (kafka::Audit::default(), false);
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--kafka" => kafka = Some(()),
+                "--replace-topics" => replace = true,
+                "--records" | "--audit" => {
+                    let value = args.next();
+                    let value = value.with_context(|| format!("{arg} wants a value"))?;
+                    match arg.as_str() {
+                        "--records" => records = value.parse().context("--records")?,
+                        _ => audit = kafka::Audit::parse(value)?,
+                    }
+                }
+                _ => bail!(
+                    "usage: cargo xtask demo [--records N] \
+                     [--kafka [--audit sqlite|postgres] [--replace-topics]]"
+                ),
+            }
+        }
+        if kafka.is_none() && (replace || audit != kafka::Audit::default()) {
+            bail!("--audit and --replace-topics go with --kafka");
+        }
+        Ok(Self {
+            records,
+            kafka: kafka.map(|()| kafka::Options { audit, replace }),
+        })
+    }
 }
 
 /// The two programs and the folder they work in.
@@ -52,8 +98,13 @@ impl Demo {
         })
     }
 
+    /// The example's own program.
+    fn data(&self) -> Command {
+        shell::command(self.programs.join("card-fraud-data"))
+    }
+
     fn generate(&self, records: u64) -> Result<()> {
-        let mut command = shell::command(self.programs.join("card-fraud-data"));
+        let mut command = self.data();
         command.args(["generate", "--records", &records.to_string()]);
         command
             .arg("--out")
@@ -65,11 +116,12 @@ impl Demo {
     }
 
     /// Runs the job; its progress bar is its own.
-    fn mill(&self) -> Result<()> {
+    fn mill(&self, pipeline: &str, environment: &[(&str, &str)]) -> Result<()> {
         let start = Instant::now();
         let mut command = shell::command(self.programs.join("wasmill"));
+        command.envs(environment.iter().copied());
         command
-            .args(["run", PIPELINE, "--fresh", "--storage"])
+            .args(["run", pipeline, "--fresh", "--storage"])
             .arg(self.folder.join("checkpoints"))
             .arg("--summary-file")
             .arg(self.folder.join("summary.json"));
@@ -78,13 +130,13 @@ impl Demo {
         Ok(())
     }
 
-    /// The summary: how much, how fast, how right, where it lies, what to try.
+    /// The summary: how much, how fast, how right.
     fn show(&self) -> Result<()> {
         let text = fs::read_to_string(self.folder.join("summary.json"))
             .context("the job wrote no summary")?;
         let summary: Value = serde_json::from_str(&text).context("the summary is no JSON")?;
         println!("\n{}\n", headline(&summary)?);
-        let mut command = shell::command(self.programs.join("card-fraud-data"));
+        let mut command = self.data();
         command
             .arg("evaluate")
             .arg("--alerts")
@@ -93,7 +145,6 @@ impl Demo {
             .arg("--labels")
             .arg(self.folder.join("labels.jsonl"));
         print!("{}", shell::output(&mut command)?);
-        println!("{}", closing());
         Ok(())
     }
 }

@@ -90,21 +90,21 @@ fn classes() -> Result<PathBuf> {
     fetch.arg(format!("-DoutputDirectory={}", folder.display()));
     // What it says would stand before the address that a shell may read.
     shell::run(fetch.stdout(Stdio::null()))?;
-    check(&folder)?;
+    check(&folder, &workspace::root().join("xtask/kafka/jars.sha256"))?;
     fs::write(&whole, DIGESTS).context("the cache folder is writable")?;
     Ok(folder)
 }
 
-/// Compares what came with what was expected, file by file.
-fn check(folder: &Path) -> Result<()> {
-    let list = workspace::root().join("xtask/kafka/jars.sha256");
+/// Compares what came with a list of digests, file by file.
+pub(crate) fn check(folder: &Path, list: &Path) -> Result<()> {
     let mut check = Command::new("sha256sum");
     check.current_dir(folder).args(["--check", "--quiet"]);
     shell::run(check.arg(list).stdout(Stdio::null()))?;
-    let wanted = DIGESTS.lines().count();
+    let wanted = fs::read_to_string(list)?.lines().count();
     let came = fs::read_dir(folder)?.count();
     if came != wanted {
-        bail!("Maven gave {came} files for Kafka, and {wanted} are known: see xtask/kafka");
+        let list = list.display();
+        bail!("Maven gave {came} files, and {wanted} are known: see {list}");
     }
     Ok(())
 }

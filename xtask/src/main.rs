@@ -51,7 +51,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "demo",
-        about: "find card fraud in a million transactions: [--records N]",
+        about: "find card fraud in a million transactions: [--records N] [--kafka]",
         run: demo::run,
     },
     Task {

@@ -32,5 +32,6 @@ pub(crate) fn memory(_seconds: f64) -> Result<Measured> {
         seconds: summary.wall_seconds,
         value: rest as f64 / 1e6,
         unit: "MB",
+        cpu: None,
     })
 }

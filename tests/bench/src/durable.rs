@@ -181,6 +181,7 @@ pub(crate) fn recovery(_seconds: f64) -> Result<Measured> {
         seconds,
         value: seconds,
         unit: "s",
+        cpu: None,
     })
 }
 
@@ -317,6 +318,7 @@ fn soak(document: Value, rate: u64, seconds: f64) -> Result<Measured> {
         seconds: summary.wall_seconds,
         value: (end >> 20) as f64,
         unit: "MiB",
+        cpu: None,
     })
 }
 

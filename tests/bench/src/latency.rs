@@ -148,6 +148,7 @@ pub(crate) fn measured(
         seconds,
         value: delay.as_secs_f64() * 1e3,
         unit: "ms",
+        cpu: None,
     })
 }
 

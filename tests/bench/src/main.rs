@@ -3,6 +3,9 @@
 //!
 //! `cargo xtask bench` builds this, takes several rounds in turn with the programs to compare with,
 //! and prints medians. `wasmill-bench list` prints the scenarios that it measures by default.
+//!
+//! A scenario of Kafka measures another program in its place with `--beside COMMAND...`; the words
+//! `wasmill-bench raw` are such a command: librdkafka alone.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -15,6 +18,7 @@ mod durable;
 mod flagship;
 mod job;
 mod join;
+mod kafka;
 mod latency;
 mod native;
 mod probe;
@@ -51,7 +55,17 @@ fn run(args: &[String]) -> Result<String> {
         ["list"] => return Ok(list()),
         [name] => (*name, SECONDS),
         [name, "--seconds", seconds] => (*name, seconds.parse().context("--seconds")?),
-        _ => bail!("usage: wasmill-bench SCENARIO [--seconds S], or wasmill-bench list"),
+        [name, "--seconds", seconds, "--beside", command @ ..] => {
+            let seconds = seconds.parse().context("--seconds")?;
+            return Ok(kafka::beside(name, seconds, command)?.line(name));
+        }
+        [kafka::raw::NAME, order @ ..] => {
+            return Ok(kafka::raw::run(order)?.line(kafka::raw::NAME));
+        }
+        _ => bail!(
+            "usage: wasmill-bench SCENARIO [--seconds S], or wasmill-bench list, or a Kafka \
+             scenario with --seconds S --beside COMMAND..."
+        ),
     };
     let Some(scenario) = SCENARIOS.iter().find(|scenario| scenario.name == name) else {
         bail!("there is no scenario `{name}`; there are\n{}", list());

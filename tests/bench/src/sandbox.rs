@@ -281,6 +281,7 @@ fn ns(records: u64, seconds: f64, value: f64) -> Measured {
         seconds,
         value,
         unit: "ns/record",
+        cpu: None,
     }
 }
 

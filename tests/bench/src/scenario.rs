@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    big_file, durable, flagship, join, latency, sandbox, throughput,
+    big_file, durable, flagship, join, kafka, latency, sandbox, throughput,
     windows::{self, SESSION, SLIDING, TUMBLING},
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Measured {
     /// The result: a rate (`records/s`) is better when higher, all else when lower.
     pub(crate) value: f64,
     pub(crate) unit: &'static str,
+    /// CPU seconds of the process for a million records, where a process does nothing else.
+    pub(crate) cpu: Option<f64>,
 }
 
 impl Measured {
@@ -35,19 +37,23 @@ impl Measured {
             seconds,
             value: records as f64 / seconds,
             unit: "records/s",
+            cpu: None,
         }
     }
 
     /// The line that `cargo xtask bench` reads.
     pub(crate) fn line(&self, scenario: &str) -> String {
-        serde_json::json!({
+        let mut line = serde_json::json!({
             "scenario": scenario,
             "records": self.records,
             "seconds": self.seconds,
             "value": self.value,
             "unit": self.unit,
-        })
-        .to_string()
+        });
+        if let Some(cpu) = self.cpu {
+            line["cpu"] = cpu.into();
+        }
+        line.to_string()
     }
 }
 
@@ -100,6 +106,31 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     usual("barrier-stall", |seconds| latency::stalled(99.0, seconds)),
     usual("barrier-stall-without", |seconds| {
         latency::unstalled(99.0, seconds)
+    }),
+    usual("kafka-passthrough", |seconds| {
+        kafka::ours("kafka-passthrough", seconds)
+    }),
+    usual("kafka-fraud", |seconds| kafka::ours("kafka-fraud", seconds)),
+    usual("kafka-fraud-all", |seconds| {
+        kafka::ours("kafka-fraud-all", seconds)
+    }),
+    usual("kafka-latency-p50", |seconds| {
+        kafka::ours("kafka-latency-p50", seconds)
+    }),
+    usual("kafka-latency-p99", |seconds| {
+        kafka::ours("kafka-latency-p99", seconds)
+    }),
+    usual("kafka-latency-p999", |seconds| {
+        kafka::ours("kafka-latency-p999", seconds)
+    }),
+    usual("kafka-latency-exactly-once-p99", |seconds| {
+        kafka::ours("kafka-latency-exactly-once-p99", seconds)
+    }),
+    usual("kafka-flagship", |seconds| {
+        kafka::ours("kafka-flagship", seconds)
+    }),
+    usual("kafka-flagship-p99", |seconds| {
+        kafka::ours("kafka-flagship-p99", seconds)
     }),
     Scenario {
         name: "recovery",

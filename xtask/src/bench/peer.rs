@@ -1,9 +1,10 @@
 //! The programs to compare with: where they come from, how they are built, how a round runs.
 
 use super::report::Sample;
+use super::{Ours, kafka_peer};
 use crate::workspace::root;
-use crate::{setup, shell};
-use anyhow::{Context, Result};
+use crate::{kafka, setup, shell};
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -113,28 +114,35 @@ struct Job {
 }
 
 /// Builds each peer once, when the first scenario asks for it.
-pub(crate) struct Peers {
+pub(crate) struct Peers<'a> {
+    ours: &'a Ours,
     /// The folder that holds everything built or fetched.
     folder: PathBuf,
     seconds: f64,
     flink: Option<PathBuf>,
     timely: Option<PathBuf>,
+    kafka: Option<PathBuf>,
 }
 
-impl Peers {
+impl<'a> Peers<'a> {
     /// Peers under the target folder, whose rounds last at least `seconds`.
-    pub(crate) fn new(target: &Path, seconds: f64) -> Self {
+    pub(crate) fn new(ours: &'a Ours, seconds: f64) -> Self {
         Self {
-            folder: target.join("peers"),
+            ours,
+            folder: ours.target.join("peers"),
             seconds,
             flink: None,
             timely: None,
+            kafka: None,
         }
     }
 
     /// The peers of a scenario, each with its number of records found; none where nothing of
     /// theirs does the same work.
     pub(crate) fn of(&mut self, scenario: &str) -> Result<Vec<Peer>> {
+        if kafka_peer::is_kafka(scenario) {
+            return self.kafka(scenario);
+        }
         let Some(job) = JOBS.iter().find(|job| job.scenario == scenario) else {
             return Ok(Vec::new());
         };
@@ -148,21 +156,39 @@ impl Peers {
         Ok(peers)
     }
 
+    /// The programs that are started with the order of one of our scenarios.
+    fn kafka(&mut self, scenario: &str) -> Result<Vec<Peer>> {
+        let rivals = kafka_peer::of(scenario);
+        if self.kafka.is_none() && rivals.iter().any(|rival| rival.is_java()) {
+            self.kafka = Some(build_java(&self.folder.join("kafka"), "kafka")?);
+        }
+        let (ours, classes) = (self.ours, self.kafka.as_deref());
+        let peer = |rival: &&kafka_peer::Rival| {
+            let words = match rival.class.zip(classes) {
+                Some((class, folder)) => java(folder, class),
+                None => vec![ours.program.display().to_string(), "raw".into()],
+            };
+            let mut command = ours.command(scenario, self.seconds);
+            command.arg("--beside").args(words);
+            Peer {
+                name: rival.name,
+                program: Program::Given(command),
+                seconds: self.seconds,
+            }
+        };
+        Ok(rivals.iter().map(peer).collect())
+    }
+
     fn flink(&mut self, job: &Job) -> Result<Peer> {
         let folder = match &self.flink {
             Some(folder) => folder.clone(),
             None => self
                 .flink
-                .insert(build_flink(&self.folder.join("flink"))?)
+                .insert(build_java(&self.folder.join("flink"), "flink")?)
                 .clone(),
         };
-        let class_path = format!("{0}/classes:{0}/lib/*", folder.display());
-        let mut words = vec!["java".to_owned(), "-Xmx4g".to_owned()];
-        // Flink's serializers look into these packages.
-        for package in ["java.lang", "java.time", "java.util"] {
-            words.push(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
-        }
-        words.extend(["-cp".into(), class_path, "Peer".into(), job.mode.into()]);
+        let mut words = java(&folder, "Peer");
+        words.push(job.mode.into());
         Ok(self.peer("flink 2.2.0", words, job))
     }
 
@@ -180,24 +206,48 @@ impl Peers {
     fn peer(&self, name: &'static str, words: Vec<String>, job: &Job) -> Peer {
         let mut tail = vec![job.keys.to_string(), parallelism()];
         tail.extend(job.state.iter().map(|word| (*word).to_owned()));
-        Peer {
-            name,
+        let program = Program::Counting {
             words,
             tail,
             records: RECORDS_FIRST,
+        };
+        Peer {
+            name,
+            program,
             seconds: self.seconds,
         }
     }
 }
 
-/// A program with the number of records that makes a round long enough.
+/// The words that start a Java program; Flink's serializers look into these packages.
+fn java(folder: &Path, class: &str) -> Vec<String> {
+    let class_path = format!("{0}/classes:{0}/lib/*", folder.display());
+    let mut words = vec!["java".to_owned(), "-Xmx4g".to_owned()];
+    for package in ["java.lang", "java.time", "java.util"] {
+        words.push(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
+    }
+    words.extend(["-cp".into(), class_path, class.into()]);
+    words
+}
+
+/// A program to compare with.
 pub(crate) struct Peer {
     name: &'static str,
-    /// Program and arguments before the number of records, and those after it.
-    words: Vec<String>,
-    tail: Vec<String>,
-    records: u64,
+    program: Program,
     seconds: f64,
+}
+
+/// How a round of it is started.
+enum Program {
+    /// With the number of records that makes a round long enough: program and arguments before it,
+    /// and those after it.
+    Counting {
+        words: Vec<String>,
+        tail: Vec<String>,
+        records: u64,
+    },
+    /// As it is: it is told how long a round is.
+    Given(Command),
 }
 
 impl Peer {
@@ -210,6 +260,9 @@ impl Peer {
     /// is repeated with more.
     pub(crate) fn round(&mut self) -> Result<Sample> {
         let wanted = CHECKPOINTS_MIN.min((self.seconds as u64).saturating_sub(1));
+        if let Program::Given(command) = &mut self.program {
+            return Sample::parse(&shell::output(command)?);
+        }
         loop {
             let sample = self.once()?;
             if sample.seconds < self.seconds {
@@ -230,15 +283,17 @@ impl Peer {
     }
 
     fn once(&self) -> Result<Sample> {
-        let (program, first) = self
-            .words
-            .split_first()
-            .context("a peer without a program")?;
+        let Program::Counting {
+            words,
+            tail,
+            records,
+        } = &self.program
+        else {
+            bail!("{} has no number of records", self.name);
+        };
+        let (program, first) = words.split_first().context("a peer without a program")?;
         let mut command = Command::new(program);
-        command
-            .args(first)
-            .arg(self.records.to_string())
-            .args(&self.tail);
+        command.args(first).arg(records.to_string()).args(tail);
         Sample::parse(&shell::output(&mut command)?)
     }
 
@@ -246,14 +301,17 @@ impl Peer {
     /// of what was wanted.
     fn grow(&mut self, reached: f64) {
         let factor = (MARGIN / reached.max(1e-3)).clamp(1.1, 10.0);
-        self.records = (self.records as f64 * factor) as u64;
+        if let Program::Counting { records, .. } = &mut self.program {
+            *records = (*records as f64 * factor) as u64;
+        }
     }
 }
 
-/// Fetches Flink unless its list of parts is unchanged, and compiles the jobs.
-fn build_flink(folder: &Path) -> Result<PathBuf> {
+/// Fetches the parts of `tests/peers/NAME` unless their list is unchanged, checks them where their
+/// digests stand beside the list, and compiles the programs.
+fn build_java(folder: &Path, name: &str) -> Result<PathBuf> {
     setup::peers()?;
-    let source = root().join("tests/peers/flink");
+    let source = root().join("tests/peers").join(name);
     let (list, fetched) = (source.join("pom.xml"), folder.join("fetched.xml"));
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let wanted = fs::read(&list).with_context(|| format!("cannot read {}", list.display()))?;
@@ -265,14 +323,26 @@ fn build_flink(folder: &Path) -> Result<PathBuf> {
         fetch.arg("dependency:copy-dependencies");
         fetch.arg(format!("-DoutputDirectory={}", library.display()));
         shell::run(&mut fetch)?;
+        let digests = source.join("jars.sha256");
+        if digests.is_file() {
+            kafka::check(&library, &digests)?;
+        }
         fs::write(&fetched, wanted).context("cannot note what was fetched")?;
     }
     let mut compile = shell::command("javac");
     compile.arg("-d").arg(folder.join("classes"));
     compile
         .arg("-cp")
-        .arg(format!("{}/lib/*", folder.display()))
-        .arg(source.join("Peer.java"));
+        .arg(format!("{}/lib/*", folder.display()));
+    for entry in fs::read_dir(&source)? {
+        let file = entry?.path();
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "java")
+        {
+            compile.arg(file);
+        }
+    }
     shell::run(&mut compile)?;
     Ok(folder.to_path_buf())
 }

@@ -11,11 +11,13 @@ pub(crate) struct Sample {
     pub(crate) unit: String,
     /// Completed checkpoints, where a peer takes some.
     pub(crate) checkpoints: Option<u64>,
+    /// CPU seconds of the process for a million records, where it says so.
+    pub(crate) cpu: Option<f64>,
 }
 
 impl Sample {
     /// Reads the last line that a program printed: `records`, `seconds`, `value`, `unit`, and
-    /// perhaps `checkpoints`.
+    /// perhaps `checkpoints` and `cpu`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let line = text.lines().last().context("the program printed nothing")?;
         let sample: Value =
@@ -37,6 +39,7 @@ impl Sample {
             value,
             unit: unit.to_owned(),
             checkpoints: sample["checkpoints"].as_u64(),
+            cpu: sample["cpu"].as_f64(),
         })
     }
 }
@@ -47,6 +50,8 @@ pub(crate) struct Line {
     scenario: String,
     unit: String,
     ours: Spread,
+    /// The median of the CPU seconds.
+    cpu: Option<f64>,
     versus: Option<Versus>,
 }
 
@@ -55,6 +60,7 @@ struct Versus {
     peer: String,
     value: f64,
     ratio: f64,
+    cpu: Option<f64>,
 }
 
 /// Median, least and greatest of the rounds.
@@ -68,7 +74,16 @@ struct Spread {
 
 impl Spread {
     fn of(samples: &[Sample]) -> Self {
-        let mut values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
+        Self::of_values(samples.iter().map(|sample| sample.value).collect())
+    }
+
+    /// The median CPU time, if every round tells its own.
+    fn cpu(samples: &[Sample]) -> Option<f64> {
+        let values: Option<Vec<f64>> = samples.iter().map(|sample| sample.cpu).collect();
+        values.map(|values| Self::of_values(values).median)
+    }
+
+    fn of_values(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let (low, high) = ((values.len() - 1) / 2, values.len() / 2);
         Self {
@@ -88,6 +103,7 @@ impl Line {
             scenario: scenario.to_owned(),
             unit,
             ours: Spread::of(samples),
+            cpu: Spread::cpu(samples),
             versus: None,
         }
     }
@@ -104,6 +120,7 @@ impl Line {
             peer: peer.to_owned(),
             value: theirs,
             ratio,
+            cpu: Spread::cpu(samples),
         });
         self
     }
@@ -118,10 +135,17 @@ impl Line {
         line.insert("min".into(), number(self.ours.min));
         line.insert("max".into(), number(self.ours.max));
         line.insert("machine".into(), json!(machine()));
+        if let Some(cpu) = self.cpu {
+            line.insert("cpu".into(), number(cpu));
+        }
         if let Some(versus) = &self.versus {
             line.insert("peer".into(), json!(versus.peer));
             line.insert("peer_value".into(), number(versus.value));
             line.insert("ratio".into(), number(versus.ratio));
+            if let Some((ours, theirs)) = self.cpu.zip(versus.cpu) {
+                line.insert("peer_cpu".into(), number(theirs));
+                line.insert("cpu_ratio".into(), number(theirs / ours));
+            }
         }
         Value::Object(line).to_string()
     }
@@ -142,8 +166,21 @@ impl Line {
             shown(*min),
             shown(*max)
         );
-        if let Some(Versus { peer, value, ratio }) = &self.versus {
+        if let Some(cpu) = self.cpu {
+            text.push_str(&format!(", {cpu:.3} CPU s/million"));
+        }
+        if let Some(versus) = &self.versus {
+            let Versus {
+                peer,
+                value,
+                ratio,
+                cpu,
+            } = versus;
             text.push_str(&format!("; {peer} {}: ratio {ratio:.2}", shown(*value)));
+            if let Some((ours, theirs)) = self.cpu.zip(*cpu) {
+                let ratio = theirs / ours;
+                text.push_str(&format!(", {theirs:.3} CPU s/million: ratio {ratio:.2}"));
+            }
         }
         text
     }
@@ -199,6 +236,7 @@ mod tests {
                 value: *value,
                 unit: unit.to_owned(),
                 checkpoints: None,
+                cpu: None,
             })
             .collect()
     }
@@ -230,6 +268,24 @@ mod tests {
     fn without_a_peer_there_are_no_peer_fields() {
         let line = Line::new("features", &samples(&[1.0], "records/s")).json();
         assert!(!line.contains("peer") && !line.contains("ratio"), "{line}");
+    }
+
+    #[test]
+    fn the_cpu_times_are_compared_where_both_tell_theirs() {
+        let with = |cpu: f64| {
+            let mut samples = samples(&[1.0], "records/s");
+            samples[0].cpu = Some(cpu);
+            samples
+        };
+        let line = Line::new("kafka", &with(0.5)).versus("flink", &with(2.0));
+        let json: Value = serde_json::from_str(&line.json()).unwrap();
+        assert_eq!(
+            (json["cpu"].as_f64(), json["cpu_ratio"].as_f64()),
+            (Some(0.5), Some(4.0))
+        );
+        assert!(line.text().ends_with("2.000 CPU s/million: ratio 4.00"));
+        let silent = Line::new("kafka", &with(0.5)).versus("raw", &samples(&[1.0], "records/s"));
+        assert!(!silent.json().contains("peer_cpu"));
     }
 
     #[test]

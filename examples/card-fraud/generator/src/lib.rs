@@ -5,6 +5,7 @@
 //! holds alerts against the labels.
 
 mod account;
+pub mod agree;
 mod calendar;
 pub mod compare;
 pub mod evaluate;
@@ -18,6 +19,7 @@ mod past;
 mod random;
 pub mod row;
 mod schedule;
+pub mod topic;
 pub mod training;
 mod transaction;
 

@@ -6,10 +6,11 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use card_fraud_data::agree::{Audit, agree};
 use card_fraud_data::compare::compare;
 use card_fraud_data::evaluate::evaluate;
 use card_fraud_data::row::Row;
-use card_fraud_data::{Generator, Label, Options, Writer, oracle, training};
+use card_fraud_data::{Generator, Label, Options, Writer, oracle, topic, training};
 use clap::{Parser, Subcommand};
 
 /// The pipeline's threshold for a score.
@@ -37,6 +38,14 @@ enum Command {
     Oracle(Oracle),
     /// Hold the job's alerts against the oracle's: equal to the byte, scores within 0.00001.
     Compare(Compare),
+    /// Make topics in a Kafka.
+    Topics(Topics),
+    /// Send transactions to a topic, keyed by account.
+    Produce(Produce),
+    /// Write what is committed in a topic as lines.
+    Consume(Consume),
+    /// Hold the alerts of a topic against the audit table: the same rows, each once.
+    Agree(Agree),
 }
 
 #[derive(Debug, clap::Args)]
@@ -113,6 +122,60 @@ struct Compare {
     expected: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+struct Topics {
+    /// Where a broker listens.
+    #[arg(long, env = "KAFKA_BROKERS")]
+    brokers: String,
+    /// Delete topics of these names first, with all that is in them.
+    #[arg(long)]
+    replace: bool,
+    /// Topics that must not be there, because a job makes them itself.
+    #[arg(long)]
+    without: Vec<String>,
+    /// Topics to make.
+    names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Produce {
+    /// Where a broker listens.
+    #[arg(long, env = "KAFKA_BROKERS")]
+    brokers: String,
+    /// The topic; it must be there.
+    #[arg(long)]
+    topic: String,
+    /// Transactions as JSON lines.
+    #[arg(long)]
+    transactions: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Consume {
+    /// Where a broker listens.
+    #[arg(long, env = "KAFKA_BROKERS")]
+    brokers: String,
+    /// The topic.
+    #[arg(long)]
+    topic: String,
+    /// The file of the records' values.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Agree {
+    /// Alerts as JSON lines with `row_id`.
+    #[arg(long)]
+    alerts: PathBuf,
+    /// The SQLite database whose table `alerts` is the audit.
+    #[arg(long, required_unless_present = "audit")]
+    database: Option<PathBuf>,
+    /// The audit's rows as JSON lines instead.
+    #[arg(long, conflicts_with = "database")]
+    audit: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Generate(options) => generate(&options),
@@ -120,6 +183,10 @@ fn main() -> ExitCode {
         Command::Training(options) => train(&options),
         Command::Oracle(options) => decide(&options),
         Command::Compare(options) => hold(&options),
+        Command::Topics(options) => make(&options),
+        Command::Produce(options) => produce(&options),
+        Command::Consume(options) => consume(&options),
+        Command::Agree(options) => agreement(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -230,6 +297,48 @@ fn hold(options: &Compare) -> Result<(), Box<dyn Error>> {
     let count = compare(open(&options.found)?, open(&options.expected)?)?
         .map_err(|difference| difference.to_string())?;
     writeln!(std::io::stdout(), "{count} alerts, all equal")?;
+    Ok(())
+}
+
+fn make(options: &Topics) -> Result<(), Box<dyn Error>> {
+    let names: Vec<&str> = options.names.iter().map(String::as_str).collect();
+    let all = options.names.iter().chain(&options.without);
+    let all: Vec<&str> = all.map(String::as_str).collect();
+    if options.replace {
+        topic::remove(&options.brokers, &all)?;
+    } else if let Some(name) = topic::first_of(&options.brokers, &all)? {
+        let brokers = &options.brokers;
+        let remedy = "`--replace` deletes it with all that is in it";
+        return Err(format!("{brokers} has a topic `{name}`; {remedy}").into());
+    }
+    Ok(topic::make(&options.brokers, &names)?)
+}
+
+fn produce(options: &Produce) -> Result<(), Box<dyn Error>> {
+    let transactions = open(&options.transactions)?;
+    let count = topic::produce((&options.brokers, &options.topic), transactions)?;
+    writeln!(std::io::stdout(), "{count} transactions sent")?;
+    Ok(())
+}
+
+fn consume(options: &Consume) -> Result<(), Box<dyn Error>> {
+    let mut out = create(&options.out)?;
+    let count = topic::consume((&options.brokers, &options.topic), &mut out)?;
+    out.flush()?;
+    let topic = &options.topic;
+    writeln!(std::io::stdout(), "{count} committed records in `{topic}`")?;
+    Ok(())
+}
+
+fn agreement(options: &Agree) -> Result<(), Box<dyn Error>> {
+    let audit = match (&options.database, &options.audit) {
+        (Some(database), _) => Audit::of_database(database)?,
+        (None, Some(file)) => Audit::of_lines(open(file)?)?,
+        (None, None) => return Err("name `--database` or `--audit`".into()),
+    };
+    let count = agree(open(&options.alerts)?, audit)?;
+    let said = "alerts, each once in the topic and once in the audit";
+    writeln!(std::io::stdout(), "{count} {said}")?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Both pipelines fit the plugins as they describe themselves, without building a component.
+//! All pipelines fit the plugins as they describe themselves, without building a component.
 
 use std::sync::Arc;
 
@@ -26,10 +26,11 @@ fn validate(document: &str) -> Pipeline {
 }
 
 #[test]
-fn both_pipelines_fit_their_plugins() {
+fn the_pipelines_fit_their_plugins() {
     for document in [
         include_str!("../../pipeline.yaml"),
         include_str!("../../pipeline-event-time.yaml"),
+        include_str!("../../pipeline-kafka.yaml"),
     ] {
         let pipeline = validate(document);
         let warnings: Vec<String> = pipeline.warnings.iter().map(ToString::to_string).collect();
