@@ -30,7 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "tokio_postgres_rustls",
         &["host/src/connector/sink/postgres"],
     ),
-    ("rdkafka", &["host/src/connector/kafka"]),
+    ("rdkafka", &["host/src/connector/kafka", "tests"]),
     ("rocksdb", &["host/src/state/rocksdb"]),
     ("axum", &["host/src/api"]),
     (
