@@ -1,5 +1,6 @@
 //! What tests from outside share: where things lie, servers, numbers by seed, oracles.
 
+pub mod kafka;
 pub mod kill;
 pub mod postgres;
 mod random;

@@ -33,11 +33,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     (
         "rdkafka",
-        &[
-            "host/src/connector/kafka",
-            "tests/bench",
-            "examples/card-fraud",
-        ],
+        &["host/src/connector/kafka", "tests", "examples/card-fraud"],
     ),
     ("rocksdb", &["host/src/state/rocksdb"]),
     ("axum", &["host/src/api"]),

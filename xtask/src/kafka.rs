@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// The variable that names the broker to the tests.
 pub(crate) const BROKERS: &str = "KAFKA_BROKERS";
+/// The variable under which tests that start brokers of their own find the server's classes.
+pub(crate) const CLASSES: &str = "WASMILL_KAFKA_CLASSES";
 /// The digests (SHA-256) of what comes from Maven.
 const DIGESTS: &str = include_str!("../kafka/jars.sha256");
 /// How a broker is set up.
@@ -74,7 +76,7 @@ fn down() -> Result<()> {
 }
 
 /// The folder of the server's classes, fetched if need be.
-fn classes() -> Result<PathBuf> {
+pub(crate) fn classes() -> Result<PathBuf> {
     setup::kafka()?;
     let folder = workspace::cache()?.join("kafka/classes");
     let whole = folder.join("whole");

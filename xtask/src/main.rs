@@ -71,7 +71,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "kill",
-        about: "a job under kill -9: [--kills N] [--seed S]",
+        about: "a job under kill -9: [--kills N] [--seed S] [--kafka [--records R]]",
         run: kill::run,
     },
     Task {

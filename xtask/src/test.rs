@@ -14,5 +14,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let (name, url) = postgres::variable()?;
     test.env(name, url).env(s3::VARIABLE, s3::server()?);
     test.env(kafka::BROKERS, kafka::up()?);
+    test.env(kafka::CLASSES, kafka::classes()?);
     shell::run(test.arg("--no-fail-fast").args(args))
 }

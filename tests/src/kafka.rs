@@ -1,0 +1,9 @@
+//! A real Kafka of a test's own, that may be ended by force and cut off.
+
+mod ask;
+mod broker;
+mod proxy;
+
+pub use ask::Transaction;
+pub use broker::{Broker, Settings};
+pub use proxy::{Action, Api, Fault, Proxy};
