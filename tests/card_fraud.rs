@@ -142,9 +142,8 @@ fn alerts_at_arrival_are_the_oracles() {
 
 #[test]
 fn alerts_through_a_broker_are_the_oracles_and_the_audits() {
-    let brokers = std::env::var("KAFKA_BROKERS").expect(
-        "run `cargo xtask test`, or set KAFKA_BROKERS to what `cargo xtask kafka up` says",
-    );
+    let brokers = std::env::var("KAFKA_BROKERS")
+        .expect("run `cargo xtask test`, or set KAFKA_BROKERS to what `cargo xtask kafka up` says");
     let bench = Bench::new("31");
     let expected = bench.oracle(&[]);
     for parallelism in [1, 3] {
@@ -157,18 +156,45 @@ fn alerts_through_a_broker_are_the_oracles_and_the_audits() {
         let more = [
             ("localhost:9092", &*format!("\"{brokers}\"")),
             ("topic: transactions", &*format!("topic: {from}")),
-            ("topic: fraud-alerts", &*format!("markers: {markers}\n      topic: {to}")),
+            (
+                "topic: fraud-alerts",
+                &*format!("markers: {markers}\n      topic: {to}"),
+            ),
         ];
         let audit = bench.run("pipeline-kafka.yaml", (parallelism, 512), &more);
         let (alerts, database) = (bench.file("committed.jsonl"), bench.file("audit.db"));
         let topic = ["--brokers", &brokers, "--topic", &to];
         data(&[&["consume", "--out", &alerts], &topic[..]].concat());
         // One that is left over costs the shared broker only a little.
-        data(&["topics", "--brokers", &brokers, "--replace", "--without", &from]);
-        data(&["topics", "--brokers", &brokers, "--replace", "--without", &to]);
-        data(&["topics", "--brokers", &brokers, "--replace", "--without", &markers]);
+        data(&[
+            "topics",
+            "--brokers",
+            &brokers,
+            "--replace",
+            "--without",
+            &from,
+        ]);
+        data(&[
+            "topics",
+            "--brokers",
+            &brokers,
+            "--replace",
+            "--without",
+            &to,
+        ]);
+        data(&[
+            "topics",
+            "--brokers",
+            &brokers,
+            "--replace",
+            "--without",
+            &markers,
+        ]);
         let said = data(&["compare", "--found", &alerts, "--expected", &expected]);
-        assert!(said.contains("all equal"), "parallelism {parallelism}: {said}");
+        assert!(
+            said.contains("all equal"),
+            "parallelism {parallelism}: {said}"
+        );
         assert_eq!(lines(audit.join("rejects.jsonl")), 0, "no row failed");
         data(&["agree", "--alerts", &alerts, "--database", &database]);
         fs::remove_file(database).expect("the job wrote it");

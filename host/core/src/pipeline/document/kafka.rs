@@ -66,7 +66,10 @@ pub enum KafkaStart {
     /// record.
     Group(String),
     /// By topic and partition; a partition that is not named begins with its oldest record.
-    Offsets(BTreeMap<String, BTreeMap<u32, u64>>),
+    Offsets(
+        #[schemars(with = "BTreeMap<String, BTreeMap<String, u64>>")]
+        BTreeMap<String, BTreeMap<u32, u64>>,
+    ),
 }
 
 /// Where the input ends.
