@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The variable that names the broker to the tests.
-const BROKERS: &str = "KAFKA_BROKERS";
+pub(crate) const BROKERS: &str = "KAFKA_BROKERS";
 /// The digests (SHA-256) of what comes from Maven.
 const DIGESTS: &str = include_str!("../kafka/jars.sha256");
 /// How a broker is set up.

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: sets up, builds the components, runs every test.
 
 use crate::workspace::Workspace;
-use crate::{plugins, postgres, s3, shell};
+use crate::{kafka, plugins, postgres, s3, shell};
 use anyhow::Result;
 
 /// Runs all tests. The arguments go to `cargo test`.
@@ -12,6 +12,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     shell::run(&mut workspace.cargo("build"))?;
     let mut test = workspace.cargo("test");
     let (name, url) = postgres::variable()?;
+    test.env(kafka::BROKERS, kafka::up()?);
     test.env(name, url).env(s3::VARIABLE, s3::server()?);
     shell::run(test.arg("--no-fail-fast").args(args))
 }
