@@ -127,7 +127,9 @@ impl Job {
             let mut list = Command::new(programs().join("wasmill"));
             list.args(["checkpoint", "ls", "pipeline.yaml"]).current_dir(self.folder.path());
             let output = list.output().expect("wasmill starts");
-            String::from_utf8_lossy(&output.stdout).lines().count()
+            let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+            let numbers = listed.lines().filter_map(|line| line.split_whitespace().next());
+            numbers.filter_map(|number| number.parse::<u64>().ok()).max()
         };
         let before = decided();
         while decided() <= before {

@@ -50,9 +50,6 @@ pub(super) struct Pace {
 impl Pace {
     /// A split goes on where a checkpoint had it.
     pub(super) fn resumed(&self, at: Position, watermark: i64) {
-        if let Some(idle) = &self.idle {
-            idle.resumed(at, watermark);
-        }
         if let Some(alignment) = self.alignment.as_ref().filter(|_| !at.is_end) {
             alignment.reached(at.split, watermark);
             if at.is_idle {

@@ -69,6 +69,9 @@ impl Builder<'_> {
         let feeds = self.feeds(task, id, &pace, (&barriers, &known, &metrics))?;
         if let Some(idle) = &pace.idle {
             idle.watch(self.splits.get(&task.id).copied().unwrap_or(1));
+            for (at, watermark) in known.values() {
+                idle.resumed(*at, *watermark);
+            }
         }
         let promises = known.values().map(|(at, watermark)| Promise {
             at: *at,

@@ -199,7 +199,8 @@ fn look_after(
             }
             measured = now;
         }
-        if let Some(positions) = decided.lock().take() {
+        let positions = decided.lock().take();
+        if let Some(positions) = positions {
             topics.commit(&positions);
         }
         spawn::pause(LOOK_UP);
