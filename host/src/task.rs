@@ -1,5 +1,6 @@
 //! Tasks: what runs on slots.
 
+pub mod alignment;
 pub mod chain;
 pub mod chained;
 pub mod gated;

@@ -18,7 +18,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use wasmill_core::{
-    checkpoint::{CheckpointId, SourceState, SplitState},
+    checkpoint::{CheckpointId, Manifest, SourceState, SplitState},
     watermark::SplitWatermark,
 };
 
@@ -107,7 +107,12 @@ pub struct SourceBarriers {
     known: BTreeMap<String, SplitState>,
     /// Every split that was opened, by name.
     splits: Mutex<BTreeMap<String, Arc<SplitTurns>>>,
+    /// Whom to tell where a decided checkpoint has the splits, and the source's name.
+    told: Mutex<Option<(String, Told)>>,
 }
+
+/// Takes where a decided checkpoint has the splits of a source.
+pub type Told = Box<dyn Fn(&SourceState) + Send>;
 
 impl SourceBarriers {
     /// For a source of so many subtasks that begins.
@@ -125,6 +130,21 @@ impl SourceBarriers {
             is_closed: AtomicBool::new(false),
             sent: Mutex::new((CheckpointId(0), 0)),
             splits: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Has somebody be told of decided checkpoints.
+    pub fn tell(&self, source: &str, told: Told) {
+        *self.told.lock() = Some((source.into(), told));
+    }
+
+    /// A checkpoint is decided.
+    pub fn decided(&self, manifest: &Manifest) {
+        if let Some((source, told)) = &*self.told.lock()
+            && let Some(state) = manifest.sources.get(source)
+        {
+            told(state);
         }
     }
 

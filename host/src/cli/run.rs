@@ -332,6 +332,7 @@ fn table(summary: &job::Summary) -> String {
             (node.rejected, "rejected"),
             (node.dead_letters, "dead letters"),
             (node.late_rows, "late"),
+            (node.without_value, "without a value"),
             (node.faults, "faults"),
             (node.state_bytes, "bytes of state"),
         ] {

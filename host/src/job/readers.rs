@@ -18,9 +18,14 @@ use async_channel::{Receiver, Sender, bounded};
 use super::{JobError, splits::Splits};
 use crate::{
     checkpoint::SplitTurns,
+    clock,
     connector::{ConnectorError, Position, SplitReader},
     spawn,
-    task::source::{ReadFailure, Work},
+    task::{
+        alignment::Alignment,
+        idle::IdleWatch,
+        source::{ReadFailure, Work},
+    },
 };
 
 /// Bytes that a reader gives at once under load.
@@ -29,6 +34,58 @@ const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS_MAX: usize = 8;
 /// Between two looks whether the last rows of a split have been handed on.
 const HAND_ON_WAIT: Duration = Duration::from_millis(1);
+
+/// Between two looks of a reader that waits for other splits whether it shall stop.
+const ALIGN_LOOK: Duration = Duration::from_millis(20);
+
+/// What has readers wait.
+#[derive(Clone, Default)]
+pub(super) struct Pace {
+    /// Watches for splits that are silent.
+    pub idle: Option<Arc<IdleWatch>>,
+    /// Knows which splits are too far ahead.
+    pub alignment: Option<Arc<Alignment>>,
+}
+
+impl Pace {
+    /// A split goes on where a checkpoint had it.
+    pub(super) fn resumed(&self, at: Position, watermark: i64) {
+        if let Some(alignment) = self.alignment.as_ref().filter(|_| !at.is_end) {
+            alignment.reached(at.split, watermark);
+            if at.is_idle {
+                alignment.idle(at.split);
+            }
+        }
+    }
+
+    fn may_read(&self, split: u32) -> bool {
+        let alignment = self.alignment.as_ref();
+        alignment.is_none_or(|alignment| alignment.may_read(split))
+    }
+
+    /// A split is not being read for a while, or is read again.
+    fn hold(&self, split: u32, is_held: bool) {
+        if let Some(idle) = &self.idle {
+            idle.hold(split, is_held);
+        }
+    }
+
+    /// Waits until a split is no longer too far ahead, or the job ends.
+    fn wait(&self, split: u32, work: &Sender<Handover>, stopping: &AtomicBool) {
+        let Some(alignment) = &self.alignment else {
+            return;
+        };
+        if alignment.may_read(split) {
+            return;
+        }
+        self.hold(split, true);
+        while !alignment.wait(split, ALIGN_LOOK, clock::monotonic())
+            && !stopping.load(Ordering::Acquire)
+            && !work.is_closed()
+        {}
+        self.hold(split, false);
+    }
+}
 
 /// Makes the turns of a split, by its name and where it goes on.
 pub(super) type NewTurns = Arc<dyn Fn(&str, Position) -> Arc<SplitTurns> + Send + Sync>;
@@ -79,6 +136,7 @@ pub(super) fn start(
     name: &str,
     splits: Splits,
     new_turns: &NewTurns,
+    pace: &Pace,
     work: &Sender<Handover>,
     stopping: &Arc<AtomicBool>,
 ) -> Over {
@@ -89,7 +147,7 @@ pub(super) fn start(
         let (open, new_turns) = (open.clone(), Arc::clone(new_turns));
         let (work, stopping) = (work.clone(), stopping.clone());
         let (reading, ended) = (reading.clone(), Arc::clone(&ended));
-        let failed = Arc::clone(&failed);
+        let (failed, pace) = (Arc::clone(&failed), pace.clone());
         // Nobody joins a reader: one that waits for standard input cannot be woken, and holds
         // nothing that matters.
         spawn::thread(&format!("read-{name}-{number}"), move || {
@@ -101,7 +159,7 @@ pub(super) fn start(
                 let read = || {
                     let reader = opened.reader?;
                     let turns = new_turns(&opened.name, opened.from);
-                    let last = read(reader, split, turns.clone(), &work, &stopping)?;
+                    let last = read(reader, (split, turns.clone()), &pace, &work, &stopping)?;
                     ended.lock().push((turns, last));
                     Ok(())
                 };
@@ -137,8 +195,8 @@ fn guarded(read: impl FnOnce() -> Result<(), ConnectorError>) -> Result<(), Read
 
 fn read(
     mut reader: Box<dyn SplitReader>,
-    split: u32,
-    turns: Arc<SplitTurns>,
+    (split, turns): (u32, Arc<SplitTurns>),
+    pace: &Pace,
     work: &Sender<Handover>,
     stopping: &AtomicBool,
 ) -> Result<u64, ConnectorError> {
@@ -159,6 +217,7 @@ fn read(
             return Ok(number);
         }
         number += 1;
+        pace.wait(split, work, stopping);
     }
 }
 

@@ -61,6 +61,8 @@ pub struct NodeSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_rows: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_value: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
@@ -148,7 +150,11 @@ impl NodeSummary {
                 records_out: records_in,
                 ..common
             },
-            NodeKind::Source => failing,
+            NodeKind::Source => Self {
+                // Only topics have such records.
+                without_value: Some(metrics.without_value.get()).filter(|count| *count > 0),
+                ..failing
+            },
             NodeKind::Operator => Self {
                 faults: Some(metrics.faults.get()),
                 cpu_seconds: Some(Duration::from_nanos(metrics.cpu_ns.get()).as_secs_f64()),

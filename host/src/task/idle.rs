@@ -29,6 +29,8 @@ struct Split {
     lane: usize,
     idleness: Idleness,
     is_idle: bool,
+    /// It is not being read: what does not come says nothing.
+    is_held: bool,
 }
 
 impl IdleWatch {
@@ -39,12 +41,26 @@ impl IdleWatch {
             start: clock::monotonic(),
             splits: Mutex::default(),
         };
-        let mut known = watch.splits.lock();
-        for split in 0..splits {
-            known.open(split, after_us, 0);
-        }
-        drop(known);
+        watch.watch(splits);
         watch
+    }
+
+    /// Watches so many splits, from now on those that are new.
+    pub fn watch(&self, splits: u32) {
+        let now_us = self.now_us();
+        let mut known = self.splits.lock();
+        for split in 0..splits {
+            known.open(split, self.after_us, now_us);
+        }
+    }
+
+    /// A split is not being read for a while, or is read again: until then it does not become idle.
+    pub fn hold(&self, split: u32, is_held: bool) {
+        let now_us = self.now_us();
+        let mut splits = self.splits.lock();
+        let known = splits.open(split, self.after_us, now_us);
+        known.is_held = is_held;
+        known.idleness.active(now_us);
     }
 
     /// A split goes on where a checkpoint had it.
@@ -97,7 +113,7 @@ impl IdleWatch {
         let Splits { merge, known } = &mut *self.splits.lock();
         let mut idle = Vec::new();
         for (number, split) in known {
-            if !split.is_idle && split.idleness.is_idle(now_us) {
+            if !split.is_idle && !split.is_held && split.idleness.is_idle(now_us) {
                 split.is_idle = true;
                 merge.idle(split.lane);
                 idle.push(*number);
@@ -109,7 +125,8 @@ impl IdleWatch {
     /// When to ask for idle splits again.
     pub fn next(&self) -> Instant {
         let splits = self.splits.lock();
-        let active = splits.known.values().filter(|split| !split.is_idle);
+        let watched = |split: &&Split| !split.is_idle && !split.is_held;
+        let active = splits.known.values().filter(watched);
         let due = active.filter_map(|split| split.idleness.due_at_us()).min();
         let due = due.unwrap_or_else(|| self.now_us().saturating_add(self.after_us));
         self.start + Duration::from_micros(due.unsigned_abs())
@@ -129,6 +146,7 @@ impl Splits {
             lane: merge.open(),
             idleness: Idleness::new(Some(after_us), now_us),
             is_idle: false,
+            is_held: false,
         })
     }
 }
@@ -154,5 +172,14 @@ mod tests {
         assert_eq!(watch.idle(), Vec::<u32>::new(), "it is no news");
         assert_eq!(watch.active(0), Some(50), "the others have come so far");
         assert_eq!(watch.active(0), None);
+    }
+
+    #[test]
+    fn a_split_that_is_not_read_does_not_become_idle() {
+        let watch = IdleWatch::new(0, 2);
+        watch.hold(1, true);
+        assert_eq!(watch.idle(), [0]);
+        watch.hold(1, false);
+        assert_eq!(watch.idle(), [1]);
     }
 }

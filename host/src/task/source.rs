@@ -26,6 +26,7 @@ use crate::{
     format::{Decoded, Decoder, Refused},
     metrics::NodeMetrics,
     task::{
+        alignment::Alignment,
         chain::{Chain, Target, TaskError},
         idle::IdleWatch,
         slot,
@@ -110,6 +111,8 @@ pub struct SourceTask {
     pub lane: u32,
     /// Watches for idle splits, where the source says `idle-after`.
     pub idle: Option<Arc<IdleWatch>>,
+    /// Has splits wait that are too far ahead, where the source says `max-drift`.
+    pub alignment: Option<Arc<Alignment>>,
     /// Set when the job shall stop.
     pub stopping: Arc<AtomicBool>,
     /// The source's barriers.
@@ -235,6 +238,9 @@ impl SourceTask {
     async fn tell_idle(&mut self, watch: Option<&IdleWatch>) -> Result<(), TaskError> {
         for split in watch.map(IdleWatch::idle).unwrap_or_default() {
             self.barriers.idle(split);
+            if let Some(alignment) = &self.alignment {
+                alignment.idle(split);
+            }
             let lane = self.lane + split;
             self.chain.outbox.broadcast(&Message::Idle { lane }).await?;
         }
@@ -408,6 +414,9 @@ impl SourceTask {
         if let Some(idle) = idle {
             idle.reached(split, after);
         }
+        if let Some(alignment) = &self.alignment {
+            alignment.reached(split, after);
+        }
         self.metrics.late.add(late.len());
         if let Some(batch) = late_rows.filter(|_| !late.is_empty()) {
             let rows: UInt32Array = late.iter().map(|row| row.row).collect::<Vec<_>>().into();
@@ -460,6 +469,9 @@ impl SourceTask {
         }
         if let Some(idle) = &self.idle {
             idle.ended(place.split);
+        }
+        if let Some(alignment) = &self.alignment {
+            alignment.ended(place.split);
         }
         let lane = self.lane + place.split;
         let end = Message::LaneEnd { lane };

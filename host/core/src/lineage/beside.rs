@@ -12,8 +12,8 @@ pub struct Beside {
     pub bytes: Bytes,
     /// Rows that have no value, in ascending order: a null is not an empty text.
     pub nulls: Vec<u32>,
-    /// Where each row's key lies in `bytes`.
-    keys: Vec<(u32, u32)>,
+    /// Where each row's key lies in `bytes`; see [`Beside::push_key`].
+    pub keys: Vec<(u32, u32)>,
     /// Each row's time, in microseconds.
     pub times: Vec<i64>,
     /// The headers.

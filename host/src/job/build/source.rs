@@ -31,11 +31,12 @@ use crate::{
     format::{Decoder, Schemas},
     job::{
         JobError, Subtask,
-        readers::{self, NewTurns},
+        readers::{self, NewTurns, Pace, topics::Decided},
         splits,
     },
     metrics::{Extent, SourceMetrics},
     task::{
+        alignment::Alignment,
         idle::IdleWatch,
         source::{Feed, Generated, GeneratedSplit, Promise, SourceTask},
     },
@@ -56,20 +57,27 @@ impl Builder<'_> {
         let spec = self.pipeline.source(id);
         let metrics = Arc::new(SourceMetrics::default());
         self.watch(task, Some((spec.name.clone(), metrics.clone())));
-        let feeds = self.feeds(task, id, (&barriers, &known, &metrics))?;
-        let splits = self.splits.get(&task.id).copied().unwrap_or(1);
         let idle_after_us = spec.event_time.and_then(|time| time.idle_after_us);
-        let idle = idle_after_us.map(|after_us| Arc::new(IdleWatch::new(after_us, splits)));
+        let max_drift_us = spec.event_time.and_then(|time| time.max_drift_us);
+        let pace = Pace {
+            idle: idle_after_us.map(|after_us| Arc::new(IdleWatch::new(after_us, 0))),
+            alignment: max_drift_us.map(|drift_us| Arc::new(Alignment::new(drift_us))),
+        };
+        for (at, watermark) in known.values() {
+            pace.resumed(*at, *watermark);
+        }
+        let feeds = self.feeds(task, id, &pace, (&barriers, &known, &metrics))?;
+        if let Some(idle) = &pace.idle {
+            idle.watch(self.splits.get(&task.id).copied().unwrap_or(1));
+            for (at, watermark) in known.values() {
+                idle.resumed(*at, *watermark);
+            }
+        }
         let promises = known.values().map(|(at, watermark)| Promise {
             at: *at,
             watermark: *watermark,
         });
         let promises: Vec<Promise> = promises.collect();
-        for Promise { at, watermark } in &promises {
-            if let Some(idle) = &idle {
-                idle.resumed(*at, *watermark);
-            }
-        }
         for (subtask, feed) in feeds.into_iter().enumerate() {
             let mut chain = self.chain(task, subtask)?;
             self.restore_operators(&mut chain)?;
@@ -86,7 +94,8 @@ impl Builder<'_> {
                 chain,
                 metrics: self.sources[id.0].metrics.clone(),
                 lane: lane(task.id, 0),
-                idle: idle.clone(),
+                idle: pace.idle.clone(),
+                alignment: pace.alignment.clone(),
                 stopping: self.stop.flag.clone(),
                 barriers: barriers.clone(),
                 reporter: self.reporter(task, subtask),
@@ -124,6 +133,7 @@ impl Builder<'_> {
         &mut self,
         task: &TaskPlan,
         id: SourceId,
+        pace: &Pace,
         (barriers, known, metrics): (&Arc<SourceBarriers>, &KnownSplits, &Arc<SourceMetrics>),
     ) -> Result<Vec<Feed>, JobError> {
         let spec = self.pipeline.source(id);
@@ -192,7 +202,7 @@ impl Builder<'_> {
                     None => Box::new(|| true),
                     Some(files) => {
                         let over =
-                            readers::start(&spec.name, files, &new_turns, &sender, &stopping);
+                            readers::start(&spec.name, files, &new_turns, pace, &sender, &stopping);
                         Box::new(|| over.wait())
                     }
                 };
@@ -203,6 +213,8 @@ impl Builder<'_> {
                     work: sender,
                     stopping,
                     metrics: metrics.clone(),
+                    pace: pace.clone(),
+                    decided: told(&spec.name, barriers),
                     before,
                 });
                 count
@@ -213,7 +225,7 @@ impl Builder<'_> {
                     _ => splits::stdin(format),
                 };
                 let count = opened.count;
-                readers::start(&spec.name, opened, &new_turns, &sender, &stopping);
+                readers::start(&spec.name, opened, &new_turns, pace, &sender, &stopping);
                 count
             }
         };
@@ -291,4 +303,19 @@ impl Builder<'_> {
             })
             .collect()
     }
+}
+
+/// Where a source is told where decided checkpoints have its splits.
+fn told(source: &str, barriers: &SourceBarriers) -> Decided {
+    let decided = Decided::default();
+    let told = Arc::clone(&decided);
+    let take = move |state: &SourceState| {
+        let splits = state.splits.iter().filter_map(|(name, split)| {
+            let position = Position::from_json(&split.position)?;
+            Some((name.clone(), position.rows))
+        });
+        *told.lock() = Some(splits.collect());
+    };
+    barriers.tell(source, Box::new(take));
+    decided
 }

@@ -13,7 +13,7 @@ use std::{
 use async_channel::{Sender, WeakSender};
 use parking_lot::Mutex;
 
-use super::{CHUNK_BYTES, Handover, NewTurns, guarded};
+use super::{ALIGN_LOOK, CHUNK_BYTES, Handover, NewTurns, Pace, guarded};
 use crate::{
     checkpoint::SplitTurns,
     clock,
@@ -34,6 +34,9 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// The turns of splits, by number.
 type AllTurns = Arc<Mutex<BTreeMap<u32, Arc<SplitTurns>>>>;
 
+/// How far the newest decided checkpoint is in each split, by name, until somebody has taken it.
+pub(in crate::job) type Decided = Arc<Mutex<Option<Vec<(String, u64)>>>>;
+
 /// What the threads need.
 pub(in crate::job) struct Parts {
     /// The source's name.
@@ -48,6 +51,10 @@ pub(in crate::job) struct Parts {
     pub stopping: Arc<AtomicBool>,
     /// How far the splits are.
     pub metrics: Arc<SourceMetrics>,
+    /// What has readers wait.
+    pub pace: Pace,
+    /// Where the newest decided checkpoint has the splits.
+    pub decided: Decided,
     /// Waits until what comes before the topics has been handed on; false if the job ends first.
     pub before: Box<dyn FnOnce() -> bool + Send>,
 }
@@ -60,12 +67,15 @@ pub(in crate::job) fn start(parts: Parts) {
     for (split, from) in topics.found() {
         let made = (parts.new_turns)(&split.name, from);
         turns.lock().insert(split.number, made);
+        // It is not being read yet.
+        parts.pace.hold(split.number, true);
     }
     for (number, reader) in topics.readers().into_iter().enumerate() {
         let turns = Arc::clone(&turns);
         let (work, stopping) = (parts.work.clone(), Arc::clone(&parts.stopping));
+        let pace = parts.pace.clone();
         spawn::thread(&format!("read-{name}-{number}"), move || {
-            if let Err(failure) = guarded(|| read(reader, &turns, &work, &stopping)) {
+            if let Err(failure) = guarded(|| read(reader, &turns, &pace, &work, &stopping)) {
                 // If nobody listens the job has ended for another reason.
                 let _ = work.send_blocking(Err(failure));
             }
@@ -86,13 +96,25 @@ pub(in crate::job) fn start(parts: Parts) {
 fn read(
     mut reader: TopicsReader,
     turns: &AllTurns,
+    pace: &Pace,
     work: &Sender<Handover>,
     stopping: &AtomicBool,
 ) -> Result<(), ConnectorError> {
     // Of each split: its turns, and the number of the next.
     let mut open: HashMap<u32, (Arc<SplitTurns>, u64)> = HashMap::new();
+    // Splits that wait for the others.
+    let mut waiting: Vec<u32> = Vec::new();
     while !stopping.load(Ordering::Acquire) && !work.is_closed() {
-        let (split, chunk) = match reader.next(CHUNK_BYTES, LOOK_UP)? {
+        waiting.retain(|split| {
+            let waits = !pace.may_read(*split);
+            if !waits {
+                reader.pause(*split, false);
+                pace.hold(*split, false);
+            }
+            waits
+        });
+        let look_up = if waiting.is_empty() { LOOK_UP } else { ALIGN_LOOK };
+        let (split, chunk) = match reader.next(CHUNK_BYTES, look_up)? {
             Taken::Rows(chunk) => (chunk.split, Some(chunk)),
             Taken::End(split) => (split, None),
             Taken::Nothing => continue,
@@ -113,8 +135,14 @@ fn read(
             chunk,
         };
         *number += 1;
+        let is_end = next.chunk.is_none();
         if work.send_blocking(Ok(next)).is_err() {
             break;
+        }
+        if !is_end && !pace.may_read(split) && !waiting.contains(&split) {
+            reader.pause(split, true);
+            pace.hold(split, true);
+            waiting.push(split);
         }
     }
     Ok(())
@@ -131,14 +159,18 @@ fn look_after(
         work: own,
         stopping,
         metrics,
+        pace,
+        decided,
         before,
         ..
     } = parts;
+    let found: Vec<u32> = topics.found().map(|(split, _)| split.number).collect();
     drop(own);
     if !before() {
         return Ok(());
     }
     topics.begin()?;
+    found.iter().for_each(|split| pace.hold(*split, false));
     let discover_every = topics.discover_every();
     let now = clock::monotonic();
     let (mut discovered, mut measured) = (now, now);
@@ -166,6 +198,10 @@ fn look_after(
                 metrics.split(&name).measure(Extent::Rows(end));
             }
             measured = now;
+        }
+        let positions = decided.lock().take();
+        if let Some(positions) = positions {
+            topics.commit(&positions);
         }
         spawn::pause(LOOK_UP);
     }

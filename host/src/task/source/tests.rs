@@ -42,6 +42,7 @@ fn a_barrier_does_not_wait_for_a_turn() {
         metrics: Arc::default(),
         lane: 0,
         idle: None,
+        alignment: None,
         stopping: Arc::default(),
         barriers: Arc::clone(&barriers),
         reporter: None,

@@ -96,6 +96,14 @@ impl TopicsReader {
         }
     }
 
+    /// Has a split not be read for a while, or read on. What was fetched of it still comes.
+    pub fn pause(&self, split: u32, is_paused: bool) {
+        let mut splits = self.splits.values().map(|reading| &reading.split);
+        if let Some(split) = splits.find(|known| known.number == split) {
+            self.shared.pause(split, is_paused);
+        }
+    }
+
     /// Takes the next records of one partition.
     fn run(&mut self, bytes_max: usize) -> Result<(), KafkaError> {
         let first = self.batch.get(self.at);

@@ -11,7 +11,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rdkafka::consumer::Consumer;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer},
+};
 use wasmill_core::pipeline::{
     TopicPattern,
     document::{KafkaSource, KafkaStart, OneOrMore},
@@ -80,6 +83,8 @@ pub struct Topics {
     topics: BTreeMap<Arc<str>, (Topic, CString)>,
     next_split: u32,
     patience: Patience,
+    /// Tells the group how far decided checkpoints have come.
+    group: Option<Client>,
     /// The splits that there are at the start, and where they go on.
     found: Vec<(Arc<Split>, Position)>,
 }
@@ -126,6 +131,7 @@ impl Topics {
             topics: BTreeMap::new(),
             next_split: opening.first_split,
             patience: Patience::default(),
+            group: None,
             found: Vec::new(),
         };
         let mut patience = Patience::default();
@@ -272,6 +278,39 @@ impl Topics {
             Some((split.name.clone(), split.until.unwrap_or(end)))
         });
         ends.collect()
+    }
+
+    /// Tells the group how far decided checkpoints have come, for those who look at groups. Nothing
+    /// depends on it, so nothing fails with it.
+    pub fn commit(&mut self, positions: &[(String, u64)]) {
+        let Some(group) = &self.document.group else {
+            return;
+        };
+        if self.group.is_none() {
+            let config = self.cluster.config(&[], &[("group.id", group.as_str()), ("enable.auto.commit", "false")]);
+            let client = config.ok().map(|config| config.create_with_context(self.cluster.context()));
+            self.group = client.and_then(Result::ok);
+        }
+        let Some(client) = &self.group else { return };
+        let asking = Asking {
+            cluster: &self.cluster,
+            client,
+        };
+        asking.serve();
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (name, offset) in positions {
+            let place = name.rsplit_once('/').filter(|_| is_split(&self.document, name));
+            let place = place.and_then(|(topic, partition)| Some((topic, partition.parse().ok()?)));
+            let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
+            if let Some((topic, partition)) = place
+                && let Err(error) = list.add_partition_offset(topic, partition, offset)
+            {
+                tracing::debug!(%error, name, "an offset cannot be told to the group");
+            }
+        }
+        if let Err(error) = client.commit(&list, CommitMode::Async) {
+            tracing::debug!(%error, group, "offsets cannot be told to the group");
+        }
     }
 
     fn is_back(&mut self) {

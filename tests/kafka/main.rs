@@ -1,0 +1,9 @@
+//! A real Kafka behind the real program: topics are read from where the document says to where it
+//! says, each record once, whoever is killed.
+
+mod job;
+mod kills;
+mod message;
+mod start;
+mod topics;
+mod trouble;

@@ -1,0 +1,96 @@
+//! What goes wrong has a name and a remedy, and nothing is skipped silently.
+
+use crate::job::{Job, said};
+use crate::topics::{Topic, name};
+
+fn copy(topic: &str, fields: &str) -> Job {
+    Job::new(&format!(
+        "name: copy\n\
+         restart: none\n\
+         checkpoint: {{ interval: 30ms, storage: checkpoints }}\n\
+         sources:\n  in:\n    kafka: {{ topic: {topic}, {fields} }}\n\
+         \x20   format: {{ raw: {{ value: string }} }}\n\
+         sinks:\n  out: {{ input: in, file: {{ path: out.jsonl }} }}\n"
+    ))
+}
+
+fn says(said: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(said.contains(part), "`{part}` is missing: {said}");
+    }
+}
+
+#[test]
+fn a_topic_that_is_not_there() {
+    let topic = name("missing");
+    let (code, said) = copy(&topic, "brokers: BROKERS").fail(1);
+    assert_eq!(code, Some(2), "{said}");
+    says(&said, &["there is no topic", &topic, "make it, or mend its name"]);
+}
+
+#[test]
+fn brokers_that_do_not_answer() {
+    // Nobody listens there: the port was free a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    drop(listener);
+    let fields = format!("brokers: \"{address}\", give-up-after: 1s");
+    let (_, said) = copy("t", &fields).fail(1);
+    says(&said, &[&format!("the cluster `{address}` has been away for"), "nothing is lost", "`give-up-after`", "Connection refused"]);
+}
+
+#[test]
+fn a_login_that_is_refused_fails_at_once() {
+    let fields = "brokers: BROKERS, options: { security.protocol: SSL }";
+    let (_, said) = copy("t", fields).fail(1);
+    says(&said, &["refuses the connection", "look at `security.protocol`"]);
+}
+
+#[test]
+fn records_that_were_deleted_before_they_were_read() {
+    let topic = Topic::new("deleted", 1);
+    topic.values(0, (0..10).map(|n| format!("a{n}")));
+    let job = copy(&topic.name, "brokers: BROKERS");
+    let mut running = job.start(1);
+    job.wait_for(&mut running, "out.jsonl", 10);
+    running.stop();
+    topic.values(0, (0..10).map(|n| format!("b{n}")));
+    topic.delete_before(0, 15);
+    let (code, said) = job.fail(1);
+    assert_eq!(code, Some(2), "{said}");
+    let split = format!("`{}/0`", topic.name);
+    says(&said, &[&split, "has no record 10 to go on with", "`retention.ms`", "--fresh"]);
+    assert_eq!(job.lines("out.jsonl").len(), 10);
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_it_is_read() {
+    let topic = Topic::new("gone", 2);
+    topic.values(0, (0..10).map(|n| format!("a{n}")));
+    let job = copy(&topic.name, "brokers: BROKERS, discover-every: 200ms");
+    let mut running = job.start(1);
+    job.wait_for(&mut running, "out.jsonl", 10);
+    topic.delete();
+    let output = running.end();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    says(&said, &[&topic.name, "its topic was deleted", "--fresh"]);
+    assert_eq!(job.lines("out.jsonl").len(), 10);
+}
+
+#[test]
+fn a_topic_that_was_made_anew_and_is_shorter() {
+    let name = name("anew");
+    let topic = Topic::named(name.clone(), 1);
+    topic.values(0, (0..10).map(|n| format!("a{n}")));
+    let job = copy(&name, "brokers: BROKERS");
+    let mut running = job.start(1);
+    job.wait_for(&mut running, "out.jsonl", 10);
+    running.stop();
+    drop(topic);
+    let topic = Topic::named(name, 1);
+    topic.values(0, (0..5).map(|n| format!("b{n}")));
+    let (code, said) = job.fail(1);
+    assert_eq!(code, Some(2), "{said}");
+    says(&said, &["the topic was made anew", "--fresh"]);
+}
