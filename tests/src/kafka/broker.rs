@@ -129,13 +129,12 @@ broker.heartbeat.interval.ms=500
         // Ctrl-C in a terminal is for the test, which then ends it.
         let child = server.process_group(0).spawn().expect("java starts");
         *self.child.lock().expect("nobody panics") = Some(child);
-        let since = Instant::now();
-        while self.transactions().is_err() {
+        let said = || format!("the broker is not up: {}", self.said());
+        wait(said, || {
             let ended = self.with(|child| child.try_wait().expect("a child can be asked"));
             assert!(ended.is_none(), "the broker ended: {}", self.said());
-            assert!(since.elapsed() < PATIENCE, "not up: {}", self.said());
-            pause();
-        }
+            self.transactions().is_ok()
+        });
     }
 
     /// The transactional ids that it knows.
@@ -153,15 +152,10 @@ broker.heartbeat.interval.ms=500
     ///
     /// If that never comes.
     pub fn wait_for(&self, what: &str, mut is_so: impl FnMut(&[Transaction]) -> bool) {
-        let since = Instant::now();
-        loop {
-            let known = self.transactions();
-            if known.as_ref().is_ok_and(|known| is_so(known)) {
-                return;
-            }
-            assert!(since.elapsed() < PATIENCE, "{what}: {known:?}");
-            pause();
-        }
+        let said = || format!("in vain: {what}: {:?}", self.transactions());
+        wait(said, || {
+            self.transactions().is_ok_and(|known| is_so(&known))
+        });
     }
 
     /// Has it end as one that is updated ends, and waits for that.
@@ -234,12 +228,17 @@ impl Drop for Broker {
     }
 }
 
+/// Waits for something to become so; looks again until it is.
 #[allow(
     clippy::disallowed_methods,
     reason = "a server cannot tell that it is up: one looks again"
 )]
-fn pause() {
-    std::thread::sleep(LOOK);
+fn wait(said: impl Fn() -> String, mut is_so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < PATIENCE, "{}", said());
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// A port that nobody listens on, another one each time.
