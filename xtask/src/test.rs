@@ -12,7 +12,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     shell::run(&mut workspace.cargo("build"))?;
     let mut test = workspace.cargo("test");
     let (name, url) = postgres::variable()?;
-    test.env(kafka::BROKERS, kafka::up()?);
     test.env(name, url).env(s3::VARIABLE, s3::server()?);
     test.env(kafka::BROKERS, kafka::up()?);
     test.env(kafka::CLASSES, kafka::classes()?);

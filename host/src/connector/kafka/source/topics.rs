@@ -287,8 +287,16 @@ impl Topics {
             return;
         };
         if self.group.is_none() {
-            let config = self.cluster.config(&[], &[("group.id", group.as_str()), ("enable.auto.commit", "false")]);
-            let client = config.ok().map(|config| config.create_with_context(self.cluster.context()));
+            let config = self.cluster.config(
+                &[],
+                &[
+                    ("group.id", group.as_str()),
+                    ("enable.auto.commit", "false"),
+                ],
+            );
+            let client = config
+                .ok()
+                .map(|config| config.create_with_context(self.cluster.context()));
             self.group = client.and_then(Result::ok);
         }
         let Some(client) = &self.group else { return };
@@ -299,7 +307,9 @@ impl Topics {
         asking.serve();
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (name, offset) in positions {
-            let place = name.rsplit_once('/').filter(|_| is_split(&self.document, name));
+            let place = name
+                .rsplit_once('/')
+                .filter(|_| is_split(&self.document, name));
             let place = place.and_then(|(topic, partition)| Some((topic, partition.parse().ok()?)));
             let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
             if let Some((topic, partition)) = place
