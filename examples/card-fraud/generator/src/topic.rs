@@ -1,4 +1,8 @@
 //! Topics of Apache Kafka: transactions go in, committed alerts come out.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a client of a broker: it waits for what others do, by the machine's clock"
+)]
 
 use std::io::{BufRead, Error as IoError, Write};
 use std::sync::Arc;

@@ -150,7 +150,7 @@ impl Builder<'_> {
         self.around(path, document, kind);
         let path = path.key(name);
         let mut specs = Vec::new();
-        for (name, column) in columns.into_iter().flatten() {
+        for (name, column) in columns.iter().flatten() {
             specs.push(self.column(&path.key(name), name, column));
         }
         let specs: Vec<ColumnSpec> = specs.into_iter().collect::<Option<_>>()?;

@@ -98,6 +98,7 @@ pub(super) fn plan() -> Plan {
         operators: BTreeMap::from([("far".into(), Identity::default())]),
         subtasks: vec!["count".into(), "far".into(), SINK.into()],
         followers: vec![SINK.into()],
+        decider: None,
         is_fresh: false,
         after: None,
         beginning: Beginning::default(),
@@ -344,6 +345,7 @@ impl<'a> Life<'a> {
                 let (sink, marker) = (SINK.to_owned(), Some(checkpoint));
                 let _ = self.reports.send(Report::Applied { sink, marker }).await;
             }
+            SinkOrder::Commit(_) | SinkOrder::Aborted(_) => unreachable!("no sink decides here"),
         }
     }
 
