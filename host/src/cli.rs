@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoint;
+mod dlq;
 mod failure;
 mod graph;
 mod jobs;
@@ -69,6 +70,9 @@ enum Command {
     /// Look at state in a checkpoint: sizes, keys, rows, SQL.
     #[command(subcommand)]
     State(state::Command),
+    /// Look at dead letters in a topic, and bring their records back.
+    #[command(subcommand)]
+    Dlq(dlq::Command),
     /// Print the JSON Schema of pipeline documents, for editors.
     Schema,
     /// Make, build, test and look at plugins.
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Graph(arguments) => graph::run(&arguments),
         Command::Checkpoint(command) => checkpoint::run(&command),
         Command::State(command) => state::run(&command),
+        Command::Dlq(command) => dlq::run(&command),
         Command::Schema => schema(),
         Command::Plugin(command) => plugin::run(command),
         Command::Completions { shell } => completions(shell),
@@ -133,6 +138,13 @@ fn end(outcome: Result<(), Failure>) -> ExitCode {
             failure.code()
         }
     }
+}
+
+/// Octets as text.
+fn base64(octets: &[u8]) -> String {
+    let mut text = Vec::new();
+    crate::format::base64::encode(octets, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn schema() -> Result<(), Failure> {

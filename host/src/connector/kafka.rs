@@ -2,8 +2,10 @@
 
 mod client;
 mod error;
+mod letter;
 mod sink;
 pub mod source;
 
 pub use error::KafkaError;
-pub use sink::{KafkaDecider, KafkaFollower, KafkaPlain, verdict};
+pub use letter::{Letter, read as read_letters};
+pub use sink::{KafkaDecider, KafkaFollower, KafkaPlain, Redriven, redrive, verdict};

@@ -157,6 +157,14 @@ pub enum KafkaError {
         /// Behind the newest.
         end: u64,
     },
+    /// Dead letters that cannot be read back.
+    #[error("the dead letters {what}; {remedy}")]
+    Letters {
+        /// What is wrong with them.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The cluster refuses to do something.
     #[error("`{brokers}` refuses to {what}: {reason}; {remedy}")]
     Refused {

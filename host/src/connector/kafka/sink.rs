@@ -15,11 +15,15 @@ mod native;
 mod plain;
 mod producer;
 mod record;
+mod redrive;
 mod session;
 
 pub use decider::{KafkaDecider, verdict};
 pub use follower::KafkaFollower;
 pub use plain::KafkaPlain;
+pub use redrive::{Redriven, redrive};
+
+pub(super) use producer::{PATIENCE, Told};
 
 use std::{ffi::CString, time::Duration};
 

@@ -26,7 +26,7 @@ use crate::{
 /// From one look at a call that takes long to the next.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So long a producer waits for a sign of life before it is given up for now.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(in crate::connector::kafka) const PATIENCE: Duration = Duration::from_secs(10);
 /// So many records are handed over between two looks at what became of others.
 const SERVE_EVERY: u64 = 1_000;
 /// What the records of a transaction are marked with whose offset is wanted.
@@ -450,10 +450,13 @@ fn is_over(began_us: i64, limit: Duration) -> bool {
 }
 
 /// What a client tells.
-pub(super) struct Told(pub(super) Context, Mutex<Option<String>>);
+pub(in crate::connector::kafka) struct Told(
+    pub(in crate::connector::kafka) Context,
+    Mutex<Option<String>>,
+);
 
 impl Told {
-    pub(super) fn new(cluster: &Cluster) -> Self {
+    pub(in crate::connector::kafka) fn new(cluster: &Cluster) -> Self {
         Self(cluster.context(), Mutex::default())
     }
 

@@ -37,12 +37,12 @@ pub(super) const ROW_ID: &CStr = c"wasmill-row-id";
 const RECORD_BYTES_MAX: u32 = 256 << 20;
 
 /// Which parts a record has.
-mod part {
-    pub(super) const TIME: u8 = 1;
-    pub(super) const PARTITION: u8 = 2;
-    pub(super) const TOPIC: u8 = 4;
-    pub(super) const KEY: u8 = 8;
-    pub(super) const VALUE: u8 = 16;
+pub(super) mod part {
+    pub(in crate::connector::kafka::sink) const TIME: u8 = 1;
+    pub(in crate::connector::kafka::sink) const PARTITION: u8 = 2;
+    pub(in crate::connector::kafka::sink) const TOPIC: u8 = 4;
+    pub(in crate::connector::kafka::sink) const KEY: u8 = 8;
+    pub(in crate::connector::kafka::sink) const VALUE: u8 = 16;
 }
 
 /// A record of Kafka.
@@ -335,7 +335,7 @@ impl Beside<'_> {
 }
 
 /// Writes a record behind others.
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     out: &'a mut Vec<u8>,
     begin: usize,
     parts: u8,
@@ -343,7 +343,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn begin(out: &'a mut Vec<u8>) -> Self {
+    pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
         let begin = out.len();
         // Length, parts and number of headers are known at the end.
         out.extend_from_slice(&[0; 7]);
@@ -356,7 +356,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A time that Kafka cannot hold is left out: 0 and what lies before it.
-    fn time(&mut self, us: Option<i64>) {
+    pub(super) fn time(&mut self, us: Option<i64>) {
         let ms = us.map(|us| us.div_euclid(1000));
         if let Some(ms) = ms.filter(|ms| *ms > 0) {
             self.parts |= part::TIME;
@@ -364,7 +364,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn partition(&mut self, partition: Option<i32>) {
+    pub(super) fn partition(&mut self, partition: Option<i32>) {
         if let Some(partition) = partition {
             self.parts |= part::PARTITION;
             self.out.extend_from_slice(&partition.to_le_bytes());
@@ -381,7 +381,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn octets(&mut self, part: u8, octets: Option<&[u8]>) {
+    pub(super) fn octets(&mut self, part: u8, octets: Option<&[u8]>) {
         if let Some(octets) = octets {
             self.parts |= part;
             self.counted(octets);
@@ -389,7 +389,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A name with its zero byte, and the value.
-    fn header(&mut self, name: &[u8], value: &[u8]) {
+    pub(super) fn header(&mut self, name: &[u8], value: &[u8]) {
         self.headers += 1;
         self.out
             .extend_from_slice(&(name.len() as u16).to_le_bytes());
@@ -403,7 +403,7 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(octets);
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         let len = (self.out.len() - self.begin - 4) as u32;
         let head = &mut self.out[self.begin..self.begin + 7];
         head[..4].copy_from_slice(&len.to_le_bytes());

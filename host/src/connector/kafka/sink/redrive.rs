@@ -1,0 +1,111 @@
+//! Dead letters back to where they came from, each once.
+
+use std::{collections::HashSet, ffi::CString};
+
+use rdkafka::Message;
+use wasmill_core::pipeline::document::KafkaSource;
+
+use super::{
+    marker_topic,
+    producer::{PATIENCE, Producer},
+    record::{Record, Writer, part},
+};
+use crate::connector::kafka::{
+    KafkaError,
+    client::Cluster,
+    letter::{self, Letter},
+};
+
+/// The header of a record that was brought back: where the row stood that had failed.
+const REDRIVEN: &[u8] = b"wasmill-redriven\0";
+/// Letters of one transaction.
+const TOGETHER: usize = 1_000;
+
+/// What came of bringing letters back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Redriven {
+    /// Letters that were brought back.
+    pub sent: usize,
+    /// Letters that had been brought back before.
+    pub before: usize,
+}
+
+/// Brings letters back to the topics that their rows were read from: the original key, value,
+/// headers and time, in the original partition. Which ones that was done with is noted in the same
+/// transactions, in a topic of its own, so that a letter is brought back once, however often this
+/// is done and whenever it is broken off.
+///
+/// # Errors
+/// If the brokers are away or refuse.
+pub fn redrive(
+    source: &KafkaSource,
+    (job, sink): (&str, &str),
+    letters: &[Letter],
+) -> Result<Redriven, KafkaError> {
+    let cluster = Cluster::new(&source.brokers, &source.options);
+    let notes = format!("wasmill.redriven.{job}.{sink}");
+    marker_topic::prepare(&cluster, (&notes, true), None)?;
+    let id = format!("wasmill.redrive.{job}.{sink}");
+    let mut producer = Producer::new(&cluster, &[], &[("transactional.id", &id)])?;
+    // Whoever is at it at this moment can commit no more.
+    producer.init()?;
+    let mut done = HashSet::new();
+    letter::for_each(&cluster, &notes, |message| {
+        let key = message.key().unwrap_or_default();
+        done.insert(String::from_utf8_lossy(key).into_owned());
+        Ok(())
+    })?;
+    let mut redriven = Redriven::default();
+    let named = |letter: &'_ Letter| letter.lineage().filter(|_| letter.origin().is_some());
+    let mut due = Vec::new();
+    for letter in letters {
+        match named(letter) {
+            Some(lineage) if done.insert(lineage.clone()) => due.push((lineage, letter)),
+            Some(_) => redriven.before += 1,
+            None => {}
+        }
+    }
+    let notes = CString::new(notes).unwrap_or_default();
+    for together in due.chunks(TOGETHER) {
+        producer.begin()?;
+        for (lineage, letter) in together {
+            send(&mut producer, letter, lineage)?;
+            let note = Record {
+                partition: Some(0),
+                key: Some(lineage.as_bytes()),
+                value: Some(b"{}"),
+                ..Record::default()
+            };
+            producer.send(&notes, &note, PATIENCE)?;
+        }
+        producer.settle(PATIENCE)?;
+        producer.commit()?;
+        redriven.sent += together.len();
+    }
+    producer.throw_away();
+    Ok(redriven)
+}
+
+fn send(producer: &mut Producer, letter: &Letter, lineage: &str) -> Result<(), KafkaError> {
+    let Some((topic, partition)) = letter.origin() else {
+        return Ok(());
+    };
+    let mut bytes = Vec::new();
+    let mut record = Writer::begin(&mut bytes);
+    record.time(letter.time_us);
+    record.partition(Some(partition));
+    record.octets(part::KEY, letter.key.as_deref());
+    record.octets(part::VALUE, letter.original.as_deref());
+    for (name, value) in &letter.headers {
+        let mut name = name.clone().into_bytes();
+        name.push(0);
+        record.header(&name, value.as_deref().unwrap_or_default());
+    }
+    record.header(REDRIVEN, lineage.as_bytes());
+    record.end();
+    let topic = CString::new(topic).unwrap_or_default();
+    match Record::take(&mut &bytes[..]) {
+        Some(record) => producer.send(&topic, &record, PATIENCE),
+        None => Ok(()),
+    }
+}
