@@ -125,15 +125,23 @@ impl Job {
     pub(crate) fn wait_for_checkpoint(&self, running: &mut Running) {
         let decided = || {
             let mut list = Command::new(programs().join("wasmill"));
-            list.args(["checkpoint", "ls", "pipeline.yaml"]).current_dir(self.folder.path());
+            list.args(["checkpoint", "ls", "pipeline.yaml"])
+                .current_dir(self.folder.path());
             let output = list.output().expect("wasmill starts");
             let listed = String::from_utf8_lossy(&output.stdout).into_owned();
-            let numbers = listed.lines().filter_map(|line| line.split_whitespace().next());
-            numbers.filter_map(|number| number.parse::<u64>().ok()).max()
+            let numbers = listed
+                .lines()
+                .filter_map(|line| line.split_whitespace().next());
+            numbers
+                .filter_map(|number| number.parse::<u64>().ok())
+                .max()
         };
         let before = decided();
         while decided() <= before {
-            assert!(!running.has_ended(), "the job has ended without a checkpoint");
+            assert!(
+                !running.has_ended(),
+                "the job has ended without a checkpoint"
+            );
             some_time(20);
         }
     }
@@ -141,7 +149,10 @@ impl Job {
     /// Waits until an output has so many lines.
     pub(crate) fn wait_for(&self, running: &mut Running, name: &str, lines: usize) {
         while self.lines(name).len() < lines {
-            assert!(!running.has_ended(), "the job has ended before its output was there");
+            assert!(
+                !running.has_ended(),
+                "the job has ended before its output was there"
+            );
             some_time(5);
         }
     }

@@ -132,7 +132,9 @@ fn files_come_first_and_then_the_topic_through_kills_in_either_phase() {
     ));
     fs::create_dir(job.path("history")).expect("the folder is writable");
     for file in 0..4_u64 {
-        let lines: String = texts(100 + file as i32, 0..ROWS).map(|line| line + "\n").collect();
+        let lines: String = texts(100 + file as i32, 0..ROWS)
+            .map(|line| line + "\n")
+            .collect();
         fs::write(job.path(&format!("history/{file}.txt")), lines).expect("writable");
     }
     let round = 1_000;
@@ -147,10 +149,17 @@ fn files_come_first_and_then_the_topic_through_kills_in_either_phase() {
     let mut running = job.start(2);
     job.wait_for(&mut running, "out.jsonl", total as usize);
     running.stop();
-    let first_of_topic = job.lines("out.jsonl").iter().position(|line| !line.contains("\"10"));
+    let first_of_topic = job
+        .lines("out.jsonl")
+        .iter()
+        .position(|line| !line.contains("\"10"));
     assert_eq!(first_of_topic, Some(4 * ROWS as usize), "files come first");
     for (partition, numbers) in numbers(&job) {
-        let rows = if partition < 100 { rounds * round } else { ROWS };
+        let rows = if partition < 100 {
+            rounds * round
+        } else {
+            ROWS
+        };
         assert!(numbers.into_iter().eq(0..rows), "partition {partition}");
     }
 }

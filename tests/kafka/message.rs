@@ -5,7 +5,9 @@ use crate::topics::{Record, Topic};
 
 fn rows(job: &Job, name: &str) -> Vec<serde_json::Value> {
     let lines = job.lines(name).into_iter();
-    lines.map(|line| serde_json::from_str(&line).expect("JSON")).collect()
+    lines
+        .map(|line| serde_json::from_str(&line).expect("JSON"))
+        .collect()
 }
 
 #[test]
@@ -95,7 +97,10 @@ fn dead_letters_hold_the_original_key_headers_and_time() {
     assert_eq!(text["key"], "k");
     assert_eq!(text["key-bytes"], serde_json::Value::Null);
     let headers = text["headers"].as_str().expect("text");
-    assert_eq!(headers, r#"[{"name":"text","value":"v"},{"name":"octets","value-base64":"/w=="}]"#);
+    assert_eq!(
+        headers,
+        r#"[{"name":"text","value":"v"},{"name":"octets","value-base64":"/w=="}]"#
+    );
     assert_eq!(octets["original-bytes"], "/w==");
     assert_eq!(octets["key"], serde_json::Value::Null);
     assert_eq!(octets["key-bytes"], "//4=");
@@ -109,7 +114,15 @@ fn records_without_a_value_are_null_or_passed_over() {
         key: Some(b"k".to_vec()),
         ..Record::default()
     };
-    topic.write(0, [Record::of("1"), tombstone.clone(), Record::of(""), tombstone]);
+    topic.write(
+        0,
+        [
+            Record::of("1"),
+            tombstone.clone(),
+            Record::of(""),
+            tombstone,
+        ],
+    );
     let document = |format: &str| {
         format!(
             "name: tombstones\n\
@@ -121,11 +134,25 @@ fn records_without_a_value_are_null_or_passed_over() {
     };
     let job = Job::new(&document("raw: { value: \"string?\" }"));
     job.finish(1);
-    let values: Vec<_> = rows(&job, "out.jsonl").iter().map(|row| row["value"].clone()).collect();
-    assert_eq!(values, [serde_json::json!("1"), serde_json::Value::Null, "".into(), serde_json::Value::Null]);
+    let values: Vec<_> = rows(&job, "out.jsonl")
+        .iter()
+        .map(|row| row["value"].clone())
+        .collect();
+    assert_eq!(
+        values,
+        [
+            serde_json::json!("1"),
+            serde_json::Value::Null,
+            "".into(),
+            serde_json::Value::Null
+        ]
+    );
     let job = Job::new(&document("raw: { value: string }"));
     let said = job.finish(1);
-    let offsets: Vec<_> = rows(&job, "out.jsonl").iter().map(|row| row["o"].clone()).collect();
+    let offsets: Vec<_> = rows(&job, "out.jsonl")
+        .iter()
+        .map(|row| row["o"].clone())
+        .collect();
     assert_eq!(offsets, [0, 2]);
     assert!(said.contains("2 without a value"), "{said}");
 }

@@ -87,7 +87,10 @@ fn a_time_begins_with_the_first_record_that_is_not_older() {
     topic.write(0, records("a", 0..5));
     topic.write(1, records("b", 0..2));
     // 2026-03-01 is day 0.
-    let job = copy(&topic.name, "start: { timestamp: \"2026-03-04T00:00:00Z\" }, stop: end");
+    let job = copy(
+        &topic.name,
+        "start: { timestamp: \"2026-03-04T00:00:00Z\" }, stop: end",
+    );
     job.finish(2);
     assert_eq!(values(&job), ["a3", "a4"]);
 }
@@ -97,20 +100,32 @@ fn offsets_and_groups_say_where_to_begin() {
     let topic = Topic::new("offsets", 2);
     topic.values(0, numbered("a", 0..10));
     topic.values(1, numbered("b", 0..10));
-    let start = format!("start: {{ offsets: {{ {}: {{ 0: 7 }} }} }}, stop: end", topic.name);
+    let start = format!(
+        "start: {{ offsets: {{ {}: {{ 0: 7 }} }} }}, stop: end",
+        topic.name
+    );
     let job = copy(&topic.name, &start);
     job.finish(2);
     let from_seven = [numbered("a", 7..10), numbered("b", 0..10)].concat();
     assert_eq!(values(&job), from_seven);
 
-    let start = format!("start: {{ offsets: {{ {}: {{ 0: 11 }} }} }}, stop: end", topic.name);
+    let start = format!(
+        "start: {{ offsets: {{ {}: {{ 0: 11 }} }} }}, stop: end",
+        topic.name
+    );
     let (code, said) = copy(&topic.name, &start).fail(1);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("has no offset 11 to begin with: it holds 0 to 10"), "{said}");
+    assert!(
+        said.contains("has no offset 11 to begin with: it holds 0 to 10"),
+        "{said}"
+    );
 
     let group = name("group");
     topic.commit(&group, 0, 4);
-    let job = copy(&topic.name, &format!("start: {{ group: {group} }}, stop: end"));
+    let job = copy(
+        &topic.name,
+        &format!("start: {{ group: {group} }}, stop: end"),
+    );
     job.finish(2);
     let from_four = [numbered("a", 4..10), numbered("b", 0..10)].concat();
     assert_eq!(values(&job), from_four);
@@ -173,10 +188,14 @@ fn new_partitions_and_topics_are_found_while_the_job_runs() {
         let row: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let topic = row["of"].as_str().expect("text").to_owned();
         let place = (topic, row["p"].as_u64().expect("a number"));
-        places.entry(place).or_default().push(row["at"].as_u64().expect("a number"));
+        places
+            .entry(place)
+            .or_default()
+            .push(row["at"].as_u64().expect("a number"));
     }
     let all: Vec<u64> = (0..5).collect();
     let expected = [(&first, 0), (&first, 2), (&first, 3), (&second, 0)];
-    let expected = expected.map(|(topic, partition)| ((topic.name.clone(), partition), all.clone()));
+    let expected =
+        expected.map(|(topic, partition)| ((topic.name.clone(), partition), all.clone()));
     assert_eq!(places, BTreeMap::from(expected));
 }

@@ -67,7 +67,9 @@ fn options() -> AdminOptions {
 fn config() -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers());
-    config.set("linger.ms", "5").set("enable.idempotence", "true");
+    config
+        .set("linger.ms", "5")
+        .set("enable.idempotence", "true");
     config
 }
 
@@ -80,7 +82,9 @@ impl Topic {
     pub(crate) fn named(name: String, partitions: i32) -> Self {
         let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
         let made = block_on(admin().create_topics([&topic], &options()));
-        made.expect("the broker answers").remove(0).expect("a new topic");
+        made.expect("the broker answers")
+            .remove(0)
+            .expect("a new topic");
         let producer = config().create().expect("a client");
         Self { name, producer }
     }
@@ -89,7 +93,9 @@ impl Topic {
     pub(crate) fn grow(&self, partitions: usize) {
         let wanted = NewPartitions::new(&self.name, partitions);
         let made = block_on(admin().create_partitions([&wanted], &options()));
-        made.expect("the broker answers").remove(0).expect("more partitions");
+        made.expect("the broker answers")
+            .remove(0)
+            .expect("more partitions");
         // Until they have a leader, nothing can be written to them.
         while self.partitions() < partitions {
             std::thread::yield_now();
@@ -97,14 +103,19 @@ impl Topic {
     }
 
     fn partitions(&self) -> usize {
-        let metadata = self.producer.client().fetch_metadata(Some(&self.name), PATIENCE);
+        let metadata = self
+            .producer
+            .client()
+            .fetch_metadata(Some(&self.name), PATIENCE);
         let metadata = metadata.expect("the broker answers");
         metadata.topics()[0].partitions().len()
     }
 
     pub(crate) fn delete(&self) {
         let gone = block_on(admin().delete_topics(&[&self.name], &options()));
-        gone.expect("the broker answers").remove(0).expect("it was there");
+        gone.expect("the broker answers")
+            .remove(0)
+            .expect("it was there");
     }
 
     /// Has a group stand at an offset.
@@ -116,7 +127,9 @@ impl Topic {
         let offset = rdkafka::Offset::Offset(offset);
         list.add_partition_offset(&self.name, partition, offset)
             .expect("an offset");
-        consumer.commit(&list, CommitMode::Sync).expect("the broker answers");
+        consumer
+            .commit(&list, CommitMode::Sync)
+            .expect("the broker answers");
     }
 
     /// Deletes the records of a partition before an offset.
@@ -133,7 +146,9 @@ impl Topic {
     /// Writes records, durably.
     pub(crate) fn write(&self, partition: i32, records: impl IntoIterator<Item = Record>) {
         send(&self.producer, &self.name, partition, records);
-        self.producer.flush(PATIENCE).expect("the broker takes records");
+        self.producer
+            .flush(PATIENCE)
+            .expect("the broker takes records");
     }
 
     /// Writes values, durably.

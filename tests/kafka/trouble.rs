@@ -25,7 +25,10 @@ fn a_topic_that_is_not_there() {
     let topic = name("missing");
     let (code, said) = copy(&topic, "brokers: BROKERS").fail(1);
     assert_eq!(code, Some(2), "{said}");
-    says(&said, &["there is no topic", &topic, "make it, or mend its name"]);
+    says(
+        &said,
+        &["there is no topic", &topic, "make it, or mend its name"],
+    );
 }
 
 #[test]
@@ -36,14 +39,25 @@ fn brokers_that_do_not_answer() {
     drop(listener);
     let fields = format!("brokers: \"{address}\", give-up-after: 1s");
     let (_, said) = copy("t", &fields).fail(1);
-    says(&said, &[&format!("the cluster `{address}` has been away for"), "nothing is lost", "`give-up-after`", "Connection refused"]);
+    says(
+        &said,
+        &[
+            &format!("the cluster `{address}` has been away for"),
+            "nothing is lost",
+            "`give-up-after`",
+            "Connection refused",
+        ],
+    );
 }
 
 #[test]
 fn a_login_that_is_refused_fails_at_once() {
     let fields = "brokers: BROKERS, options: { security.protocol: SSL }";
     let (_, said) = copy("t", fields).fail(1);
-    says(&said, &["refuses the connection", "look at `security.protocol`"]);
+    says(
+        &said,
+        &["refuses the connection", "look at `security.protocol`"],
+    );
 }
 
 #[test]
@@ -59,7 +73,15 @@ fn records_that_were_deleted_before_they_were_read() {
     let (code, said) = job.fail(1);
     assert_eq!(code, Some(2), "{said}");
     let split = format!("`{}/0`", topic.name);
-    says(&said, &[&split, "has no record 10 to go on with", "`retention.ms`", "--fresh"]);
+    says(
+        &said,
+        &[
+            &split,
+            "has no record 10 to go on with",
+            "`retention.ms`",
+            "--fresh",
+        ],
+    );
     assert_eq!(job.lines("out.jsonl").len(), 10);
 }
 

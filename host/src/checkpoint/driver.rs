@@ -375,7 +375,9 @@ impl Checkpoints {
             reach(CrashPoint::SavepointDecided);
             self.waiting.answer(checkpoint);
         }
-        job.sources.iter().for_each(|source| source.decided(manifest));
+        job.sources
+            .iter()
+            .for_each(|source| source.decided(manifest));
         for orders in job.sinks.values() {
             // A sink that is gone has failed, and its own error says why.
             let _ = orders.send(SinkOrder::Decided(checkpoint)).await;

@@ -113,7 +113,11 @@ fn read(
             }
             waits
         });
-        let look_up = if waiting.is_empty() { LOOK_UP } else { ALIGN_LOOK };
+        let look_up = if waiting.is_empty() {
+            LOOK_UP
+        } else {
+            ALIGN_LOOK
+        };
         let (split, chunk) = match reader.next(CHUNK_BYTES, look_up)? {
             Taken::Rows(chunk) => (chunk.split, Some(chunk)),
             Taken::End(split) => (split, None),
