@@ -63,21 +63,17 @@ impl Builder<'_> {
             idle: idle_after_us.map(|after_us| Arc::new(IdleWatch::new(after_us, 0))),
             alignment: max_drift_us.map(|drift_us| Arc::new(Alignment::new(drift_us))),
         };
-        for (at, watermark) in known.values() {
+        let promises = self.promises(id, &known);
+        for Promise { at, watermark } in &promises {
             pace.resumed(*at, *watermark);
         }
         let feeds = self.feeds(task, id, &pace, (&barriers, &known, &metrics))?;
         if let Some(idle) = &pace.idle {
             idle.watch(self.splits.get(&task.id).copied().unwrap_or(1));
-            for (at, watermark) in known.values() {
+            for Promise { at, watermark } in &promises {
                 idle.resumed(*at, *watermark);
             }
         }
-        let promises = known.values().map(|(at, watermark)| Promise {
-            at: *at,
-            watermark: *watermark,
-        });
-        let promises: Vec<Promise> = promises.collect();
         for (subtask, feed) in feeds.into_iter().enumerate() {
             let mut chain = self.chain(task, subtask)?;
             self.restore_operators(&mut chain)?;
@@ -122,11 +118,38 @@ impl Builder<'_> {
     /// Where the splits stood that the restored checkpoint knows, with their watermarks.
     fn known_splits(&self, id: SourceId) -> KnownSplits {
         let splits = self.stood(id).into_iter().flat_map(|source| &source.splits);
+        let is_endless = match &self.pipeline.source(id).kind {
+            SourceKind::Kafka(input, _) => input.kafka.stop.is_none(),
+            _ => false,
+        };
         let known = splits.filter_map(|(name, split)| {
-            let position = Position::from_json(&split.position)?;
+            let mut position = Position::from_json(&split.position)?;
+            if is_endless && position.until.take().is_some() {
+                // The document no longer says that it ends.
+                position.is_end = false;
+            }
             Some((name.clone(), (position, split.watermark)))
         });
         known.collect()
+    }
+
+    /// What the splits had promised that the restored checkpoint knows. Nobody waits for partitions
+    /// that the document does not want any more.
+    fn promises(&self, id: SourceId, known: &KnownSplits) -> Vec<Promise> {
+        let is_unwanted = |name: &str| match &self.pipeline.source(id).kind {
+            SourceKind::Kafka(input, _) if input.before.is_none() => {
+                !kafka::source::is_split(&input.kafka, name)
+            }
+            _ => false,
+        };
+        let promise = |(name, (at, watermark)): (&String, &(Position, i64))| Promise {
+            at: Position {
+                is_end: at.is_end || is_unwanted(name),
+                ..*at
+            },
+            watermark: *watermark,
+        };
+        known.iter().map(promise).collect()
     }
 
     fn feeds(
@@ -181,12 +204,16 @@ impl Builder<'_> {
         }));
         let count = match &spec.kind {
             SourceKind::Kafka(input, _) => {
-                let (known, known_files) = known
-                    .into_iter()
-                    .partition(|(name, _)| kafka::source::is_split(&input.kafka, name));
+                // Files and partitions share the numbers.
+                let numbers = known.values().map(|at| at.split + 1);
+                let taken = numbers.max().unwrap_or(0);
                 let before = input.before.as_ref();
-                let before = before.map(|file| files(file, known_files)).transpose()?;
-                let first_split = before.as_ref().map_or(0, |files| files.count);
+                let before = before.map(|file| files(file, known.clone())).transpose()?;
+                let first_split = before
+                    .as_ref()
+                    .map_or(taken, |files| files.count.max(taken));
+                let mut known = known;
+                known.retain(|name, _| kafka::source::is_split(&input.kafka, name));
                 let opening = Opening {
                     document: &input.kafka,
                     known,

@@ -1,5 +1,7 @@
 //! Which partitions there are, and where each goes on.
 
+mod resolve;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::CString,
@@ -17,7 +19,7 @@ use rdkafka::{
 };
 use wasmill_core::pipeline::{
     TopicPattern,
-    document::{KafkaSource, KafkaStart, OneOrMore},
+    document::{KafkaSource, OneOrMore},
 };
 
 use super::{
@@ -430,85 +432,6 @@ impl Topics {
             places.extend(numbers.map(|number| (found.name().to_owned(), number)));
         }
         Ok(places.into_iter().collect())
-    }
-
-    /// The partitions at the start, and where each goes on.
-    fn resolve(&self, opening: &Opening<'_>) -> Result<Vec<(Place, Position)>, KafkaError> {
-        let places = self.look()?;
-        let asking = self.asking();
-        let known = |place: &Place| opening.known.get(&split_name(&place.0, place.1)).copied();
-        self.check_known(opening, &places)?;
-        let going_on: Vec<(Place, Position)> = places
-            .iter()
-            .filter_map(|place| Some((place.clone(), known(place)?)))
-            .filter(|(_, position)| !position.is_end)
-            .collect();
-        self.check_range(&going_on)?;
-        let new = places.iter().filter(|place| known(place).is_none());
-        // What is made later is read from its beginning, and no part of what was to be read.
-        let (late, first): (Vec<Place>, Vec<Place>) = new.cloned().partition(|(topic, _)| {
-            let prefix = format!("{topic}/");
-            let has_known = opening.known.keys().any(|name| name.starts_with(&prefix));
-            opening.is_restored && (self.pattern.is_some() || has_known)
-        });
-        let mut begin = asking.start(&opening.document.start, &first)?;
-        let mut ends = BTreeMap::new();
-        if opening.document.stop.is_some() {
-            ends = asking.ends(&first)?;
-        } else {
-            begin.extend(asking.start(&KafkaStart::Earliest, &late)?);
-        }
-        let mut number = self.next_split;
-        let mut found = going_on;
-        for place in places {
-            let Some(offset) = begin.get(&place) else {
-                continue;
-            };
-            let position = Position {
-                rows: *offset,
-                until: ends.get(&place).map(|end| *end.max(offset)),
-                ..Position::start(number)
-            };
-            number += 1;
-            found.push((place, position));
-        }
-        Ok(found)
-    }
-
-    /// Partitions that a checkpoint knows must be there, unless the document does not want them.
-    fn check_known(&self, opening: &Opening<'_>, places: &[Place]) -> Result<(), KafkaError> {
-        let names: BTreeSet<String> = places
-            .iter()
-            .map(|(topic, partition)| split_name(topic, *partition))
-            .collect();
-        for (name, position) in &opening.known {
-            let is_wanted = is_split(&self.document, name);
-            if is_wanted && !position.is_end && !names.contains(name) {
-                return Err(KafkaError::TopicGone {
-                    split: name.clone(),
-                    brokers: self.cluster.brokers.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// The records to go on with must be there.
-    fn check_range(&self, going_on: &[(Place, Position)]) -> Result<(), KafkaError> {
-        let places: Vec<Place> = going_on.iter().map(|(place, _)| place.clone()).collect();
-        let asking = self.asking();
-        let (oldest, ends) = (asking.oldest(&places)?, asking.ends(&places)?);
-        for (place, position) in going_on {
-            let range = oldest.get(place).zip(ends.get(place));
-            if range.is_some_and(|(oldest, end)| !(*oldest..=*end).contains(&position.rows)) {
-                return Err(KafkaError::OutOfRange {
-                    split: split_name(&place.0, place.1),
-                    offset: position.rows,
-                    brokers: self.cluster.brokers.clone(),
-                });
-            }
-        }
-        Ok(())
     }
 }
 
