@@ -16,6 +16,7 @@ mod plain;
 mod producer;
 mod record;
 mod session;
+mod told;
 
 pub use decider::{KafkaDecider, verdict};
 pub use follower::KafkaFollower;
