@@ -11,7 +11,7 @@ const GIVE_UP_AFTER_US: i64 = 600_000_000;
 const DISCOVER_EVERY_US: i64 = 30_000_000;
 
 /// Notes of `exactly-once` sinks lie in topics of such names.
-const MARKERS_PREFIX: &str = "wasmill.markers.";
+pub const MARKERS_PREFIX: &str = "wasmill.markers.";
 
 impl KafkaSource {
     /// How long no broker may answer before the job fails, in microseconds.

@@ -17,13 +17,14 @@ mod producer;
 mod record;
 mod redrive;
 mod session;
+mod told;
 
 pub use decider::{KafkaDecider, verdict};
 pub use follower::KafkaFollower;
 pub use plain::KafkaPlain;
 pub use redrive::{Redriven, redrive};
 
-pub(super) use producer::{PATIENCE, Told};
+pub(super) use {producer::PATIENCE, told::Told};
 
 use std::{ffi::CString, time::Duration};
 

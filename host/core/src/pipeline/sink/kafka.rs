@@ -76,3 +76,89 @@ fn is_key(field: &Field) -> bool {
 fn is_time(field: &Field) -> bool {
     *field.data_type() == data_type::timestamp()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::tests::pipeline;
+
+    const DOCUMENT: &str = "\
+name: test
+sources:
+  rows:
+    file: { path: in.jsonl }
+    format: { json: { k: \"string?\", n: u32, t: timestamp, f: f64 } }
+    on-error: { dead-letter: letters }
+sinks:
+  letters:
+    kafka:
+      brokers: localhost:9092
+      topic: letters
+      headers: { kind: kind, offset: offset }
+    format: { raw: { column: [original, original-bytes] } }
+  out:
+    input: rows
+    include: { id: row-id }
+    kafka:
+      brokers: [localhost:9092, \"[::1]:9093\"]
+      topic: { column: id }
+      key: k
+      partition: n
+      timestamp: t
+      headers: { id: id }
+      markers: own
+    format: { raw: { column: k } }
+";
+
+    #[test]
+    fn what_stands_beside_a_value_is_a_column_that_fits() {
+        pipeline(DOCUMENT).unwrap_or_else(|errors| panic!("{errors}"));
+        for (from, to, message) in [
+            (
+                "key: k",
+                "key: f",
+                "a key is of type string, bytes or an integer",
+            ),
+            ("key: k", "key: kk", "the rows have no column `kk`"),
+            ("partition: n", "partition: k", "a partition is of type"),
+            (
+                "timestamp: t",
+                "timestamp: n",
+                "a time is of type timestamp",
+            ),
+            (
+                "{ column: id }",
+                "{ column: k }",
+                "a topic is of type string",
+            ),
+            ("{ column: id }", "a/b", "`a/b` is no name of a topic"),
+            ("{ column: id }", "own", "`own` is the topic of the rows"),
+            ("markers: own", "markers: a b", "is no name of a topic"),
+            (
+                "      key: k\n",
+                "      upsert: true\n",
+                "say `key: COLUMN`",
+            ),
+            ("{ id: id }", "{ \"i\\0\": id }", "has a zero byte"),
+            (
+                "raw: { column: k }",
+                "raw: { column: n }",
+                "what is written is of type",
+            ),
+            ("[original, ", "[originals, ", "have no column `originals`"),
+            (
+                "topic: letters\n",
+                "topic: letters\n      markers: own\n",
+                "another sink writes",
+            ),
+            (
+                "localhost:9092\n",
+                "localhost\n",
+                "is no address of a broker",
+            ),
+        ] {
+            assert!(DOCUMENT.contains(from), "{from}");
+            let errors = pipeline(&DOCUMENT.replacen(from, to, 1)).expect_err(to);
+            assert!(errors.to_string().contains(message), "{to}: {errors}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ use rdkafka::{
 use serde::{Deserialize, Serialize};
 use wasmill_core::checkpoint::{AttemptId, CheckpointId, Digest, Verdict};
 
-use super::producer::{PATIENCE, Told};
+use super::{producer::PATIENCE, told::Told};
 use crate::{
     clock,
     connector::{

@@ -13,10 +13,7 @@ use rdkafka::{
     error::{KafkaError as ClientError, RDKafkaErrorCode as Code},
 };
 
-use super::{
-    native::Native,
-    producer::{PATIENCE, Told},
-};
+use super::{native::Native, producer::PATIENCE, told::Told};
 use crate::{
     clock,
     connector::kafka::{KafkaError, client::Cluster},
@@ -101,8 +98,14 @@ pub(super) fn prepare(
         return wrong(what, "it must have one: name another topic with `markers`");
     }
     let policy = admin.setting(topic, "cleanup.policy")?;
-    if policy.as_deref() != Some("compact") {
-        let policy = policy.unwrap_or_else(|| "unknown".into());
+    let Some(policy) = policy else {
+        let what = "does not tell its settings".to_owned();
+        return wrong(
+            what,
+            "give the user the right to describe its configuration",
+        );
+    };
+    if policy != "compact" {
         let what = format!("has the cleanup policy `{policy}`, by which markers would be lost");
         return wrong(what, "set its `cleanup.policy` to `compact`");
     }

@@ -2,18 +2,13 @@
 
 use std::{ffi::CStr, time::Duration};
 
-use parking_lot::Mutex;
 use rdkafka::{
-    ClientContext,
-    client::OAuthToken,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    consumer::ConsumerContext,
+    config::FromClientConfigAndContext,
     error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode as Code},
-    producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext},
-    statistics::Statistics,
+    producer::{BaseProducer, Producer as _},
 };
 
-use super::{native::Native, record::Record};
+use super::{native::Native, record::Record, told::Told};
 use crate::{
     clock,
     connector::kafka::{
@@ -66,6 +61,20 @@ pub(super) struct Producer {
 struct Failure {
     code: Code,
     topic: String,
+}
+
+impl Failure {
+    fn follows(&self) -> bool {
+        follows(self.code)
+    }
+}
+
+/// Whether an error only follows from another one, which says more.
+fn follows(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fatal | Code::State | Code::PurgeQueue | Code::PurgeInflight
+    )
 }
 
 impl Producer {
@@ -131,6 +140,12 @@ impl Producer {
     }
 
     fn check(&self) -> Result<(), KafkaError> {
+        if let Some(failure) = self.failed.as_ref().filter(|failure| !failure.follows()) {
+            return Err(self.error_of(failure));
+        }
+        if let Some(reason) = self.client.client().context().aborted() {
+            return Err(self.aborted(reason));
+        }
         match &self.failed {
             None => Ok(()),
             Some(failure) => Err(self.error_of(failure)),
@@ -159,7 +174,7 @@ impl Producer {
     fn error(&self, what: impl Into<String>, error: &ClientError) -> KafkaError {
         let mut code = error.rdkafka_error_code();
         let fatal = self.client.client().fatal_error().map(|(code, _)| code);
-        let fatal = fatal.filter(|_| code == Some(Code::Fatal));
+        let fatal = fatal.filter(|_| code.is_some_and(follows));
         code = fatal.or(code);
         let is_fenced = matches!(
             code,
@@ -282,9 +297,6 @@ impl Producer {
         while !is_so(self) {
             self.serve(Duration::from_millis(100));
             self.check()?;
-            if let Some(reason) = self.client.client().context().aborted() {
-                return Err(self.aborted(reason));
-            }
             if self.done() > done {
                 (moved_us, done) = (now(), self.done());
             }
@@ -384,6 +396,7 @@ impl Producer {
         })?;
         while self.serve(Duration::ZERO) {}
         (self.sent, self.acked, self.failed) = (0, 0, None);
+        self.client.client().context().is_over();
         Ok(())
     }
 
@@ -447,57 +460,4 @@ fn is_refusal(code: Code) -> bool {
 fn is_over(began_us: i64, limit: Duration) -> bool {
     let waited = clock::monotonic_us().saturating_sub(began_us);
     waited.unsigned_abs() > u64::try_from(limit.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// What a client tells.
-pub(in crate::connector::kafka) struct Told(
-    pub(in crate::connector::kafka) Context,
-    Mutex<Option<String>>,
-);
-
-impl Told {
-    pub(in crate::connector::kafka) fn new(cluster: &Cluster) -> Self {
-        Self(cluster.context(), Mutex::default())
-    }
-
-    /// Why the transaction can only be aborted, if that is so. There is no call that tells.
-    fn aborted(&self) -> Option<String> {
-        self.1.lock().clone()
-    }
-}
-
-impl ClientContext for Told {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if facility == "TXNERR" {
-            *self.1.lock() = Some(message.into());
-        }
-        self.0.log(level, facility, message);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        self.0.stats(statistics);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        self.0.error(error, reason);
-    }
-
-    fn generate_oauth_token(
-        &self,
-        config: Option<&str>,
-    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.0.generate_oauth_token(config)
-    }
-}
-
-impl ConsumerContext for Told {}
-
-impl ProducerContext for Told {
-    type DeliveryOpaque = usize;
-
-    /// Reports are taken in by [`Producer::serve`]; what comes here is of a client that is being
-    /// thrown away.
-    fn delivery(&self, _: &DeliveryResult<'_>, _: usize) {}
 }

@@ -10,7 +10,7 @@ use std::{
 
 use wasmill_core::{
     checkpoint::{AttemptId, CheckpointId},
-    pipeline::document::KafkaSink,
+    pipeline::{MARKERS_PREFIX, document::KafkaSink},
 };
 
 use super::{
@@ -96,9 +96,14 @@ impl Target {
     }
 
     /// The name by which the cluster tells a sink's producers from others: the same for every
-    /// attempt, so that a later one ends what an earlier one has begun.
+    /// attempt, so that a later one ends what an earlier one has begun. Who has other markers has
+    /// another name: two jobs of one name would throw each other out and never know why.
     fn transactional_id(&self) -> String {
-        format!("wasmill.{}.{}", self.place.job, self.place.sink)
+        let Place { job, sink, topic } = &self.place;
+        match *topic == default_topic(job, sink) {
+            true => format!("wasmill.{job}.{sink}"),
+            false => format!("wasmill.{job}.{sink}.{topic}"),
+        }
     }
 }
 
@@ -338,6 +343,11 @@ fn not_there(
         .into(),
         None => no_markers(&target.place).into(),
     }
+}
+
+/// The topic of markers where the document names none.
+fn default_topic(job: &str, sink: &str) -> String {
+    format!("{MARKERS_PREFIX}{job}.{sink}")
 }
 
 fn fenced(target: &Target, found: Fence) -> FollowError {

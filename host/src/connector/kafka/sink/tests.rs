@@ -30,7 +30,7 @@ use wasmill_core::{
     },
 };
 
-use super::producer::Told;
+use super::told::Told;
 use crate::{
     clock,
     connector::kafka::{KafkaError, client::Cluster},

@@ -79,7 +79,7 @@ fn a_record_is_what_its_row_and_the_document_say() {
                 partition: 2,
                 key: Some("a".into()),
                 value: Some(
-                    r#"{"k":"a","p":2,"t":"2026-03-01T00:00:00.1239Z","n":-5,"o":"YWI="}"#.into()
+                    r#"{"k":"a","p":2,"t":"2026-03-01T00:00:00.123900Z","n":-5,"o":"YWI="}"#.into()
                 ),
                 headers: vec![
                     header("kind", "a"),
