@@ -24,7 +24,6 @@ use plan::Step;
 use read::{Cursor, Reader};
 use schema::Schema;
 
-
 /// Reads Avro data into the declared columns.
 #[derive(Debug)]
 pub struct AvroDecoder {
