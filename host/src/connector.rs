@@ -268,6 +268,7 @@ impl ConnectorError {
             Self::Read { .. } | Self::Write { .. } | Self::Spool { .. } => false,
             Self::Away { .. } | Self::GaveUp { .. } => false,
             Self::Kafka(error) => !error.is_away(),
+            Self::Encode(error) => error.is_lasting(),
             Self::Follow(FollowError::Busy { .. } | FollowError::Committed { .. }) => false,
             Self::Sqlite { source, .. } => sink::sqlite::is_lasting(source),
             _ => true,

@@ -78,6 +78,20 @@ pub enum FormatError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A name that the format does not have.
+    #[error(
+        "`{name}` is no {what} in Avro, which has letters, digits and `_`, no digit \
+         first; choose another one"
+    )]
+    Name {
+        /// The name.
+        name: String,
+        /// What it is to name.
+        what: &'static str,
+    },
+    /// Rows that are no text, where lines are written: a mistake of ours.
+    #[error("rows in this format are no lines")]
+    Unframed,
     /// A registry does not help.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -148,7 +162,6 @@ impl Decoder {
             FormatKind::Csv => Self::Csv(csv::CsvDecoder::new(format)?),
             FormatKind::Raw => Self::Raw(raw::RawDecoder::new(format)?),
             FormatKind::Avro => Self::Avro(Box::new(avro::AvroDecoder::new(format, schemas)?)),
-            FormatKind::Protobuf => todo!("protobuf"),
         })
     }
 

@@ -19,6 +19,7 @@ mod kill;
 mod lint;
 mod plugins;
 mod postgres;
+mod registry;
 mod s3;
 mod setup;
 mod shell;
@@ -88,6 +89,11 @@ const TASKS: &[Task] = &[
         name: "kafka",
         about: "an Apache Kafka for tests: up | down",
         run: kafka::run,
+    },
+    Task {
+        name: "registry",
+        about: "a schema registry for tests: up | down",
+        run: registry::run,
     },
     Task {
         name: "soak",

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: sets up, builds the components, runs every test.
 
 use crate::workspace::Workspace;
-use crate::{kafka, plugins, postgres, s3, shell};
+use crate::{kafka, plugins, postgres, registry, s3, shell};
 use anyhow::Result;
 
 /// Runs all tests. The arguments go to `cargo test`.
@@ -15,5 +15,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     test.env(name, url).env(s3::VARIABLE, s3::server()?);
     test.env(kafka::BROKERS, kafka::up()?);
     test.env(kafka::CLASSES, kafka::classes()?);
+    test.env(registry::VARIABLE, registry::up()?);
     shell::run(test.arg("--no-fail-fast").args(args))
 }

@@ -1,5 +1,6 @@
 //! Rows back into bytes: JSON lines, CSV, a column as it is.
 
+mod avro;
 mod csv;
 mod json;
 mod metadata;
@@ -15,10 +16,18 @@ use arrow_array::{
     },
 };
 use arrow_schema::{DataType, SchemaRef};
-use wasmill_core::pipeline::{EncodeSpec, document::TimestampStyle};
+use wasmill_core::pipeline::{
+    EncodeSpec,
+    document::{RegistryDocument, TimestampStyle},
+};
 
-use super::FormatError;
+use super::{
+    FormatError,
+    registry::{Registration, Registry, RegistryError},
+};
+use crate::spawn;
 
+pub use avro::AvroEncoder;
 pub use csv::CsvEncoder;
 pub use json::JsonEncoder;
 pub use metadata::{Metadata, row_id};
@@ -33,15 +42,37 @@ pub enum Encoder {
     Csv(CsvEncoder),
     /// A column's bytes as they are.
     Raw(RawEncoder),
+    /// Avro data in a registry's wire format.
+    Avro(AvroEncoder),
 }
 
 impl Encoder {
-    /// An encoder for rows of this schema.
+    /// An encoder for rows of this schema, of any format, for a topic if it is one. Schemas are
+    /// registered.
+    ///
+    /// # Errors
+    /// If the registry does not take the schema, or does not answer.
+    pub fn open(
+        schema: &SchemaRef,
+        spec: &EncodeSpec,
+        topic: Option<&str>,
+    ) -> Result<Self, FormatError> {
+        Ok(match spec {
+            EncodeSpec::Avro(options) => Self::Avro(AvroEncoder::open(schema, options, topic)?),
+            text => Self::new(schema, text),
+        })
+    }
+
+    /// An encoder for rows of this schema as text.
+    ///
+    /// # Panics
+    /// If the format is none: only topics have such, and the document was checked.
     pub fn new(schema: &SchemaRef, spec: &EncodeSpec) -> Self {
         match spec {
             EncodeSpec::Json(options) => Self::Json(JsonEncoder::new(schema, options.clone())),
             EncodeSpec::Csv(options) => Self::Csv(CsvEncoder::new(schema, options)),
             EncodeSpec::Raw(raw) => Self::Raw(RawEncoder::new(schema, raw)),
+            EncodeSpec::Avro(_) => unreachable!("the document was checked"),
         }
     }
 
@@ -58,6 +89,7 @@ impl Encoder {
             Self::Json(encoder) => encoder.encode(rows, out),
             Self::Csv(encoder) => encoder.encode(rows, out),
             Self::Raw(encoder) => encoder.encode(rows, out),
+            Self::Avro(_) => Err(FormatError::Unframed),
         }
     }
 
@@ -67,8 +99,18 @@ impl Encoder {
             Self::Json(encoder) => encoder.encode_each(rows, out),
             Self::Csv(encoder) => encoder.encode_each(rows, out),
             Self::Raw(encoder) => encoder.encode_each(rows, out),
+            Self::Avro(encoder) => encoder.encode_each(rows, out),
         }
     }
+}
+
+/// The number of a schema in a registry. Waits for it: a sink begins on a thread that may.
+fn registered(registry: &RegistryDocument, registration: Registration) -> Result<u32, FormatError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| RegistryError::System(error.to_string()))?;
+    let registry = Registry::open(registry)?;
+    let asked = || runtime.block_on(registry.register(registration));
+    Ok(spawn::aside("registering", asked)?)
 }
 
 /// Rows as bytes, each by itself.

@@ -4,7 +4,7 @@
 mod client;
 mod error;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{oneshot, watch};
 use wasmill_core::pipeline::document::RegistryDocument;
@@ -66,14 +66,14 @@ enum Question {
 }
 
 impl Registry {
-    /// Gets ready to ask; nothing is asked yet. `folder` is where relative paths begin.
+    /// Gets ready to ask; nothing is asked yet.
     ///
     /// # Errors
     /// If the certificates cannot be read.
-    pub fn open(document: &RegistryDocument, folder: &Path) -> Result<Arc<Self>, RegistryError> {
+    pub fn open(document: &RegistryDocument) -> Result<Arc<Self>, RegistryError> {
         let (stop, stopped) = watch::channel(false);
         let (questions, asked) = async_channel::bounded(QUESTIONS_MAX);
-        let client = Client::new(document, folder, stopped)?;
+        let client = Client::new(document, stopped)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

@@ -15,7 +15,7 @@ use super::{
 
 pub(crate) use binary::{
     push_double, push_f32, push_octets, push_rescaled, push_time, push_unscaled, push_utf8,
-    push_uuid, push_whole,
+    push_uuid, push_whole, unscaled,
 };
 
 /// What a scalar column holds, and how it is read.

@@ -44,9 +44,7 @@ impl Schemas {
     pub fn of(format: &Format, folder: &Path) -> Result<Self, FormatError> {
         Ok(match &format.schemas {
             None => Self::None,
-            Some(SchemaPlace::Registry(registry)) => {
-                Self::Registry(Registry::open(registry, folder)?)
-            }
+            Some(SchemaPlace::Registry(registry)) => Self::Registry(Registry::open(registry)?),
             Some(SchemaPlace::File(file)) => {
                 let path = folder.join(file).display().to_string();
                 let bytes = fs::read(&path).map_err(|error| FormatError::Schema {

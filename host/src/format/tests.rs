@@ -74,3 +74,49 @@ fn the_golden_cases_of_json_hold() {
 fn the_golden_cases_of_csv_hold() {
     check(include_str!("golden/csv.json"));
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeCase {
+    name: String,
+    format: Value,
+    rows: Vec<String>,
+    /// Each the kind of change, the row that it comes from, and the row as JSON.
+    changes: Vec<(String, u32, Value)>,
+    /// Each the row, and a part of the reason.
+    refused: Vec<(u32, String)>,
+}
+
+#[test]
+fn the_golden_cases_of_changes_hold() {
+    let cases = include_str!("golden/debezium.json");
+    let cases: Vec<ChangeCase> = serde_json::from_str(cases).expect("good cases");
+    for case in cases {
+        let mut decoder = Decoder::new(&format(&case.format)).expect(&case.name);
+        let chunk = testing::chunk(&case.rows);
+        let decoded = decoder.decode(&chunk).expect(&case.name);
+        let mut text = Vec::new();
+        let spec = EncodeSpec::Json(Default::default());
+        encode::Encoder::new(&decoded.rows.schema(), &spec)
+            .encode(&decoded.rows, &mut text)
+            .expect(&case.name);
+        let text = String::from_utf8(text).expect("JSON is text");
+        let ops = decoded.ops.expect("a changelog");
+        let kept = decoded.kept.expect("a changelog");
+        let found: Vec<(String, u32, Value)> = text
+            .lines()
+            .enumerate()
+            .map(|(at, line)| {
+                let row = serde_json::from_str(line).expect("JSON");
+                (op::name(ops[at]).to_string(), kept[at], row)
+            })
+            .collect();
+        assert_eq!(found, case.changes, "{}", case.name);
+        let rows: Vec<u32> = decoded.refused.iter().map(|it| it.row).collect();
+        let expected: Vec<u32> = case.refused.iter().map(|it| it.0).collect();
+        assert_eq!(rows, expected, "{}", case.name);
+        for (refused, (_, part)) in decoded.refused.iter().zip(&case.refused) {
+            assert!(refused.reason.contains(part), "{}", refused.reason);
+        }
+    }
+}

@@ -25,9 +25,9 @@ use crate::join::JoinDocument;
 use crate::window::{AggregateSpec, Corrections, TriggerDocument, WindowDocument};
 
 pub use format::{
-    ColumnDocument, ColumnText, Csv, DecodeFormat, DuplicateFields, EncodeCsv, EncodeFormat,
-    EncodeJson, EncodeOptions, EncodeRaw, Envelope, FieldPath, FormatWord, NumberStyle,
-    RegistryDocument, SchemaFile, TimestampStyle, UnknownFields,
+    ColumnDocument, ColumnText, Csv, DecodeFormat, DuplicateFields, EncodeAvro, EncodeCsv,
+    EncodeFormat, EncodeJson, EncodeOptions, EncodeRaw, Envelope, FieldPath, FormatWord,
+    NumberStyle, RegistryDocument, SchemaFile, TimestampStyle, UnknownFields,
 };
 pub use generator::{
     GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,

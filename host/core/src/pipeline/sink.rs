@@ -12,8 +12,9 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use super::StreamId;
 use super::build::Builder;
 use super::document::{
-    Delivery, DiscardSink, EncodeCsv, EncodeFormat, EncodeJson, EncodeRaw, EngineColumn, FileSink,
-    FormatWord, KafkaSink, PostgresSink, SinkDocument, SqliteSink,
+    Delivery, DiscardSink, EncodeAvro, EncodeCsv, EncodeFormat, EncodeJson, EncodeRaw,
+    EngineColumn, FileSink, FormatWord, KafkaSink, PostgresSink, SinkDocument, SqliteSink,
+    TopicOfRow,
 };
 use crate::data_type;
 use crate::dead_letter;
@@ -87,6 +88,8 @@ pub enum EncodeSpec {
     Csv(EncodeCsv),
     /// A column's bytes as they are.
     Raw(EncodeRaw),
+    /// Avro data in a registry's wire format.
+    Avro(Box<EncodeAvro>),
 }
 
 impl Builder<'_> {
@@ -124,6 +127,9 @@ impl Builder<'_> {
         let schema = self.written(document, &inputs);
         if let EncodeSpec::Raw(raw) = &format {
             self.raw_columns(&path.key("format").key("raw").key("column"), raw, &schema);
+        }
+        if let EncodeSpec::Avro(avro) = &format {
+            self.avro(&path.key("format").key("avro"), avro, document);
         }
         let kind = self.sink_kind((&path, document), format, (&inputs, &schema));
         Some(Sink {
@@ -191,12 +197,19 @@ impl Builder<'_> {
             ("json", options.json.is_some()),
             ("csv", options.csv.is_some()),
             ("raw", options.raw.is_some()),
+            ("avro", options.avro.is_some()),
         ];
         self.exactly_one(path, "a format", &kinds)?;
         let json = options.json.clone().map(EncodeSpec::Json);
         let csv = || options.csv.clone().map(EncodeSpec::Csv);
         let raw = || options.raw.clone().map(EncodeSpec::Raw);
-        json.or_else(csv).or_else(raw)
+        let avro = || {
+            options
+                .avro
+                .clone()
+                .map(|avro| EncodeSpec::Avro(Box::new(avro)))
+        };
+        json.or_else(csv).or_else(raw).or_else(avro)
     }
 
     /// The columns that are written: those of the rows, behind them those of the engine.
@@ -211,6 +224,24 @@ impl Builder<'_> {
             Arc::new(Field::new(name, data_type, nullable))
         }));
         Arc::new(Schema::new(fields))
+    }
+
+    /// Avro goes into topics, and under a name.
+    fn avro(&mut self, path: &Path, avro: &EncodeAvro, document: &SinkDocument) {
+        self.registry(&path.key("registry"), &avro.registry);
+        let Some(kafka) = &document.kafka else {
+            let message = "`avro` is written into records of Kafka, not into lines";
+            self.wrong(
+                path,
+                message,
+                Some("write a topic, or choose `json` or `csv`"),
+            );
+            return;
+        };
+        if avro.subject.is_none() && matches!(kafka.topic, TopicOfRow::Column(_)) {
+            let message = "several topics have no one subject";
+            self.wrong(path, message, Some("say `subject`"));
+        }
     }
 
     /// The columns whose bytes are written as they are.

@@ -62,6 +62,8 @@ pub(crate) enum How {
     Written(scalar::Kind),
     /// An unscaled decimal of so many places; its width, where it is fixed.
     Decimal(u32, Option<usize>),
+    /// The same without places, into an integer.
+    Whole(Option<usize>),
     /// A whole number into a decimal.
     IntegerToDecimal,
     /// So many of its units are a second.
@@ -228,6 +230,10 @@ impl Planner<'_> {
             (Kind::Fixed(width), Some(Logical::Decimal(scale)), scalar::Kind::Decimal { .. }) => {
                 How::Decimal(scale, Some(*width))
             }
+            (Kind::Bytes, Some(Logical::Decimal(0)), scalar::Kind::Integer) => How::Whole(None),
+            (Kind::Fixed(width), Some(Logical::Decimal(0)), scalar::Kind::Integer) => {
+                How::Whole(Some(*width))
+            }
             (Kind::Long, Some(Logical::Timestamp(units)), scalar::Kind::Timestamp(_)) => {
                 How::Timestamp(units)
             }
@@ -276,7 +282,7 @@ impl Planner<'_> {
 }
 
 /// How many units of a style are a second.
-pub(in crate::format) fn units(style: TimestampStyle) -> Option<i64> {
+fn units(style: TimestampStyle) -> Option<i64> {
     match style {
         TimestampStyle::Rfc3339 => None,
         TimestampStyle::Seconds => Some(1),

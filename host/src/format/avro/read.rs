@@ -304,7 +304,7 @@ impl Reader<'_, '_> {
                     }
                 }
             }
-            How::Integer => scalar::push_whole(values, cursor.long()?)?,
+            How::Integer => scalar::push_whole(values, i128::from(cursor.long()?))?,
             How::IntegerToFloat => scalar::push_f64(values, cursor.long()? as f64)?,
             How::Float => scalar::push_f32(values, f32::from_le_bytes(cursor.array()?))?,
             How::Double => scalar::push_double(values, f64::from_le_bytes(cursor.array()?))?,
@@ -329,6 +329,13 @@ impl Reader<'_, '_> {
                     None => cursor.octets()?,
                 };
                 scalar::push_unscaled(values, kind, octets, scale, rules)?;
+            }
+            How::Whole(width) => {
+                let octets = match width {
+                    Some(width) => cursor.take(width)?,
+                    None => cursor.octets()?,
+                };
+                scalar::push_whole(values, scalar::unscaled(octets)?)?;
             }
             How::IntegerToDecimal => {
                 scalar::push_rescaled(values, kind, i128::from(cursor.long()?), 0, rules)?;

@@ -1,6 +1,6 @@
 //! Asks one registry, with patience where it is away.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use reqwest::{Certificate, Method, StatusCode};
 use serde_json::{Value, json};
@@ -50,17 +50,15 @@ enum Failure {
 impl Client {
     pub(super) fn new(
         document: &RegistryDocument,
-        folder: &Path,
         stopped: watch::Receiver<bool>,
     ) -> Result<Self, RegistryError> {
         let mut http = reqwest::Client::builder().timeout(ANSWER_WITHIN);
         if let Some(ca) = &document.ca {
-            let path = folder.join(ca);
             let wrong = |reason: String| RegistryError::Certificates {
-                path: path.display().to_string(),
+                path: ca.clone(),
                 reason,
             };
-            let pem = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
+            let pem = std::fs::read(ca).map_err(|error| wrong(error.to_string()))?;
             let all = Certificate::from_pem_bundle(&pem);
             let all = all.map_err(|error| wrong(error.to_string()))?;
             if all.is_empty() {

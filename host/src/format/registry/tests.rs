@@ -1,3 +1,5 @@
+mod real;
+
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -54,7 +56,7 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn open(url: &str) -> Arc<Registry> {
-    Registry::open(&document(url), Path::new(".")).expect("it can be asked")
+    Registry::open(&document(url)).expect("it can be asked")
 }
 
 fn check(status: u16, body: &str, part: &str) {
@@ -107,13 +109,10 @@ fn a_registry_that_is_away_is_waited_for() {
         1 => (429, String::new()),
         _ => (200, r#"{ "schema": "\"int\"" }"#.into()),
     });
-    let registry = Registry::open(
-        &RegistryDocument {
-            give_up_after: None,
-            ..document(&url)
-        },
-        Path::new("."),
-    );
+    let registry = Registry::open(&RegistryDocument {
+        give_up_after: None,
+        ..document(&url)
+    });
     let registry = registry.expect("it can be asked");
     let known = wait(registry.schema(1)).expect("it came back");
     assert!(matches!(known, Known::Schema(text) if text.text == "\"int\""));
@@ -124,13 +123,10 @@ fn a_registry_that_is_away_is_waited_for() {
 #[test]
 fn whoever_waits_is_woken_by_a_stop() {
     let (url, _) = answering(|_| (500, String::new()));
-    let registry = Registry::open(
-        &RegistryDocument {
-            give_up_after: None,
-            ..document(&url)
-        },
-        Path::new("."),
-    );
+    let registry = Registry::open(&RegistryDocument {
+        give_up_after: None,
+        ..document(&url)
+    });
     let registry = registry.expect("it can be asked");
     registry.stop();
     let error = wait(registry.schema(1)).expect_err("it was stopped");

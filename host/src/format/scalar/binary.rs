@@ -10,16 +10,9 @@ const MICROS: i64 = 1_000_000;
 
 /// Pushes a whole number into any integer column, or into a date.
 #[inline]
-pub(crate) fn push_whole(values: &mut Values, value: i64) -> Result<(), String> {
-    match values {
-        // By far the most frequent.
-        Values::I64(values) => {
-            values.push(value);
-            Ok(())
-        }
-        _ => push_integer(values, i128::from(value))
-            .ok_or_else(|| format!("`{value}` is beyond the range of {}", integer_name(values))),
-    }
+pub(crate) fn push_whole(values: &mut Values, value: i128) -> Result<(), String> {
+    push_integer(values, value)
+        .ok_or_else(|| format!("`{value}` is beyond the range of {}", integer_name(values)))
 }
 
 /// Pushes a float as it is.
@@ -87,6 +80,11 @@ pub(crate) fn push_unscaled(
     scale: u32,
     rules: &Rules,
 ) -> Result<(), String> {
+    push_rescaled(values, kind, unscaled(octets)?, scale, rules)
+}
+
+/// A signed number, its highest byte first.
+pub(crate) fn unscaled(octets: &[u8]) -> Result<i128, String> {
     let sign = match octets.first() {
         Some(byte) if *byte >= 0x80 => 0xFF,
         _ => 0,
@@ -99,7 +97,7 @@ pub(crate) fn push_unscaled(
     }
     let mut number = [sign; DECIMAL_BYTES];
     number[DECIMAL_BYTES - digits.len()..].copy_from_slice(digits);
-    push_rescaled(values, kind, i128::from_be_bytes(number), scale, rules)
+    Ok(i128::from_be_bytes(number))
 }
 
 /// Pushes a number of so many places into a decimal of other ones.

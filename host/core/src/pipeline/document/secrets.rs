@@ -1,6 +1,6 @@
 //! Where a document says that secrets are to be found.
 
-use super::{ClientOptions, Document, RegistryDocument};
+use super::{ClientOptions, Document, EncodeFormat, RegistryDocument};
 use crate::secret::{SecretReference, TextOrSecret};
 use crate::tree::Path;
 
@@ -21,6 +21,12 @@ impl Document {
             let path = Path::keys(&["sinks", name, "kafka", "options"]);
             let options = sink.kafka.iter().flat_map(|kafka| of(&kafka.options));
             found.extend(options.map(|(name, secret)| (path.key(name), secret)));
+            if let Some(EncodeFormat::Options(options)) = &sink.format
+                && let Some(avro) = &options.avro
+            {
+                let path = Path::keys(&["sinks", name, "format", "avro", "registry"]);
+                found.extend(of_registry(&path, &avro.registry));
+            }
             let Some(postgres) = &sink.postgres else {
                 continue;
             };

@@ -29,10 +29,8 @@ pub struct Format {
     pub round_decimals: bool,
     /// Options of CSV.
     pub csv: Csv,
-    /// Where schemas come from (Avro and Protobuf).
+    /// Where schemas come from (Avro).
     pub schemas: Option<SchemaPlace>,
-    /// The message, where the schema does not leave only one (Protobuf).
-    pub message: Option<String>,
     /// What stands around the row.
     pub envelope: Option<Envelope>,
 }
@@ -50,7 +48,6 @@ impl Format {
             round_decimals: false,
             csv: Csv::default(),
             schemas: None,
-            message: None,
             envelope: None,
         }
     }
@@ -77,8 +74,6 @@ pub enum FormatKind {
     Raw,
     /// Avro data.
     Avro,
-    /// Protobuf messages.
-    Protobuf,
 }
 
 impl FormatKind {
@@ -89,17 +84,16 @@ impl FormatKind {
             Self::Csv => "csv",
             Self::Raw => "raw",
             Self::Avro => "avro",
-            Self::Protobuf => "protobuf",
         }
     }
 
     /// Whether its rows are no text: only what keeps them apart can carry them.
     pub fn is_binary(self) -> bool {
-        matches!(self, Self::Avro | Self::Protobuf)
+        self == Self::Avro
     }
 }
 
-/// Where the schemas of Avro and Protobuf come from.
+/// Where the schemas of Avro come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaPlace {
     /// A registry: each record says which of its schemas it has.
@@ -138,7 +132,6 @@ impl Builder<'_> {
             (FormatKind::Csv, &document.csv),
             (FormatKind::Raw, &document.raw),
             (FormatKind::Avro, &document.avro),
-            (FormatKind::Protobuf, &document.protobuf),
         ];
         let given: Vec<_> = kinds
             .iter()
@@ -185,7 +178,6 @@ impl Builder<'_> {
             round_decimals: document.round_decimals,
             csv: document.options.clone().unwrap_or_default(),
             schemas,
-            message: document.message.clone(),
             envelope: document.envelope,
             ..Format::plain(kind, specs)
         })
@@ -227,22 +219,12 @@ impl Builder<'_> {
         }
     }
 
-    /// What stands around the row, and which message it is.
+    /// What stands around the row.
     fn around(&mut self, path: &Path, document: &DecodeFormat, kind: FormatKind) {
         if document.envelope.is_some() && !matches!(kind, FormatKind::Json | FormatKind::Avro) {
             let message = format!("`{}` has no envelope", kind.name());
             let remedy = "remove `envelope`, or read `json` or `avro`";
             self.wrong(&path.key("envelope"), &message, Some(remedy));
-        }
-        if document.message.is_some() {
-            let path = path.key("message");
-            if kind != FormatKind::Protobuf {
-                let message = format!("`{}` has no messages", kind.name());
-                self.wrong(&path, &message, Some("remove `message`"));
-            } else if document.registry.is_some() {
-                let message = "with a registry each record says which message it is";
-                self.wrong(&path, message, Some("remove `message`"));
-            }
         }
     }
 

@@ -70,7 +70,7 @@ impl KafkaDecider {
             target,
             give_up_after,
             topic: topic_of_all(topic(kafka)),
-            encoder: RecordEncoder::new((kafka, format), metadata, (job, false)),
+            encoder: RecordEncoder::new((kafka, format), metadata, (job, false))?,
             session,
             is_open: false,
             awaited: None,

@@ -84,7 +84,7 @@ impl KafkaFollower {
             give_up_after: give_up_after(target),
             before: Before::Nothing { is_fresh },
             // A row stands in the output once: what it is called is the reader's to ask for.
-            encoder: RecordEncoder::new((target, format), metadata, (job, false)),
+            encoder: RecordEncoder::new((target, format), metadata, (job, false))?,
             spool: Spool::new(opening.spool, opening.since),
             session: None,
         };

@@ -54,7 +54,7 @@ impl KafkaPlain {
         let defaults = [("linger.ms", linger), ("message.timeout.ms", &lasts)];
         let mut this = Self {
             producer: Producer::new(&cluster, &defaults, &[])?,
-            encoder: RecordEncoder::new((target, format), metadata, (job, true)),
+            encoder: RecordEncoder::new((target, format), metadata, (job, true))?,
             topic: topic_of_all(topic(target)),
             give_up_after,
             buffer: Vec::new(),

@@ -197,9 +197,13 @@ impl RecordEncoder {
         (sink, format): (&KafkaSink, &EncodeSpec),
         metadata: Metadata,
         (job, has_ids): (&str, bool),
-    ) -> Self {
-        Self {
-            encoder: Encoder::new(metadata.schema(), format),
+    ) -> Result<Self, ConnectorError> {
+        let topic = match &sink.topic {
+            TopicOfRow::Topic(topic) => Some(topic.as_str()),
+            TopicOfRow::Column(_) => None,
+        };
+        Ok(Self {
+            encoder: Encoder::open(metadata.schema(), format, topic)?,
             columns: Columns::new(metadata.schema(), sink),
             metadata,
             job: job.into(),
@@ -207,7 +211,7 @@ impl RecordEncoder {
             has_ids,
             pieces: Pieces::default(),
             scratch: Vec::new(),
-        }
+        })
     }
 
     /// Appends a record for every row; for a row's old form, that a changelog tells, none.

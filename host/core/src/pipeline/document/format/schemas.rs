@@ -1,4 +1,4 @@
-//! Where the schemas of Avro and Protobuf come from.
+//! Where the schemas of Avro come from.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct RegistryDocument {
     /// The user's password, by reference: `{ env: NAME }` or `{ file: PATH }`.
     pub password: Option<SecretReference>,
     /// A file with the certificates (PEM) of authorities to trust beside those of the machine,
-    /// relative to the document's folder.
+    /// relative to the folder in which wasmill runs.
     pub ca: Option<String>,
     /// How long it may be away before the job fails; 10m if not given.
     pub give_up_after: Option<DurationText>,
@@ -34,11 +34,39 @@ impl RegistryDocument {
     }
 }
 
+/// Options of Avro that is written. The schema is made of the columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EncodeAvro {
+    /// The schema registry in whose wire format the records are written.
+    pub registry: RegistryDocument,
+    /// The name under which the registry has the versions of the schema; `TOPIC-value` if not
+    /// given.
+    pub subject: Option<String>,
+    /// The record's name in the schema, such as `shop.Order`; made of the topic's if not given.
+    pub name: Option<String>,
+    /// Whether the schema is added to the registry where it is not there. Without that the job
+    /// fails at its start if it is not.
+    #[serde(default = "yes")]
+    pub register: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl EncodeAvro {
+    /// The name under which the registry has the versions of the schema.
+    pub fn subject_of(&self, topic: Option<&str>) -> String {
+        let own = || format!("{}-value", topic.unwrap_or_default());
+        self.subject.clone().unwrap_or_else(own)
+    }
+}
+
 /// A file with a schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SchemaFile {
-    /// Its path, relative to the document's folder: an Avro schema, a `.proto` file (what it
-    /// imports stands in the same folder) or a set of descriptors as `protoc` writes it.
+    /// Its path, relative to the document's folder: an Avro schema as JSON.
     pub file: String,
 }
