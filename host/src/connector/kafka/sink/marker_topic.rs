@@ -201,7 +201,9 @@ impl Admin<'_> {
                     Err(Code::UnknownTopicOrPartition) => {
                         return Err(KafkaError::Away {
                             brokers: self.brokers.into(),
-                            reason: format!("the settings of topic `{topic}` are not to be had yet"),
+                            reason: format!(
+                                "the settings of topic `{topic}` are not to be had yet"
+                            ),
                         });
                     }
                     Err(code) => {
