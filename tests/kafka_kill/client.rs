@@ -52,6 +52,10 @@ pub(crate) fn create_with(brokers: &str, name: &str, partitions: i32, with: &[(&
     let done = block_on(admin(brokers).create_topics([&topic], &options));
     let done = done.expect("the broker answers");
     assert!(done.iter().all(Result::is_ok), "{done:?}");
+    // A client that comes before everybody knows of it asks again much later.
+    crate::wait("the topic is there", || {
+        topics(brokers).contains(&name.to_owned())
+    });
 }
 
 /// Deletes a topic, and waits until it is gone.

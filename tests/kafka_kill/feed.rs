@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use wasmill_tests::Random;
 
 use crate::client::{PARTITIONS, config};
@@ -110,7 +110,7 @@ impl Feeder {
 }
 
 struct Feed {
-    producer: BaseProducer<Delivered>,
+    producer: ThreadedProducer<Delivered>,
     topic: String,
     random: Random,
     clock: i64,
@@ -134,7 +134,6 @@ impl Feed {
             self.count += 1;
         }
         self.fed.lock().expect("nobody panics").extend(fed);
-        self.producer.poll(Duration::ZERO);
     }
 
     fn send(&self, payment: Payment) {
@@ -152,7 +151,7 @@ impl Feed {
         while let Err((error, back)) = self.producer.send(record) {
             let is_full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
             assert_eq!(error, is_full, "the client takes records");
-            self.producer.poll(Duration::from_millis(PACE));
+            some_time(PACE);
             record = back;
         }
     }

@@ -166,9 +166,11 @@ fn markers_that_are_gone_or_old() {
         case.advance().kill();
         let noted = case.noted();
         client::delete(&case.direct(), &case.markers());
-        let remedy = ["--fresh", "--from"][usize::from(*form == Form::Decides)];
         let topic = case.markers();
-        case.refused(&[&topic, "bring", remedy]);
+        match form {
+            Form::Follower => case.refused(&["`out`", "has applied nothing", "--fresh"]),
+            Form::Decides => case.refused(&[&topic, "bring it back", "--from"]),
+        }
         // That it was looked for has not made it.
         if client::topics(&case.direct()).contains(&topic) {
             client::delete(&case.direct(), &topic);
@@ -186,7 +188,7 @@ fn markers_that_are_gone_or_old() {
         bring_back(&case.direct(), &topic, &old, MARKERS);
         match form {
             Form::Decides => case.refused(&[&topic, "lost their newest part", "--from"]),
-            Form::Follower => case.refused(&[&case.output(), "bring"]),
+            Form::Follower => case.refused(&["`out`", "rows would be", "--fresh"]),
         }
         client::delete(&case.direct(), &topic);
         bring_back(&case.direct(), &topic, &newest, MARKERS);

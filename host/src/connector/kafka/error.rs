@@ -196,7 +196,7 @@ impl KafkaError {
         error: &ClientError,
         trouble: Option<&Trouble>,
     ) -> Self {
-        let code = error.rdkafka_error_code();
+        let code = code_of(error);
         let told = trouble.map(|trouble| trouble.reason.clone());
         let brokers = brokers.to_owned();
         let refused = trouble.and_then(|trouble| trouble.code).or(code);
@@ -223,6 +223,14 @@ impl KafkaError {
     /// Whether it may work later without anybody changing anything.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Away { .. } | Self::Unsure { .. })
+    }
+}
+
+/// What went wrong, also with what an administrator asks for.
+fn code_of(error: &ClientError) -> Option<Code> {
+    match error {
+        ClientError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
     }
 }
 

@@ -196,11 +196,28 @@ impl Admin<'_> {
             let is_asked = |resource: &ConfigResource| {
                 resource.specifier == OwnedResourceSpecifier::Topic(topic.into())
             };
-            let resources = told.into_iter().flatten();
-            let found = resources.filter(is_asked).find_map(|resource| {
-                let entry = resource.get(name)?;
-                entry.value.clone()
-            });
+            let mut found = None;
+            for resource in told {
+                let resource = match resource {
+                    Ok(resource) => resource,
+                    // It is there: not every broker knows yet.
+                    Err(Code::UnknownTopicOrPartition) => {
+                        return Err(KafkaError::Away {
+                            brokers: self.brokers.into(),
+                            reason: format!(
+                                "the settings of topic `{topic}` are not to be had yet"
+                            ),
+                        });
+                    }
+                    Err(code) => {
+                        return Err(self.error(what(), &ClientError::AdminOp(code)));
+                    }
+                };
+                if is_asked(&resource) {
+                    let entry = resource.get(name);
+                    found = found.or_else(|| entry.and_then(|entry| entry.value.clone()));
+                }
+            }
             Ok(found)
         })
     }

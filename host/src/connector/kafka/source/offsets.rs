@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError as ClientError};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::Consumer,
+    error::{KafkaError as ClientError, RDKafkaErrorCode},
+};
 use wasmill_core::pipeline::document::KafkaStart;
 
 use super::{
@@ -26,8 +30,16 @@ impl Asking<'_> {
     /// An error in our words.
     pub(super) fn error(&self, what: &str, error: &ClientError) -> KafkaError {
         self.serve();
+        let brokers = &self.cluster.brokers;
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) {
+            // The cluster has told of it: it has no leader for the moment.
+            return KafkaError::Away {
+                brokers: brokers.clone(),
+                reason: "a partition has no leader".into(),
+            };
+        }
         let trouble = self.client.context().trouble();
-        KafkaError::of(&self.cluster.brokers, what, error, trouble.as_ref())
+        KafkaError::of(brokers, what, error, trouble.as_ref())
     }
 
     /// Takes in what the client has to say and asks for.
