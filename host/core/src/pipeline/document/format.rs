@@ -161,7 +161,7 @@ pub enum EncodeFormat {
     /// With every option at its default.
     Word(FormatWord),
     /// With options.
-    Options(EncodeOptions),
+    Options(Box<EncodeOptions>),
 }
 
 /// The name of a format.
