@@ -85,9 +85,15 @@ impl Job {
     }
 
     pub(crate) fn command(&self, parallelism: usize) -> Command {
-        let mut command = Command::new(programs().join("wasmill"));
+        let mut command = self.program();
         command.args(["run", "pipeline.yaml", "--parallelism"]);
         command.arg(parallelism.to_string());
+        command
+    }
+
+    /// The program, in the job's folder.
+    pub(crate) fn program(&self) -> Command {
+        let mut command = Command::new(programs().join("wasmill"));
         command.current_dir(self.folder.path());
         command.env_remove("WASMILL_LOG");
         command

@@ -1,6 +1,7 @@
 //! A real Kafka behind the real program: topics are read from where the document says to where it
 //! says, each record once, whoever is killed.
 
+mod dlq;
 mod job;
 mod kills;
 mod message;
