@@ -257,6 +257,10 @@ pub(super) fn is_away(code: Code) -> bool {
             | Code::NotEnoughReplicas
             | Code::NotEnoughReplicasAfterAppend
             | Code::NotController
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::KafkaStorageError
     )
 }
 

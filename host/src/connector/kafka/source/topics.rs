@@ -57,6 +57,10 @@ const OWN: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
 ];
 
+/// So often a topic may be missing before it counts as deleted: a broker that has just come up may
+/// not know all of them.
+const GONE_LOOKS: u32 = 2;
+
 /// How a source is opened.
 pub struct Opening<'a> {
     /// What the document says.
@@ -85,6 +89,8 @@ pub struct Topics {
     topics: BTreeMap<Arc<str>, (Topic, CString)>,
     next_split: u32,
     patience: Patience,
+    /// How often a topic was missing of late.
+    gone: u32,
     /// Tells the group how far decided checkpoints have come.
     group: Option<Client>,
     /// The splits that there are at the start, and where they go on.
@@ -133,6 +139,7 @@ impl Topics {
             topics: BTreeMap::new(),
             next_split: opening.first_split,
             patience: Patience::default(),
+            gone: 0,
             group: None,
             found: Vec::new(),
         };
@@ -242,10 +249,20 @@ impl Topics {
                 Ok(std::mem::take(&mut self.found))
             }
             Err(error) => {
-                self.patience.rest(self.away(error))?;
+                self.bear(error)?;
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// What to do about an error: gives how long to wait until the cluster is asked again.
+    fn bear(&mut self, error: KafkaError) -> Result<Duration, ConnectorError> {
+        if matches!(error, KafkaError::TopicGone { .. }) && self.gone < GONE_LOOKS {
+            self.gone += 1;
+            return Ok(Duration::ZERO);
+        }
+        let error = self.away(error);
+        self.patience.rest(error)
     }
 
     /// Takes in what the client has to say. Where it says that the cluster is away, asks it; gives
@@ -267,7 +284,7 @@ impl Topics {
                 self.is_back();
                 Ok(None)
             }
-            Err(error) => Ok(Some(self.patience.rest(self.away(error))?)),
+            Err(error) => Ok(Some(self.bear(error)?)),
         }
     }
 
@@ -326,6 +343,7 @@ impl Topics {
     }
 
     fn is_back(&mut self) {
+        self.gone = 0;
         self.shared.client.context().is_well();
         self.patience.over();
     }

@@ -1,11 +1,19 @@
 //! Where each partition goes on when a job begins.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use wasmill_core::pipeline::document::KafkaStart;
 
 use super::{KafkaError, Opening, Place, Topics, is_split, split_name};
-use crate::connector::Position;
+use crate::{connector::Position, spawn};
+
+/// How often ends are asked for that seem to lie before what has been read, and how long after the
+/// last time.
+const END_LOOKS: u32 = 10;
+const END_PAUSE: Duration = Duration::from_millis(300);
 
 impl Topics {
     /// The partitions at the start, and where each goes on.
@@ -86,7 +94,18 @@ impl Topics {
     fn check_range(&self, going_on: &[(Place, Position)]) -> Result<(), KafkaError> {
         let places: Vec<Place> = going_on.iter().map(|(place, _)| place.clone()).collect();
         let asking = self.asking();
-        let (oldest, ends) = (asking.oldest(&places)?, asking.ends(&places)?);
+        let (oldest, mut ends) = (asking.oldest(&places)?, asking.ends(&places)?);
+        let is_beyond = |ends: &BTreeMap<Place, u64>| {
+            let mut all = going_on.iter();
+            all.any(|(place, at)| ends.get(place).is_some_and(|end| at.rows > *end))
+        };
+        // A broker that has just come up may not know yet how far its partitions are.
+        let mut looks = 0;
+        while is_beyond(&ends) && looks < END_LOOKS {
+            spawn::pause(END_PAUSE);
+            ends = asking.ends(&places)?;
+            looks += 1;
+        }
         for (place, position) in going_on {
             let range = oldest.get(place).zip(ends.get(place));
             if range.is_some_and(|(oldest, end)| !(*oldest..=*end).contains(&position.rows)) {
