@@ -241,6 +241,8 @@ struct Rows<'a> {
 
 /// A row that is one by itself.
 const ONE_ROW: debezium::Images = &[(debezium::Side::After, op::INSERT)];
+/// None at all.
+const NO_ROW: debezium::Images = &[];
 
 impl<'a> Rows<'a> {
     fn new(chunk: &'a Chunk) -> Self {

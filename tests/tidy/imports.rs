@@ -35,6 +35,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "rdkafka",
         &["host/src/connector/kafka", "tests", "examples/card-fraud"],
     ),
+    ("reqwest", &["host/src/format/registry"]),
     ("rocksdb", &["host/src/state/rocksdb"]),
     ("axum", &["host/src/api"]),
     (

@@ -11,7 +11,7 @@ use arrow_schema::SchemaRef;
 use wasmill_core::{lineage::Chunk, pipeline::Format};
 
 use super::{
-    Decoded, FormatError, ONE_ROW, Rows,
+    Decoded, FormatError, NO_ROW, ONE_ROW, Rows,
     column::Column,
     debezium::Images,
     json::Blanks,
@@ -115,7 +115,7 @@ impl AvroDecoder {
             let done = record.and_then(|record| {
                 // A tombstone, which follows a deletion for the sake of compacted topics.
                 if record.is_empty() && columns.is_changelog {
-                    return Ok(&[][..]);
+                    return Ok(NO_ROW);
                 }
                 let (program, datum) = schemas.split(record)?;
                 columns.record(program, datum)

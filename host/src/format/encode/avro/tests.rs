@@ -143,8 +143,9 @@ proptest! {
             });
             serde_json::Value::Object(each.collect()).to_string()
         }).collect();
-        let borrowed: Vec<(&str, &str)> = types.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        let rows = testing::json_rows(&borrowed, &lines.join("\n"));
+        let types: Vec<(&str, &str)> =
+            types.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let rows = testing::json_rows(&types, &lines.join("\n"));
         prop_assert_eq!(around(&rows), rows);
     }
 }
