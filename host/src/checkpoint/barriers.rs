@@ -112,7 +112,7 @@ pub struct SourceBarriers {
 }
 
 /// Takes where a decided checkpoint has the splits of a source.
-pub type Told = Box<dyn Fn(&SourceState) + Send>;
+pub(super) type Told = Box<dyn Fn(&SourceState) + Send>;
 
 impl SourceBarriers {
     /// For a source of so many subtasks that begins.

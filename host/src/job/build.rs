@@ -1,6 +1,7 @@
 //! From a plan to subtasks, gates and threads.
 
 mod features;
+mod feeds;
 mod gated;
 mod keys;
 mod sinks;

@@ -93,6 +93,9 @@ pub(super) type NewTurns = Arc<dyn Fn(&str, Position) -> Arc<SplitTurns> + Send 
 /// What a reader hands over: a piece of work, or why it cannot go on.
 type Handover = Result<Work, ReadFailure>;
 
+/// Where readers hand over what they have read.
+pub(super) type Handovers = Sender<Handover>;
+
 /// The channel between a source's readers and its subtasks.
 pub(super) fn channel() -> (Sender<Handover>, Receiver<Handover>) {
     bounded(CHUNKS_MAX)

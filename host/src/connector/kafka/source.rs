@@ -58,6 +58,9 @@ pub struct Split {
     until: Option<u64>,
 }
 
+/// Splits by topic and partition.
+type Splits = BTreeMap<(Arc<str>, i32), Arc<Split>>;
+
 /// What the readers of a source share.
 struct Shared {
     client: Arc<Client>,
@@ -67,7 +70,7 @@ struct Shared {
     without_value: Arc<Counter>,
     /// Records have come since this was last asked.
     answered: AtomicBool,
-    splits: Mutex<BTreeMap<(Arc<str>, i32), Arc<Split>>>,
+    splits: Mutex<Splits>,
 }
 
 impl Shared {

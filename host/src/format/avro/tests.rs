@@ -109,6 +109,10 @@ fn values_go_into_columns() {
     );
     check("f64", json!("float"), &0.5_f32.to_le_bytes(), json!(0.5));
     check("f64", json!("long"), &[6], json!(3.0));
+}
+
+#[test]
+fn texts_and_octets_go_into_columns() {
     check("string", json!("string"), b"\x04ab", json!("ab"));
     check("string", json!("string"), b"\x04\xFFb", json!("not UTF-8"));
     check(
@@ -219,7 +223,7 @@ fn logical_types_say_what_values_mean() {
 }
 
 #[test]
-fn unions_lists_maps_and_records_nest() {
+fn unions_and_lists_nest() {
     let union = json!(["null", "long", "string"]);
     check("i64?", union.clone(), &[0], json!(null));
     check("i64?", union.clone(), &[2, 2], json!(1));
@@ -257,6 +261,10 @@ fn unions_lists_maps_and_records_nest() {
         &[4, 2],
         json!("the value ends within a number"),
     );
+}
+
+#[test]
+fn maps_and_records_nest() {
     let map = json!({ "type": "map", "values": "int" });
     let entries = "list<struct<key: string, value: i32>>";
     check(

@@ -8,7 +8,7 @@ use tokio::{sync::watch, time};
 use wasmill_core::pipeline::document::RegistryDocument;
 
 use super::{Known, Registration, RegistryError, SchemaText, told};
-use crate::secret;
+use crate::{secret, spawn};
 
 /// So long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -206,7 +206,7 @@ impl Client {
                 waited = true;
             }
             tokio::select! {
-                () = time::sleep(pause) => {}
+                () = spawn::rest(pause) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => {
                     return Err(RegistryError::Stopped { url: url.clone() });
                 }

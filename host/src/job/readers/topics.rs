@@ -119,7 +119,7 @@ fn read(
             ALIGN_LOOK
         };
         let (split, chunk) = match reader.next(CHUNK_BYTES, look_up)? {
-            Taken::Rows(chunk) => (chunk.split, Some(chunk)),
+            Taken::Rows(chunk) => (chunk.split, Some(*chunk)),
             Taken::End(split) => (split, None),
             Taken::Nothing => continue,
             Taken::Over => break,

@@ -85,49 +85,60 @@ pub(super) fn prepare(
         }
         return Ok(makes);
     };
-    let wrong = |what: String, remedy| {
-        let topic = topic.to_owned();
-        Err(KafkaError::Markers {
-            topic,
-            what,
-            remedy,
-        })
-    };
-    if found.partitions != 1 {
-        let what = format!("has {} partitions", found.partitions);
-        return wrong(what, "it must have one: name another topic with `markers`");
-    }
-    let policy = admin.setting(topic, "cleanup.policy")?;
-    let Some(policy) = policy else {
-        let what = "does not tell its settings".to_owned();
-        return wrong(
-            what,
-            "give the user the right to describe its configuration",
-        );
-    };
-    if policy != "compact" {
-        let what = format!("has the cleanup policy `{policy}`, by which markers would be lost");
-        return wrong(what, "set its `cleanup.policy` to `compact`");
-    }
-    let Some((output, replicas, in_sync)) = wanted else {
-        return Ok(true);
-    };
-    if found.replicas < replicas {
-        let found = found.replicas;
-        let what = format!("has {found} replicas, and `{output}` has {replicas}");
-        return wrong(what, "give it as many");
-    }
-    let own = admin.setting(topic, "min.insync.replicas")?;
-    let number = |text: &str| text.parse::<u32>().unwrap_or(1);
-    let own = own.unwrap_or_else(|| "1".into());
-    if number(&own) < number(&in_sync) {
-        let what = format!("has `min.insync.replicas` {own}, and `{output}` has {in_sync}");
-        return wrong(what, "set it to as much");
-    }
+    admin.check(topic, &found, wanted)?;
     Ok(true)
 }
 
 impl Admin<'_> {
+    /// Whether a topic keeps markers as long as the output keeps rows.
+    fn check(
+        &self,
+        topic: &str,
+        found: &Topic,
+        wanted: Option<(&str, usize, String)>,
+    ) -> Result<(), KafkaError> {
+        let wrong = |what: String, remedy| {
+            let topic = topic.to_owned();
+            Err(KafkaError::Markers {
+                topic,
+                what,
+                remedy,
+            })
+        };
+        if found.partitions != 1 {
+            let what = format!("has {} partitions", found.partitions);
+            return wrong(what, "it must have one: name another topic with `markers`");
+        }
+        let policy = self.setting(topic, "cleanup.policy")?;
+        let Some(policy) = policy else {
+            let what = "does not tell its settings".to_owned();
+            return wrong(
+                what,
+                "give the user the right to describe its configuration",
+            );
+        };
+        if policy != "compact" {
+            let what = format!("has the cleanup policy `{policy}`, by which markers would be lost");
+            return wrong(what, "set its `cleanup.policy` to `compact`");
+        }
+        let Some((output, replicas, in_sync)) = wanted else {
+            return Ok(());
+        };
+        if found.replicas < replicas {
+            let found = found.replicas;
+            let what = format!("has {found} replicas, and `{output}` has {replicas}");
+            return wrong(what, "give it as many");
+        }
+        let own = self.setting(topic, "min.insync.replicas")?;
+        let number = |text: &str| text.parse::<u32>().unwrap_or(1);
+        let own = own.unwrap_or_else(|| "1".into());
+        if number(&own) < number(&in_sync) {
+            let what = format!("has `min.insync.replicas` {own}, and `{output}` has {in_sync}");
+            return wrong(what, "set it to as much");
+        }
+        Ok(())
+    }
+
     fn error(&self, what: String, error: &ClientError) -> KafkaError {
         let trouble = self.client.inner().context().0.trouble();
         KafkaError::of(self.brokers, what, error, trouble.as_ref())

@@ -24,7 +24,7 @@ const RECORDS_MAX: usize = 4096;
 /// What a reader has come to.
 pub enum Taken {
     /// Rows of a split, which the chunk names.
-    Rows(Chunk),
+    Rows(Box<Chunk>),
     /// The split has come to its end.
     End(u32),
     /// Nothing has come.
@@ -46,6 +46,11 @@ pub struct TopicsReader {
     bounded: Option<usize>,
     /// What is known already.
     ready: VecDeque<Taken>,
+}
+
+/// A chunk is large beside all else that a reader comes to.
+fn rows_of(chunk: Chunk) -> Taken {
+    Taken::Rows(Box::new(chunk))
 }
 
 /// A split that is being read.
@@ -177,14 +182,13 @@ impl TopicsReader {
         if behind == Some(until) {
             self.end_behind(&mut rows, reading, behind);
         } else {
-            self.ready
-                .extend(rows.finish(reading, behind).map(Taken::Rows));
+            self.ready.extend(rows.finish(reading, behind).map(rows_of));
         }
     }
 
     fn end_behind(&mut self, rows: &mut Rows, reading: &mut Reading, behind: Option<u64>) {
         let rows = mem::take(rows).finish(reading, behind);
-        self.ready.extend(rows.map(Taken::Rows));
+        self.ready.extend(rows.map(rows_of));
         self.end(reading);
     }
 

@@ -82,7 +82,7 @@ fn value(of: &DataType, seed: u64) -> serde_json::Value {
     use serde_json::json;
     let seed_i = seed as i64;
     match of {
-        DataType::Boolean => json!(seed % 2 == 0),
+        DataType::Boolean => json!(seed.is_multiple_of(2)),
         DataType::Int8 => json!(seed as i8),
         DataType::Int16 => json!(seed as i16),
         DataType::Int32 => json!(seed as i32),
@@ -116,7 +116,7 @@ fn value(of: &DataType, seed: u64) -> serde_json::Value {
 }
 
 fn field_value(field: &Field, seed: u64) -> serde_json::Value {
-    match field.is_nullable() && seed % 3 == 0 {
+    match field.is_nullable() && seed.is_multiple_of(3) {
         true => serde_json::Value::Null,
         false => value(field.data_type(), seed),
     }
