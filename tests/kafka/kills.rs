@@ -1,5 +1,10 @@
 //! Jobs under `kill -9`: each record comes out once, in the order of its partition.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "seeds are shown, so that a failure can be repeated"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 

@@ -215,7 +215,9 @@ fn send(
             match producer.send(to) {
                 Ok(()) => break,
                 // The queue is full.
-                Err(_) => drop(producer.poll(Duration::from_millis(10))),
+                Err(_) => {
+                    producer.poll(Duration::from_millis(10));
+                }
             }
         }
     }
