@@ -78,7 +78,7 @@ impl Output for Outside {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(ProptestConfig::with_cases(5))]
 
     #[test]
     fn nothing_is_lost_or_doubled_wherever_it_stops(steps in model::steps()) {
