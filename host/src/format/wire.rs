@@ -1,8 +1,5 @@
 //! The wire format of schema registries: a zero, the schema's number, then the value.
 
-/// How many bytes stand before the value.
-pub(crate) const PREFIX: usize = 5;
-
 /// The number of a record's schema, and what follows it.
 pub(crate) fn split(record: &[u8]) -> Result<(u32, &[u8]), String> {
     match record {
