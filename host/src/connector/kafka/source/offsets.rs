@@ -17,6 +17,9 @@ use super::{
 /// How long the cluster may take to answer one question.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
+/// What a client may have to say at once.
+const POLLS: usize = 32;
+
 /// A partition, by its topic and number.
 pub(super) type Place = (String, i32);
 
@@ -44,9 +47,10 @@ impl Asking<'_> {
 
     /// Takes in what the client has to say and asks for.
     pub(super) fn serve(&self) {
-        while let Some(told) = self.client.poll(Duration::ZERO) {
+        // A poll that has served something gives nothing, as one that found nothing does.
+        for _ in 0..POLLS {
             // Partitions have queues of their own, so this is about the client as a whole.
-            if let Err(error) = told {
+            if let Some(Err(error)) = self.client.poll(Duration::ZERO) {
                 tracing::debug!(%error, "a client of Kafka tells");
             }
         }
