@@ -118,8 +118,8 @@ points! {
     PostgresWritten = "postgres-written",
     /// PostgreSQL has committed a checkpoint before every other sink.
     PostgresCommitted = "postgres-committed",
-    /// The transactional id of a Kafka sink is taken over: an earlier attempt can commit no more, and
-    /// nothing says so yet.
+    /// The transactional id of a Kafka sink is taken over: an earlier attempt can commit no more,
+    /// and nothing says so yet.
     KafkaInitialized = "kafka-initialized",
     /// A Kafka sink's topic of markers says that the attempt may write.
     KafkaTakenOver = "kafka-taken-over",

@@ -58,7 +58,8 @@ fn each_record_comes_out_once_however_often_the_job_is_killed() {
         format!(
             "name: kills\n\
              checkpoint: {{ interval: 20ms, storage: checkpoints }}\n\
-             sources:\n  in:\n    kafka: {{ brokers: BROKERS, topic: {}, discover-every: 100ms, {stop} }}\n\
+             sources:\n  in:\n    kafka: {{ brokers: BROKERS, topic: {}, discover-every: 100ms, \
+             {stop} }}\n\
              \x20   format: {{ raw: {{ value: string }} }}\n\
              sinks:\n  out: {{ input: in, file: {{ path: out.jsonl }} }}\n",
             topic.name

@@ -33,7 +33,8 @@ fn columns_show_keys_times_headers_and_places() {
     let job = Job::new(&format!(
         "name: message\n\
          sources:\n  in:\n    kafka:\n      brokers: BROKERS\n      topic: {}\n      stop: end\n\
-         \x20     message: {{ k: key, kb: key-bytes, at: timestamp, t: topic, p: partition, o: offset, h: {{ header: trace }} }}\n\
+         \x20     message: {{ k: key, kb: key-bytes, at: timestamp, t: topic, \
+         p: partition, o: offset, h: {{ header: trace }} }}\n\
          \x20   format: {{ json: {{ n: u8 }} }}\n\
          \x20   on-error: skip\n\
          sinks:\n  out: {{ input: in, file: {{ path: out.jsonl }} }}\n",
@@ -126,7 +127,8 @@ fn records_without_a_value_are_null_or_passed_over() {
     let document = |format: &str| {
         format!(
             "name: tombstones\n\
-             sources:\n  in:\n    kafka: {{ brokers: BROKERS, topic: {}, stop: end, message: {{ o: offset }} }}\n\
+             sources:\n  in:\n    kafka: {{ brokers: BROKERS, topic: {}, stop: end, \
+             message: {{ o: offset }} }}\n\
              \x20   format: {{ {format} }}\n    on-error: skip\n\
              sinks:\n  out: {{ input: in, file: {{ path: out.jsonl }} }}\n",
             topic.name

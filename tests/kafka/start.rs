@@ -157,7 +157,8 @@ fn new_partitions_and_topics_are_found_while_the_job_runs() {
             "name: found\n\
              checkpoint: {{ interval: 30ms, storage: checkpoints }}\n\
              sources:\n  in:\n    kafka:\n      brokers: BROKERS\n      {topics}\n\
-             \x20     start: latest\n      discover-every: 200ms\n      message: {{ at: offset, of: topic, p: partition }}\n\
+             \x20     start: latest\n      discover-every: 200ms\n      message: {{ at: offset, \
+             of: topic, p: partition }}\n\
              \x20   format: {{ raw: {{ value: string }} }}\n\
              sinks:\n  out: {{ input: in, file: {{ path: out.jsonl }} }}\n"
         )

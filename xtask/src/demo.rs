@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: the flagship job from nothing to a summary a person can read; from a file into
-//! files, or with `--kafka` from a topic into a topic.
+//! `cargo xtask demo`: the flagship job from nothing to a summary a person can read; from a file
+//! into files, or with `--kafka` from a topic into a topic.
 
 mod kafka;
 

@@ -27,8 +27,8 @@
 //!    may still be applied. A manifest that has been sent is never aborted.
 //! 3. Outputs follow: a transactional sink applies what a decided manifest names, together with its
 //!    own marker, when told by [`Action::Apply`], and skips what its marker says is done.
-//! 4. Where a sink decides ([`Verdict`]), the host creates a manifest's entry only behind the commit
-//!    that names it, and settles the newest verdict before an attempt begins.
+//! 4. Where a sink decides ([`Verdict`]), the host creates a manifest's entry only behind the
+//!    commit that names it, and settles the newest verdict before an attempt begins.
 
 mod aligner;
 mod compatibility;

@@ -5,6 +5,7 @@ mod decide;
 mod grant;
 mod migrate;
 mod recover;
+mod report;
 mod restore;
 mod stored;
 #[cfg(test)]
@@ -21,8 +22,7 @@ use std::{
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
     Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, Manifest, Now, Position, Reason, RecoveryError, Request, Scope, Settings, Start,
-    VerdictError,
+    KeyHash, Manifest, Now, Position, Reason, RecoveryError, Scope, Settings, Start, VerdictError,
 };
 use wasmill_core::pipeline::Storage as Place;
 
@@ -425,64 +425,6 @@ impl Checkpoints {
                 let _ = orders.send(SinkOrder::Apply(checkpoint, share)).await;
             }
             Err(error) => self.failed = Some(error),
-        }
-    }
-
-    /// Takes in what a subtask tells.
-    fn report(&mut self, report: Report, job: &Handle) {
-        match report {
-            Report::InputEnded => {
-                self.ended_sources += 1;
-                if self.ended_sources == job.source_subtasks {
-                    self.tell(Fact::Requested(Request::Finish));
-                }
-            }
-            Report::SinkFailed { sink } => self.failed_sink = Some(sink),
-            Report::Applied { sink, marker } => self.tell(Fact::Applied { sink, marker }),
-            Report::Committed { checkpoint } => self.committed(checkpoint),
-            Report::Declined {
-                checkpoint,
-                subtask,
-                reason,
-            } => self.tell(Fact::Declined {
-                checkpoint,
-                subtask,
-                reason,
-            }),
-            Report::Snapshot {
-                barrier,
-                subtask,
-                image,
-            } => {
-                let checkpoint = barrier.checkpoint;
-                reach(CrashPoint::MidSnapshot);
-                if let Some((sink, share)) = &image.sink {
-                    let key = (sink.clone(), checkpoint);
-                    self.shares.insert(key, share.clone());
-                }
-                let (storage, facts) = (self.storage.clone(), self.facts.0.clone());
-                let names = upload::Names::new(&self.scope, self.attempt, checkpoint, subtask);
-                let is_base = |of: &Arc<Manifest>| Some(of.checkpoint) == barrier.base;
-                let base = self.base.clone().filter(is_base);
-                spawn::task(async move {
-                    let base = base.as_deref();
-                    let uploaded = upload::upload(&storage, &names, base, image).await;
-                    reach(CrashPoint::Uploaded);
-                    let fact = match uploaded {
-                        Ok(snapshot) => Fact::Acknowledged {
-                            checkpoint,
-                            subtask,
-                            snapshot: Box::new(snapshot),
-                        },
-                        Err(reason) => Fact::Declined {
-                            checkpoint,
-                            subtask,
-                            reason,
-                        },
-                    };
-                    let _ = facts.send(fact).await;
-                });
-            }
         }
     }
 }

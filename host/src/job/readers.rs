@@ -140,8 +140,7 @@ pub(super) fn start(
     splits: Splits,
     new_turns: &NewTurns,
     pace: &Pace,
-    work: &Sender<Handover>,
-    stopping: &Arc<AtomicBool>,
+    (work, stopping): (&Handovers, &Arc<AtomicBool>),
 ) -> Over {
     let (reading, over) = bounded(1);
     let (ended, failed) = (Ended::default(), Arc::<AtomicBool>::default());

@@ -81,7 +81,8 @@ impl Broker {
         let advertised = proxy.address();
         properties += &format!(
             "
-listeners=CLIENT://127.0.0.1:{behind},DIRECT://127.0.0.1:{direct},CONTROLLER://127.0.0.1:{controller}
+listeners=CLIENT://127.0.0.1:{behind},DIRECT://127.0.0.1:{direct},\
+CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=CLIENT://{advertised},DIRECT://127.0.0.1:{direct}
 listener.security.protocol.map=CLIENT:PLAINTEXT,DIRECT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=DIRECT

@@ -158,7 +158,7 @@ impl Manifest {
     }
 }
 
-/// Compares the notes of a sink with the log as it stands; `place` is where the notes are, in words.
+/// Compares the notes of a sink with the log as it stands; `place` says where the notes are.
 ///
 /// # Errors
 /// If they contradict each other.

@@ -137,8 +137,8 @@ pub enum Backend {
     Rocksdb,
 }
 
-/// A source: one of `file`, `stdin`, `kafka` and `generator`; or `file` and `kafka`, first the files,
-/// then the topic.
+/// A source: one of `file`, `stdin`, `kafka` and `generator`; or `file` and `kafka`, first the
+/// files, then the topic.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SourceDocument {

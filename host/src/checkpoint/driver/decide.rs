@@ -203,8 +203,8 @@ impl Checkpoints {
         }
     }
 
-    /// A prepared manifest has an entry, and is of no more use. One that stays is deleted by a later
-    /// attempt.
+    /// A prepared manifest has an entry, and is of no more use. One that stays is deleted by a
+    /// later attempt.
     pub(super) fn entered(&mut self) {
         let Some(deciding) = self.deciding.take() else {
             return;

@@ -137,7 +137,7 @@ impl Builder<'_> {
         files.map_err(|error| readers.failed(error))
     }
 
-    /// Starts readers of splits; gives how many splits there are, and what tells when they are over.
+    /// Starts readers of splits; gives how many splits there are, and what tells their end.
     fn read(&self, splits: Splits, readers: &Readers<'_>) -> (u32, readers::Over) {
         let (count, name) = (splits.count, &readers.source.1.name);
         let over = readers::start(
@@ -145,8 +145,7 @@ impl Builder<'_> {
             splits,
             &readers.new_turns,
             readers.pace,
-            &readers.work,
-            &self.stop.flag,
+            (&readers.work, &self.stop.flag),
         );
         (count, over)
     }

@@ -36,8 +36,8 @@ use crate::{
 /// Bytes of a share that are read at a time.
 const READ_BYTES: usize = 256 << 10;
 
-/// Writes rows into topics, those of decided checkpoints only. What the newest of these is stands in
-/// the sink's topic of markers.
+/// Writes rows into topics, those of decided checkpoints only. What the newest of these is stands
+/// in the sink's topic of markers.
 pub struct KafkaFollower {
     target: Target,
     give_up_after: Duration,

@@ -207,7 +207,7 @@ impl Batch {
     /// Gives the records back.
     pub(super) fn clear(&mut self) {
         for record in &self.room[..std::mem::take(&mut self.len)] {
-            // SAFETY: it is a record that was taken, and this is the only place that gives one back.
+            // SAFETY: it is a record that was taken; only this place gives one back.
             unsafe { rd_kafka_message_destroy(*record) }
         }
     }
