@@ -185,7 +185,7 @@ fn same(expected: u64, committed: u64) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Tenths of a second: some ten thousand records.
+    /// Seconds: fifty thousand records.
     const SHORT: f64 = 0.05;
 
     #[test]

@@ -152,8 +152,7 @@ fn closing(brokers: &str, pipeline: &str, url: Option<&str>) -> String {
            {FOLDER}/alerts.jsonl   what stands there\n  \
            {audit}   the same rows, by the other sink\n\n\
          to try next:\n  \
-           leave out `stop: end` in {pipeline}, run it, and end it with kill -9: run again, it \
-           goes on\n  \
+           run {pipeline} without `stop: end`, end it with kill -9, run it again: it goes on\n  \
            cargo xtask bench kafka-fraud --peers\n  \
            cargo xtask kafka down"
     )

@@ -229,8 +229,8 @@ pub fn produce((brokers, topic): (&str, &str), transactions: impl BufRead) -> Re
     }
 }
 
-/// Writes the value of each committed record as a line, from the oldest to the newest that there is;
-/// gives how many there were.
+/// Writes the value of each committed record as a line, from the oldest to the newest that there
+/// is; gives how many there were.
 ///
 /// # Errors
 /// If the topic is not there or cannot be read to its end.

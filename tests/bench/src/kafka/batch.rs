@@ -41,7 +41,7 @@ pub(crate) struct Batches {
     consumer: BaseConsumer,
 }
 
-// SAFETY: any thread may use librdkafka's handles, and `&mut self` keeps it to one at a time.
+// SAFETY: librdkafka's handles may be used by any thread; `&mut self` keeps it to one at a time.
 unsafe impl Send for Batches {}
 
 impl Batches {
