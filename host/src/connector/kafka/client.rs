@@ -50,6 +50,8 @@ impl Cluster {
         own: &[(&str, &str)],
     ) -> Result<ClientConfig, KafkaError> {
         let mut config = ClientConfig::new();
+        // Some of what must be known is told in the log alone.
+        config.set_log_level(RDKafkaLogLevel::Info);
         for (name, value) in defaults {
             config.set(*name, *value);
         }

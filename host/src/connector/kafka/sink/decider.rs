@@ -127,7 +127,7 @@ impl KafkaDecider {
 
     /// After a commit whose answer did not come: only the marker tells whether it happened.
     fn ask(&mut self, marker: &Marker, error: KafkaError) -> Result<(), ConnectorError> {
-        tracing::warn!(sink = self.target.place.sink, %error, "asking whether a commit happened");
+        tracing::debug!(sink = self.target.place.sink, %error, "asking whether a commit happened");
         let before = Before::Known(self.session.marker.clone());
         let session = open(&self.target, &before, self.give_up_after)?;
         std::mem::replace(&mut self.session, session).throw_away();

@@ -22,6 +22,8 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So long a producer waits for a sign of life before it is given up for now.
 pub(in crate::connector::kafka) const PATIENCE: Duration = Duration::from_secs(10);
+/// A commit that is answered so soon was asked for once: nobody gives up or connects faster.
+const SURELY_ONCE: Duration = Duration::from_millis(70);
 /// So many records are handed over between two looks at what became of others.
 const SERVE_EVERY: u64 = 1_000;
 /// What the records of a transaction are marked with whose offset is wanted.
@@ -384,9 +386,25 @@ impl Producer {
     /// marker.
     pub(super) fn commit(&mut self) -> Result<(), KafkaError> {
         debug_assert_eq!(self.acked, self.sent);
+        let (began, before) = (clock::monotonic_us(), self.disturbances());
         self.repeat("commit a transaction", |client| {
             client.commit_transaction(LOOK_AGAIN)
-        })
+        })?;
+        // The client sends its request again when a connection ends or an answer is late, and tells
+        // nobody. One that comes late would commit what is sent next, without its marker: only
+        // another producer is safe from it.
+        let is_twice = self.disturbances() != before || is_over(began, SURELY_ONCE);
+        match is_twice {
+            false => Ok(()),
+            true => Err(KafkaError::Unsure {
+                brokers: self.brokers.clone(),
+                reason: "a commit may have been asked for twice".into(),
+            }),
+        }
+    }
+
+    fn disturbances(&self) -> u64 {
+        self.client.client().context().disturbances()
     }
 
     /// Aborts the transaction, and forgets its records.
