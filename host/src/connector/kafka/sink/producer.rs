@@ -22,6 +22,14 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So long a producer waits for a sign of life before it is given up for now.
 pub(in crate::connector::kafka) const PATIENCE: Duration = Duration::from_secs(10);
+/// The client asks again for the end of a transaction, and does not say so, if no answer came: not
+/// sooner than this after it has asked, with what [`ASKS_AGAIN`] says.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// When the client asks again, give or take a fifth.
+const ASKS_AGAIN: &[(&str, &str)] = &[
+    ("retry.backoff.ms", "500"),
+    ("retry.backoff.max.ms", "1000"),
+];
 /// So many records are handed over between two looks at what became of others.
 const SERVE_EVERY: u64 = 1_000;
 /// What the records of a transaction are marked with whose offset is wanted.
@@ -54,6 +62,8 @@ pub(super) struct Producer {
     failed: Option<Failure>,
     /// The offset of the newest record that was marked.
     noted: Option<i64>,
+    /// Whether a transaction was perhaps asked twice to end.
+    is_spent: bool,
 }
 
 /// A record that is not there.
@@ -87,7 +97,8 @@ impl Producer {
         let id = own.iter().find(|(name, _)| *name == "transactional.id");
         let id = id.map_or_else(String::new, |(_, id)| (*id).to_owned());
         let defaults: Vec<_> = DEFAULTS.iter().chain(defaults).copied().collect();
-        let own: Vec<_> = OWN.iter().chain(own).copied().collect();
+        let again = if id.is_empty() { &[] } else { ASKS_AGAIN };
+        let own: Vec<_> = OWN.iter().chain(again).chain(own).copied().collect();
         let config = cluster.config(&defaults, &own)?;
         let client = BaseProducer::from_config_and_context(&config, Told::new(cluster))
             .map_err(KafkaError::of_client)?;
@@ -103,6 +114,7 @@ impl Producer {
             acked: 0,
             failed: None,
             noted: None,
+            is_spent: false,
         })
     }
 
@@ -384,16 +396,29 @@ impl Producer {
     /// marker.
     pub(super) fn commit(&mut self) -> Result<(), KafkaError> {
         debug_assert_eq!(self.acked, self.sent);
+        let began = clock::monotonic_us();
         self.repeat("commit a transaction", |client| {
             client.commit_transaction(LOOK_AGAIN)
-        })
+        })?;
+        self.is_spent |= is_over(began, ASKED_AGAIN_AFTER);
+        Ok(())
+    }
+
+    /// Whether a transaction was perhaps asked twice to end. Brokers do not tell the transactions of
+    /// one producer apart, so the first of the two, if it is still on its way, would end the next
+    /// transaction, with a part of its records: there must be none. The next producer is safe, for
+    /// a broker refuses what an earlier one has sent.
+    pub(super) fn is_spent(&self) -> bool {
+        self.is_spent
     }
 
     /// Aborts the transaction, and forgets its records.
     pub(super) fn abort(&mut self) -> Result<(), KafkaError> {
+        let began = clock::monotonic_us();
         self.repeat("abort a transaction", |client| {
             client.abort_transaction(LOOK_AGAIN)
         })?;
+        self.is_spent |= is_over(began, ASKED_AGAIN_AFTER);
         while self.serve(Duration::ZERO) {}
         (self.sent, self.acked, self.failed) = (0, 0, None);
         self.client.client().context().is_over();
