@@ -325,8 +325,13 @@ impl Run {
             self.catch_up(&mut old);
             some_time(self.random.below(300));
             let mut new = self.start(&["--take-over"], None);
-            let status = old.wait("the end of the one before");
-            assert_eq!(status.code(), Some(3), "{}", old.said());
+            wait("the one before ends", || {
+                // If it does not, what its successor says tells why.
+                new.check();
+                old.ended().is_some()
+            });
+            let code = old.ended().and_then(|status| status.code());
+            assert_eq!(code, Some(3), "{}", old.said());
             self.catch_up(&mut new);
             old = new;
             self.faults += 1;

@@ -94,8 +94,13 @@ impl KafkaDecider {
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<(), KafkaError> {
+    fn begin(&mut self) -> Result<(), ConnectorError> {
         if !self.is_open {
+            if self.session.is_spent() {
+                let before = Before::Known(self.session.marker.clone());
+                let session = open(&self.target, &before, self.give_up_after)?;
+                std::mem::replace(&mut self.session, session).throw_away();
+            }
             self.session.begin()?;
             self.is_open = true;
         }
@@ -192,7 +197,7 @@ impl Decider for KafkaDecider {
     fn commit(&mut self, verdict: &Verdict) -> Result<(), ConnectorError> {
         // Also where no rows came: the marker is the decision.
         let begun = self.begin();
-        begun.map_err(|error| self.lost(error.into()))?;
+        begun.map_err(|error| self.lost(error))?;
         let marker = Marker::of(verdict);
         let since = self.session.marker.as_ref().map(|marker| marker.checkpoint);
         if let Err(error) = self.session.commit(marker.clone(), since) {

@@ -211,13 +211,17 @@ impl Follower for KafkaFollower {
         chained(&told, checkpoint, since, marker)?;
         match Self::bring_out(session, checkpoint, share, &place) {
             Ok(()) => {
+                let is_spent = session.is_spent();
                 self.before = Before::Known(session.marker.clone());
+                if is_spent {
+                    self.throw_away();
+                }
                 Ok(())
             }
             Err(error) => {
                 // What is wrong with a share is not wrong with the session.
                 let is_share = matches!(error, ConnectorError::Follow(_));
-                if !is_share || session.abort().is_err() {
+                if !is_share || session.abort().is_err() || session.is_spent() {
                     self.throw_away();
                 }
                 Err(self.outcome(error))

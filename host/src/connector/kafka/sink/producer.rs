@@ -22,8 +22,20 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So long a producer waits for a sign of life before it is given up for now.
 pub(in crate::connector::kafka) const PATIENCE: Duration = Duration::from_secs(10);
+<<<<<<< HEAD
 /// A commit that is answered so soon was asked for once: nobody gives up or connects faster.
 const SURELY_ONCE: Duration = Duration::from_millis(70);
+||||||| d79f9c7
+=======
+/// The client asks again for the end of a transaction, and does not say so, if no answer came: not
+/// sooner than this after it has asked, with what [`ASKS_AGAIN`] says.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// When the client asks again, give or take a fifth.
+const ASKS_AGAIN: &[(&str, &str)] = &[
+    ("retry.backoff.ms", "500"),
+    ("retry.backoff.max.ms", "1000"),
+];
+>>>>>>> kkill
 /// So many records are handed over between two looks at what became of others.
 const SERVE_EVERY: u64 = 1_000;
 /// What the records of a transaction are marked with whose offset is wanted.
@@ -56,6 +68,8 @@ pub(super) struct Producer {
     failed: Option<Failure>,
     /// The offset of the newest record that was marked.
     noted: Option<i64>,
+    /// Whether a transaction was perhaps asked twice to end.
+    is_spent: bool,
 }
 
 /// A record that is not there.
@@ -89,7 +103,8 @@ impl Producer {
         let id = own.iter().find(|(name, _)| *name == "transactional.id");
         let id = id.map_or_else(String::new, |(_, id)| (*id).to_owned());
         let defaults: Vec<_> = DEFAULTS.iter().chain(defaults).copied().collect();
-        let own: Vec<_> = OWN.iter().chain(own).copied().collect();
+        let again = if id.is_empty() { &[] } else { ASKS_AGAIN };
+        let own: Vec<_> = OWN.iter().chain(again).chain(own).copied().collect();
         let config = cluster.config(&defaults, &own)?;
         let client = BaseProducer::from_config_and_context(&config, Told::new(cluster))
             .map_err(KafkaError::of_client)?;
@@ -105,6 +120,7 @@ impl Producer {
             acked: 0,
             failed: None,
             noted: None,
+            is_spent: false,
         })
     }
 
@@ -386,10 +402,16 @@ impl Producer {
     /// marker.
     pub(super) fn commit(&mut self) -> Result<(), KafkaError> {
         debug_assert_eq!(self.acked, self.sent);
+<<<<<<< HEAD
         let (began, before) = (clock::monotonic_us(), self.disturbances());
+||||||| d79f9c7
+=======
+        let began = clock::monotonic_us();
+>>>>>>> kkill
         self.repeat("commit a transaction", |client| {
             client.commit_transaction(LOOK_AGAIN)
         })?;
+<<<<<<< HEAD
         // The client sends its request again when a connection ends or an answer is late, and tells
         // nobody. One that comes late would commit what is sent next, without its marker: only
         // another producer is safe from it.
@@ -405,13 +427,29 @@ impl Producer {
 
     fn disturbances(&self) -> u64 {
         self.client.client().context().disturbances()
+||||||| d79f9c7
+        })
+=======
+        self.is_spent |= is_over(began, ASKED_AGAIN_AFTER);
+        Ok(())
+    }
+
+    /// Whether a transaction was perhaps asked twice to end. Brokers do not tell the transactions of
+    /// one producer apart, so the first of the two, if it is still on its way, would end the next
+    /// transaction, with a part of its records: there must be none. The next producer is safe, for
+    /// a broker refuses what an earlier one has sent.
+    pub(super) fn is_spent(&self) -> bool {
+        self.is_spent
+>>>>>>> kkill
     }
 
     /// Aborts the transaction, and forgets its records.
     pub(super) fn abort(&mut self) -> Result<(), KafkaError> {
+        let began = clock::monotonic_us();
         self.repeat("abort a transaction", |client| {
             client.abort_transaction(LOOK_AGAIN)
         })?;
+        self.is_spent |= is_over(began, ASKED_AGAIN_AFTER);
         while self.serve(Duration::ZERO) {}
         (self.sent, self.acked, self.failed) = (0, 0, None);
         self.client.client().context().is_over();

@@ -105,6 +105,12 @@ impl Target {
             false => format!("wasmill.{job}.{sink}.{topic}"),
         }
     }
+
+    /// A producer of that name.
+    fn producer(&self) -> Result<Producer, KafkaError> {
+        let id = self.transactional_id();
+        Producer::new(&self.cluster, DEFAULTS, &[("transactional.id", &*id)])
+    }
 }
 
 impl Session {
@@ -120,10 +126,14 @@ impl Session {
         if !marker_topic::prepare(cluster, (&place.topic, !is_known), output)? {
             return Err(no_markers(place).into());
         }
-        let id = target.transactional_id();
-        let own = [("transactional.id", &*id)];
-        let mut producer = Producer::new(cluster, DEFAULTS, &own)?;
-        match take_over(&mut producer, target, before) {
+        let mut producer = target.producer()?;
+        let taken = take_over(&mut producer, target, before).and_then(|taken| {
+            if producer.is_spent() {
+                renew(&mut producer, target)?;
+            }
+            Ok(taken)
+        });
+        match taken {
             Ok((marker, first)) => Ok(Self {
                 producer,
                 target: target.clone(),
@@ -137,6 +147,11 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Whether it must have no more transactions: see [`Producer::is_spent`].
+    pub(super) fn is_spent(&self) -> bool {
+        self.producer.is_spent()
     }
 
     /// Begins a transaction.
@@ -216,13 +231,25 @@ impl Session {
     }
 }
 
+/// Goes on with another producer behind a take-over that was perhaps asked twice to commit. Its
+/// record stands, so this is no transaction, and cannot take long in the same way.
+fn renew(producer: &mut Producer, target: &Target) -> Result<(), ConnectorError> {
+    let spent = std::mem::replace(producer, target.producer()?);
+    spent.throw_away();
+    producer.init()?;
+    let mut reader = Reader::new(&target.cluster, &target.place)?;
+    let taken = reader.read(None)?.taken.map(|taken| taken.fence);
+    match taken {
+        Some(fence) if fence != target.fence => Err(fenced(target, fence).into()),
+        _ => Ok(()),
+    }
+}
+
 /// Ends what earlier attempts have open, so that they can commit no more, and reads what is noted.
 /// Nothing is noted where the topic of markers is not there.
 pub(super) fn found(target: &Target) -> Result<Found, ConnectorError> {
     let Target { cluster, place, .. } = target;
-    let id = target.transactional_id();
-    let own = [("transactional.id", &*id)];
-    let mut producer = Producer::new(cluster, DEFAULTS, &own)?;
+    let mut producer = target.producer()?;
     let read = producer.init().map_err(Into::into).and_then(|()| {
         let output = target.topic.as_deref();
         if !marker_topic::prepare(cluster, (&place.topic, false), output)? {
