@@ -22,11 +22,6 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So long a producer waits for a sign of life before it is given up for now.
 pub(in crate::connector::kafka) const PATIENCE: Duration = Duration::from_secs(10);
-<<<<<<< HEAD
-/// A commit that is answered so soon was asked for once: nobody gives up or connects faster.
-const SURELY_ONCE: Duration = Duration::from_millis(70);
-||||||| d79f9c7
-=======
 /// The client asks again for the end of a transaction, and does not say so, if no answer came: not
 /// sooner than this after it has asked, with what [`ASKS_AGAIN`] says.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(300);
@@ -35,7 +30,6 @@ const ASKS_AGAIN: &[(&str, &str)] = &[
     ("retry.backoff.ms", "500"),
     ("retry.backoff.max.ms", "1000"),
 ];
->>>>>>> kkill
 /// So many records are handed over between two looks at what became of others.
 const SERVE_EVERY: u64 = 1_000;
 /// What the records of a transaction are marked with whose offset is wanted.
@@ -402,34 +396,10 @@ impl Producer {
     /// marker.
     pub(super) fn commit(&mut self) -> Result<(), KafkaError> {
         debug_assert_eq!(self.acked, self.sent);
-<<<<<<< HEAD
-        let (began, before) = (clock::monotonic_us(), self.disturbances());
-||||||| d79f9c7
-=======
         let began = clock::monotonic_us();
->>>>>>> kkill
         self.repeat("commit a transaction", |client| {
             client.commit_transaction(LOOK_AGAIN)
         })?;
-<<<<<<< HEAD
-        // The client sends its request again when a connection ends or an answer is late, and tells
-        // nobody. One that comes late would commit what is sent next, without its marker: only
-        // another producer is safe from it.
-        let is_twice = self.disturbances() != before || is_over(began, SURELY_ONCE);
-        match is_twice {
-            false => Ok(()),
-            true => Err(KafkaError::Unsure {
-                brokers: self.brokers.clone(),
-                reason: "a commit may have been asked for twice".into(),
-            }),
-        }
-    }
-
-    fn disturbances(&self) -> u64 {
-        self.client.client().context().disturbances()
-||||||| d79f9c7
-        })
-=======
         self.is_spent |= is_over(began, ASKED_AGAIN_AFTER);
         Ok(())
     }
@@ -440,7 +410,6 @@ impl Producer {
     /// a broker refuses what an earlier one has sent.
     pub(super) fn is_spent(&self) -> bool {
         self.is_spent
->>>>>>> kkill
     }
 
     /// Aborts the transaction, and forgets its records.

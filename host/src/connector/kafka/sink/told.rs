@@ -1,7 +1,5 @@
 //! What a client tells: as any client of ours, and why its transaction is broken.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use parking_lot::Mutex;
 use rdkafka::{
     ClientContext,
@@ -19,21 +17,11 @@ use crate::connector::kafka::client::{Cluster, Context};
 pub(in crate::connector::kafka) struct Told(
     pub(in crate::connector::kafka) Context,
     Mutex<Option<String>>,
-    AtomicU64,
 );
-
-/// Lines of the log that tell of a connection that ended, or a request that was not answered in
-/// time: the client has sent what was on its way a second time, or will.
-const DISTURBED: [&str; 3] = ["FAIL", "REQTMOUT", "ERROR"];
 
 impl Told {
     pub(in crate::connector::kafka) fn new(cluster: &Cluster) -> Self {
-        Self(cluster.context(), Mutex::default(), AtomicU64::new(0))
-    }
-
-    /// How often a request may have been sent twice so far.
-    pub(super) fn disturbances(&self) -> u64 {
-        self.2.load(Ordering::Acquire)
+        Self(cluster.context(), Mutex::default())
     }
 
     /// The transaction is aborted.
@@ -54,9 +42,6 @@ impl ClientContext for Told {
         if facility == "TXNERR" {
             *self.1.lock() = Some(message.into());
         }
-        if DISTURBED.contains(&facility) {
-            self.2.fetch_add(1, Ordering::AcqRel);
-        }
         self.0.log(level, facility, message);
     }
 
@@ -65,7 +50,6 @@ impl ClientContext for Told {
     }
 
     fn error(&self, error: ClientError, reason: &str) {
-        self.2.fetch_add(1, Ordering::AcqRel);
         self.0.error(error, reason);
     }
 
