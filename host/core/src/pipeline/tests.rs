@@ -217,8 +217,8 @@ fn every_mistake_has_its_place_and_the_nearest_word() {
     );
     check(
         "file: { path: in.jsonl }",
-        "kafka: {}",
-        "there is no field `kafka` here; use one of `file`",
+        "pulsar: {}",
+        "there is no field `pulsar` here; use one of `file`",
     );
     check(
         "file: { path: in.jsonl }",
