@@ -265,7 +265,8 @@ mod tests {
                       bytes: Value,
                       row: Value| {
             json!({"at": "rules", "kind": kind, "reason": reason, "plugin": "abc", "log": null, "split": "",
-                "offset": offset, "original": original, "original-bytes": bytes, "row": row})
+                "offset": offset, "original": original, "original-bytes": bytes, "row": row,
+                "key": null, "key-bytes": null, "headers": null, "time": null})
         };
         let made = "{\"id\":\"fraud/0:0/velocity.2\",\"columns\":{\"m\":7}}";
         assert_eq!(

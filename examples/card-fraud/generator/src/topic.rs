@@ -88,6 +88,9 @@ fn outcomes(all: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<(), 
 /// # Errors
 /// If the broker refuses one.
 pub fn make(brokers: &str, names: &[&str]) -> Result<(), Error> {
+    if names.is_empty() {
+        return Ok(());
+    }
     let admin: Admin = configuration(brokers).create()?;
     // As many copies as the broker's own default is.
     let topic = |name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(-1));

@@ -336,7 +336,7 @@ mod tests {
             ("17", "no type"),
             ("\"text\"", "there is no type `text`"),
             ("[]", "no branches"),
-            ("[[\"int\"]]", "union in a union"),
+            ("[[\"int\"]]", "stands in a union"),
             (r#"{ "type": "array" }"#, "no `items`"),
             (r#"{ "type": "fixed", "name": "f", "size": -1 }"#, "no size"),
             (r#"{ "type": "record", "fields": [] }"#, "no name"),
