@@ -92,7 +92,7 @@ fn brought_back_once(format: &str, more: &str) {
     let back = json!({
         "value": "poison",
         "key": "k",
-        "at": "2026-03-01T00:00:00Z",
+        "at": "2026-03-01T00:00:00.000000Z",
         "text": "v",
         "from": format!("{}/0@1", topic.name),
     });

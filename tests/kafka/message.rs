@@ -44,7 +44,7 @@ fn columns_show_keys_times_headers_and_places() {
     let expected = [
         serde_json::json!({"n": 1, "k": "k1", "kb": "azE=", "at": "2026-03-01T00:00:00.123Z",
             "t": topic.name, "p": 1, "o": 0, "h": "last"}),
-        serde_json::json!({"n": 2, "k": null, "kb": null, "at": "2026-03-01T00:00:00Z",
+        serde_json::json!({"n": 2, "k": null, "kb": null, "at": "2026-03-01T00:00:00.000000Z",
             "t": topic.name, "p": 1, "o": 2, "h": null}),
     ];
     assert_eq!(rows(&job, "out.jsonl"), expected);
@@ -89,7 +89,7 @@ fn dead_letters_hold_the_original_key_headers_and_time() {
     for (letter, offset) in letters.iter().zip([1, 2]) {
         assert_eq!(letter["split"], split.as_str());
         assert_eq!(letter["offset"], offset);
-        assert_eq!(letter["time"], "2026-03-01T00:00:00Z");
+        assert_eq!(letter["time"], "2026-03-01T00:00:00.000000Z");
     }
     let [text, octets] = &letters[..] else {
         panic!("two letters")
