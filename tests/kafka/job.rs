@@ -96,6 +96,8 @@ impl Job {
         let mut command = Command::new(programs().join("wasmill"));
         command.current_dir(self.folder.path());
         command.env_remove("WASMILL_LOG");
+        // What other runs have left under the same names is not this job's.
+        command.env("XDG_DATA_HOME", self.path("data"));
         command
     }
 

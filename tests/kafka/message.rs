@@ -42,7 +42,7 @@ fn columns_show_keys_times_headers_and_places() {
     ));
     job.finish(2);
     let expected = [
-        serde_json::json!({"n": 1, "k": "k1", "kb": "azE=", "at": "2026-03-01T00:00:00.123Z",
+        serde_json::json!({"n": 1, "k": "k1", "kb": "azE=", "at": "2026-03-01T00:00:00.123000Z",
             "t": topic.name, "p": 1, "o": 0, "h": "last"}),
         serde_json::json!({"n": 2, "k": null, "kb": null, "at": "2026-03-01T00:00:00.000000Z",
             "t": topic.name, "p": 1, "o": 2, "h": null}),
