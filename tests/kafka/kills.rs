@@ -80,6 +80,7 @@ fn each_record_comes_out_once_however_often_the_job_is_killed() {
         let never = [format!("{}:{}", PARTITIONS + 1, aborted)];
         topic.transaction(0, &never, false);
     });
+    assert!(killed > 0, "{FAST}");
     let total = PARTITIONS as usize * rounds * ROUND as usize;
     let mut running = job.start(2);
     job.wait_for(&mut running, "out.jsonl", total);
@@ -155,6 +156,7 @@ fn files_come_first_and_then_the_topic_through_kills_in_either_phase() {
             topic.values(partition, texts(partition, from..from + round));
         }
     });
+    assert!(killed > 0, "{FAST}");
     let total = 4 * ROWS + PARTITIONS as u64 * rounds * round;
     let mut running = job.start(2);
     job.wait_for(&mut running, "out.jsonl", total as usize);

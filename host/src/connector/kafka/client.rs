@@ -15,7 +15,7 @@ use wasmill_core::{
     secret::{SecretReference, TextOrSecret},
 };
 
-use super::KafkaError;
+use super::{KafkaError, error::is_login};
 use crate::{clock, format::base64, secret};
 
 /// The option that holds the token of OAUTHBEARER, or says where it is to be found. It is the
@@ -135,8 +135,12 @@ impl ClientContext for Context {
         tracing::debug!(brokers = &*self.brokers, "{error}: {reason}");
         let code = error.rdkafka_error_code();
         let mut trouble = self.trouble.lock();
-        // That all brokers are down says less than why the last one is.
-        if code != Some(RDKafkaErrorCode::AllBrokersDown) || trouble.is_none() {
+        // That all brokers are down says less than why the last one is, and that a connection has
+        // ended less than why nobody is let in.
+        let is_down = code == Some(RDKafkaErrorCode::AllBrokersDown);
+        let known = trouble.as_ref().and_then(|trouble| trouble.code);
+        let is_kept = known.is_some_and(is_login) && !code.is_some_and(is_login);
+        if trouble.is_none() || !(is_down || is_kept) {
             *trouble = Some(Trouble {
                 code,
                 reason: reason.into(),

@@ -264,6 +264,11 @@ pub(super) fn is_away(code: Code) -> bool {
     )
 }
 
+/// Whether the cluster does not let us in.
+pub(super) fn is_login(code: Code) -> bool {
+    login_remedy(code).is_some()
+}
+
 /// What to look at where the cluster does not let us in.
 fn login_remedy(code: Code) -> Option<&'static str> {
     Some(match code {
