@@ -116,18 +116,27 @@ impl KafkaDecider {
 
     /// What an error of the open transaction comes to. Its rows are gone from the cluster, and come
     /// again from the checkpoint before, unless another attempt has taken the sink over.
-    fn lost(&self, error: ConnectorError) -> ConnectorError {
-        let ConnectorError::Kafka(KafkaError::Fenced { brokers, id }) = error else {
-            return told(error, self.give_up_after);
-        };
-        let before = Before::Known(self.session.marker.clone());
-        match Session::open(&self.target, &before) {
-            Ok(session) => session.throw_away(),
-            Err(error @ ConnectorError::Follow(_)) => return error,
-            Err(_) => {}
+    fn lost(&mut self, error: ConnectorError) -> ConnectorError {
+        match error {
+            ConnectorError::Kafka(KafkaError::Fenced { .. }) => {
+                let before = Before::Known(self.session.marker.clone());
+                match Session::open(&self.target, &before) {
+                    Ok(session) => session.throw_away(),
+                    Err(error @ ConnectorError::Follow(_)) => return error,
+                    Err(_) => {}
+                }
+                told(error, self.give_up_after)
+            }
+            // A client waits for a topic that is gone as it does for brokers.
+            ConnectorError::Kafka(KafkaError::Away { .. }) => {
+                let found = self.target.topic.clone();
+                match found.map(|topic| self.session.find_topic(&topic)) {
+                    Some(Err(error @ KafkaError::NoTopic { .. })) => error.into(),
+                    _ => told(error, self.give_up_after),
+                }
+            }
+            other => told(other, self.give_up_after),
         }
-        let reason = format!("another producer has used the transactional id `{id}`");
-        away(KafkaError::Unsure { brokers, reason }, self.give_up_after)
     }
 
     /// After a commit whose answer did not come: only the marker tells whether it happened.
@@ -139,7 +148,7 @@ impl KafkaDecider {
         match &self.session.marker {
             Some(found) if found == marker => Ok(()),
             // It was aborted, and the rows with it: they come again from the checkpoint before.
-            _ => Err(away(not_committed(error), self.give_up_after)),
+            _ => Err(told(error.into(), self.give_up_after)),
         }
     }
 }
@@ -249,20 +258,14 @@ fn open(
     Ok(session)
 }
 
-/// A commit that did not happen may the next time, whatever was in its way.
-fn not_committed(error: KafkaError) -> KafkaError {
-    match error {
-        KafkaError::Fenced { brokers, id } => KafkaError::Unsure {
-            brokers,
-            reason: format!("another producer has used the transactional id `{id}`"),
-        },
-        other => other,
-    }
-}
-
-/// What is away may come back.
+/// What is away may come back. A producer that another one has taken the transactional id from is
+/// like that: the next look at the markers tells whether that was a later attempt.
 fn told(error: ConnectorError, give_up_after: Duration) -> ConnectorError {
     match error {
+        ConnectorError::Kafka(KafkaError::Fenced { brokers, id }) => {
+            let reason = format!("another producer has used the transactional id `{id}`");
+            away(KafkaError::Unsure { brokers, reason }, give_up_after)
+        }
         ConnectorError::Kafka(error) => away(error, give_up_after),
         other => other,
     }

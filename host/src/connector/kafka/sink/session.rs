@@ -172,6 +172,11 @@ impl Session {
         self.producer.settle(self.patience)
     }
 
+    /// Whether a topic is there.
+    pub(super) fn find_topic(&mut self, topic: &str) -> Result<(), KafkaError> {
+        self.producer.find_topic(topic)
+    }
+
     /// The attempt whose transactions they are.
     pub(super) fn attempt(&self) -> AttemptId {
         self.target.fence.attempt
