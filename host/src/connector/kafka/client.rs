@@ -133,7 +133,10 @@ impl ClientContext for Context {
 
     fn error(&self, error: ClientError, reason: &str) {
         tracing::debug!(brokers = &*self.brokers, "{error}: {reason}");
+        // The client calls it a failure of transport; trying again does not mend it.
+        let is_tls = reason.contains("SSL handshake failed");
         let code = error.rdkafka_error_code();
+        let code = code.map(|code| if is_tls { RDKafkaErrorCode::SSL } else { code });
         let mut trouble = self.trouble.lock();
         // That all brokers are down says less than why the last one is, and that a connection has
         // ended less than why nobody is let in.
