@@ -404,8 +404,8 @@ impl Producer {
         Ok(())
     }
 
-    /// Whether a transaction was perhaps asked twice to end. Brokers do not tell the transactions of
-    /// one producer apart, so the first of the two, if it is still on its way, would end the next
+    /// Whether a transaction was perhaps asked twice to end. Brokers do not tell the transactions
+    /// of one producer apart, so the first of the two, if it is still on its way, would end the next
     /// transaction, with a part of its records: there must be none. The next producer is safe, for
     /// a broker refuses what an earlier one has sent.
     pub(super) fn is_spent(&self) -> bool {
