@@ -22,7 +22,8 @@ use std::{
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
     Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, Manifest, Now, Position, Reason, RecoveryError, Scope, Settings, Start, VerdictError,
+    KeyHash, Manifest, Now, Position, Reason, Recovered, RecoveryError, Scope, Settings, Start,
+    VerdictError,
 };
 use wasmill_core::pipeline::Storage as Place;
 
@@ -47,6 +48,8 @@ pub use restore::{Detour, Restored, RestoredOperator};
 
 /// Facts that may wait for the coordinator.
 const FACTS_MAX: usize = 256;
+/// How often an attempt tries to get its entry into the log while another one still decides.
+const ENTER_TRIES: usize = 20;
 /// Orders that may wait for a sink: more than it may have to apply.
 const ORDERS_MAX: usize = 64;
 
@@ -193,39 +196,67 @@ impl Checkpoints {
         plan: Plan,
         reports: Receiver<Report>,
     ) -> Result<Begun, CheckpointsError> {
-        let begun_us = clock::wall_us();
-        let found = decide::settled(&storage, &plan).await?;
-        let is_finished = found.recovered.is_finished();
-        let finished = found.recovered.manifest.clone().filter(|_| is_finished);
-        let restored = match finished {
-            Some(_) => Restored::default(),
-            None => migrate::load(&storage, &plan, &found).await?.0,
+        let mut found = decide::settled(&storage, &plan).await?;
+        // Nobody is thrown out for a run that cannot go on.
+        let mut restored = match found.recovered.is_finished() {
+            true => None,
+            false => Some(migrate::load(&storage, &plan, &found).await?.0),
         };
-        let recovered = found.recovered;
+        for _ in 0..ENTER_TRIES {
+            let recovered = found.recovered.clone();
+            let last = recovered.manifest.clone();
+            let last = last.filter(|_| recovered.is_finished());
+            let mut checkpoints = Self::new(storage.clone(), &plan, recovered, reports.clone());
+            if let Some(manifest) = last {
+                return Ok(Begun::Finished(Box::new(checkpoints), manifest));
+            }
+            match checkpoints.enter().await {
+                Ok(()) => {
+                    let restored = match restored {
+                        Some(restored) => restored,
+                        None => migrate::load(&storage, &plan, &found).await?.0,
+                    };
+                    return Ok(Begun::Running(Box::new((checkpoints, restored))));
+                }
+                Err(AttemptError::Fenced { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // Whoever runs has decided another checkpoint, or was restarted, while this one read.
+            // It is tried again with what is stored now, and without reading all of it first: that
+            // may take longer than the next one.
+            found = decide::settled(&storage, &plan).await?;
+            restored = None;
+        }
+        let entry = plan.scope.entry(found.recovered.position);
+        Err(AttemptError::Fenced { entry }.into())
+    }
+
+    /// The checkpoints of an attempt that is not in the log yet.
+    fn new(storage: Storage, plan: &Plan, recovered: Recovered, reports: Receiver<Report>) -> Self {
         let attempt = recovered.attempt;
         let decider = plan.decider.as_ref();
         let decider = decider.map(|decider| decider.sink.name.clone());
-        let ledger = grant::ledger(&plan, &recovered);
+        let ledger = grant::ledger(plan, &recovered);
         let start = Start {
             scope: plan.scope.clone(),
             settings: plan.settings,
             program: concat!("wasmill ", env!("CARGO_PKG_VERSION")).into(),
             nonce: RandomState::new().hash_one(clock::monotonic_us()),
             key_hash: plan.key_hash,
-            operators: plan.operators,
-            subtasks: plan.subtasks,
-            followers: plan.followers,
+            operators: plan.operators.clone(),
+            subtasks: plan.subtasks.clone(),
+            followers: plan.followers.clone(),
             decider: decider.clone(),
             recovered,
         };
         let mut actions = Vec::new();
         let coordinator = Coordinator::new(start, now(), &mut actions);
-        let mut checkpoints = Self {
+        let checkpoints = Self {
             coordinator,
             storage,
-            scope: plan.scope,
+            scope: plan.scope.clone(),
             attempt,
-            begun_us,
+            begun_us: clock::wall_us(),
             actions,
             facts: bounded(FACTS_MAX),
             reports,
@@ -243,19 +274,21 @@ impl Checkpoints {
             failed: None,
         };
         checkpoints.keep();
-        if let Some(manifest) = finished {
-            return Ok(Begun::Finished(Box::new(checkpoints), manifest));
-        }
+        checkpoints
+    }
+
+    /// Writes the attempt's entry into the log.
+    async fn enter(&mut self) -> Result<(), AttemptError> {
         let nobody = Handle::default();
-        while !checkpoints.has_begun {
-            if let Some(End::Broken(error)) = checkpoints.act(&nobody).await {
-                return Err(error.into());
+        while !self.has_begun {
+            if let Some(End::Broken(error)) = self.act(&nobody).await {
+                return Err(error);
             }
-            if !checkpoints.has_begun {
-                checkpoints.wait_for_fact().await;
+            if !self.has_begun {
+                self.wait_for_fact().await;
             }
         }
-        Ok(Begun::Running(Box::new((checkpoints, restored))))
+        Ok(())
     }
 
     /// The attempt's number.
