@@ -40,7 +40,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         test.env("KILL_RECORDS", records);
     }
     let target = if with_kafka { "kafka_kill" } else { "kill" };
-    test.args(["--test", target, "--", "--nocapture"]);
-    test.args(["--include-ignored", "every_row_once"]);
+    test.args(["--test", target, "--", "--nocapture", "every_row_once"]);
     shell::run(test.env("KILL_KILLS", kills).env("KILL_SEED", seed))
 }
