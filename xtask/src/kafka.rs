@@ -3,14 +3,13 @@
 //! It stays up until it is taken down: starting one for each run would cost more. The variable
 //! `KAFKA_BROKERS` names another to use instead.
 
+use crate::server::{self, Server};
 use crate::{setup, shell, workspace};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 /// The variable that names the broker to the tests.
 pub(crate) const BROKERS: &str = "KAFKA_BROKERS";
@@ -24,12 +23,8 @@ const PROPERTIES: &str = include_str!("../kafka/broker.properties");
 const HEAP: &str = "-Xmx512m";
 /// It says a line a second otherwise.
 const LOG_LEVEL: &str = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn";
-/// A broker is up within seconds; on a busy machine it may take some more.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// So long a program may take to end.
-const END_PATIENCE: Duration = Duration::from_secs(30);
-/// From one look to the next.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How the broker is set up this time, in its folder.
+const SETTINGS: &str = "broker.properties";
 
 /// Starts, stops or shows the broker.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -38,7 +33,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             println!("export {BROKERS}={}", up()?);
             Ok(())
         }
-        [word] if word == "down" => down(),
+        [word] if word == "down" => broker()?.down(),
         _ => bail!("say `cargo xtask kafka up` or `cargo xtask kafka down`"),
     }
 }
@@ -49,30 +44,21 @@ pub(crate) fn up() -> Result<String> {
         return Ok(brokers);
     }
     let classes = classes()?;
-    let broker = Broker::find()?;
+    let broker = broker()?;
     match broker.address_if_up() {
         Some(address) => Ok(address.to_string()),
-        None => broker.start(&classes),
+        None => start(&broker, &classes),
     }
 }
 
-fn down() -> Result<()> {
-    let broker = Broker::find()?;
-    let Some(pid) = broker.pid() else {
-        return Ok(());
-    };
-    shell::run(Command::new("kill").arg(pid.to_string()))?;
-    let since = Instant::now();
-    while broker.pid().is_some() {
-        if since.elapsed() > END_PATIENCE {
-            bail!(
-                "the broker, process {pid}, does not end: see {}",
-                broker.log().display()
-            );
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
+fn broker() -> Result<Server> {
+    let answers = |address| TcpStream::connect(address).is_ok();
+    let words = ("the broker", "cargo xtask kafka down");
+    Server::find(
+        words,
+        ("kafka/broker", "kafka/broker/broker.properties"),
+        answers,
+    )
 }
 
 /// The folder of the server's classes, fetched if need be.
@@ -111,100 +97,28 @@ pub(crate) fn check(folder: &Path, list: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The broker's files.
-struct Broker {
-    folder: PathBuf,
-}
-
-impl Broker {
-    fn find() -> Result<Self> {
-        let folder = workspace::cache()?.join("kafka/broker");
-        fs::create_dir_all(&folder).context("the broker's folder cannot be made")?;
-        Ok(Self { folder })
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.join("log")
-    }
-
-    /// The process, if it runs: a number that is another program's by now is not the broker's.
-    fn pid(&self) -> Option<u32> {
-        let text = fs::read_to_string(self.folder.join("pid")).ok()?;
-        let pid = text.trim().parse().ok()?;
-        let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let properties = self.properties().display().to_string();
-        let mut words = words.split(|byte| *byte == 0);
-        words
-            .any(|word| word == properties.as_bytes())
-            .then_some(pid)
-    }
-
-    fn properties(&self) -> PathBuf {
-        self.folder.join("broker.properties")
-    }
-
-    /// Where it can be reached, if it answers.
-    fn address_if_up(&self) -> Option<SocketAddr> {
-        self.pid()?;
-        let text = fs::read_to_string(self.folder.join("address")).ok()?;
-        let address = text.parse().ok()?;
-        TcpStream::connect(address).ok().map(|_| address)
-    }
-
-    /// Starts it without the data of the one before: topics of killed tests are of no use.
-    fn start(&self, classes: &Path) -> Result<String> {
-        if let Some(pid) = self.pid() {
-            bail!("the broker, process {pid}, does not answer: run `cargo xtask kafka down`");
-        }
-        let data = self.folder.join("data");
-        fs::remove_dir_all(&data).ok();
-        let (port, controller) = free_ports()?;
-        let properties = PROPERTIES
-            .replace("{port}", &port.to_string())
-            .replace("{advertised}", &port.to_string())
-            .replace("{controller}", &controller.to_string())
-            .replace("{data}", &data.display().to_string())
-            .replace("{expiration}", "604800000");
-        fs::write(self.properties(), properties).context("the broker's folder is writable")?;
-        let mut format = java(classes);
-        format.args(["kafka.tools.StorageTool", "format", "--cluster-id"]);
-        format.args(["d2FzbWlsbC10ZXN0cy0xMQ", "--config"]);
-        shell::run(format.arg(self.properties()).stdout(Stdio::null()))?;
-        let child = self.spawn(classes)?;
-        fs::write(self.folder.join("pid"), child.id().to_string())?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        self.wait(child, address)?;
-        fs::write(self.folder.join("address"), address.to_string())?;
-        Ok(address.to_string())
-    }
-
-    fn spawn(&self, classes: &Path) -> Result<Child> {
-        let log = fs::File::create(self.log()).context("the broker's folder is writable")?;
-        let mut server = java(classes);
-        server.arg("kafka.Kafka").arg(self.properties());
-        server.stdin(Stdio::null()).stdout(log.try_clone()?);
-        // A group of its own: Ctrl-C in a terminal is not meant for it.
-        server.stderr(log).process_group(0);
-        server.spawn().context("cannot start java")
-    }
-
-    fn wait(&self, mut child: Child, address: SocketAddr) -> Result<()> {
-        let since = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if let Some(status) = child.try_wait()? {
-                bail!(
-                    "the broker ended with {status}: see {}",
-                    self.log().display()
-                );
-            }
-            if since.elapsed() > PATIENCE {
-                child.kill().ok();
-                bail!("the broker is not up in time: see {}", self.log().display());
-            }
-            std::thread::sleep(PAUSE);
-        }
-        Ok(())
-    }
+/// Starts it without the data of the one before: topics of killed tests are of no use.
+fn start(broker: &Server, classes: &Path) -> Result<String> {
+    broker.check_down()?;
+    let data = broker.file("data");
+    fs::remove_dir_all(&data).ok();
+    let [address, controller] = server::free_addresses()?;
+    let properties = PROPERTIES
+        .replace("{port}", &address.port().to_string())
+        .replace("{advertised}", &address.port().to_string())
+        .replace("{controller}", &controller.port().to_string())
+        .replace("{data}", &data.display().to_string())
+        .replace("{expiration}", "604800000");
+    let settings = broker.file(SETTINGS);
+    fs::write(&settings, properties).context("the broker's folder is writable")?;
+    let mut format = java(classes);
+    format.args(["kafka.tools.StorageTool", "format", "--cluster-id"]);
+    format.args(["d2FzbWlsbC10ZXN0cy0xMQ", "--config"]);
+    shell::run(format.arg(&settings).stdout(Stdio::null()))?;
+    let mut server = java(classes);
+    server.arg("kafka.Kafka").arg(&settings);
+    broker.start(server, address)?;
+    Ok(address.to_string())
 }
 
 /// Java with the server's classes.
@@ -213,11 +127,4 @@ fn java(classes: &Path) -> Command {
     command.args([HEAP, LOG_LEVEL, "-cp"]);
     command.arg(format!("{}/*", classes.display()));
     command
-}
-
-/// Two ports that nobody listens on.
-fn free_ports() -> Result<(u16, u16)> {
-    let listen = || TcpListener::bind("127.0.0.1:0").context("no port is free on loopback");
-    let (first, second) = (listen()?, listen()?);
-    Ok((first.local_addr()?.port(), second.local_addr()?.port()))
 }

@@ -21,6 +21,7 @@ mod plugins;
 mod postgres;
 mod registry;
 mod s3;
+mod server;
 mod setup;
 mod shell;
 mod sim;
