@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use wasmill_tests::Random;
 use wasmill_tests::kafka::{Api, Broker, Settings};
 use wasmill_tests::postgres::Database;
+use wasmill_tests::{Difference, Random};
 
 use crate::document::{self, Backend, Form, INPUT, OUTPUT, TABLE, TRANSACTION_MS};
 use crate::faults::{self, Trouble};
 use crate::feed::{Feeder, Pace};
 use crate::job::{Job, Running};
-use crate::oracle::{self, Balance, Difference};
+use crate::oracle::{self, Balance};
 use crate::points::{self, Point, Way};
 use crate::reader::{Reader, Seen};
 use crate::{PATIENCE, client, some_time, wait};
@@ -63,7 +63,7 @@ impl Outcome {
             points: self.points + other.points,
             faults: self.faults + other.faults,
             rows: self.rows + other.rows,
-            difference: self.difference.add(other.difference),
+            difference: self.difference + other.difference,
         }
     }
 
@@ -374,7 +374,7 @@ impl Run {
             points,
             faults: self.faults + self.broker.proxy().hits(),
             rows: fed.len(),
-            difference: topic.add(audit),
+            difference: topic + audit,
         }
     }
 }

@@ -5,12 +5,11 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use wasmill_tests::Random;
+use wasmill_tests::{Difference, Random};
 
 use crate::feed::Feeder;
 use crate::job::{Backend, Job};
 use crate::number;
-use crate::oracle::Difference;
 use crate::run::compare;
 
 /// How long the job runs before its files are damaged, in milliseconds.

@@ -1,46 +1,14 @@
 //! What is to come out, and how what came out differs from it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fmt;
 
+use wasmill_tests::Difference;
 use wasmill_tests::sales::{self, Sale};
 
 use crate::feed::{Fed, Payment};
 
 /// A row that came out: its key, and all of it as text.
 pub(crate) type Row = (u64, String);
-
-/// How an output differs from what it should be.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Difference {
-    /// Rows that are missing.
-    pub(crate) lost: usize,
-    /// Rows too many.
-    pub(crate) doubled: usize,
-    /// Keys whose rows are all there, in another order.
-    pub(crate) misordered: usize,
-}
-
-impl Difference {
-    pub(crate) fn add(self, other: Self) -> Self {
-        Self {
-            lost: self.lost + other.lost,
-            doubled: self.doubled + other.doubled,
-            misordered: self.misordered + other.misordered,
-        }
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            lost,
-            doubled,
-            misordered,
-        } = self;
-        write!(f, "{lost} lost, {doubled} doubled, {misordered} misordered")
-    }
-}
 
 /// Keyed state and timers, in the order of event time.
 pub(crate) fn memory(fed: &Fed) -> Vec<Row> {

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wasmill_tests::Random;
+use wasmill_tests::{Difference, Random};
 
 use crate::feed::{Fed, Feeder};
 use crate::job::{Backend, Job, Running};
 use crate::ledger;
-use crate::oracle::{self, Difference};
+use crate::oracle;
 use crate::points::{Point, Way};
 use crate::reader::Reader;
 use crate::some_time;
@@ -36,7 +36,7 @@ impl Outcome {
             kills: self.kills + other.kills,
             points: self.points + other.points,
             rows: self.rows + other.rows,
-            difference: self.difference.add(other.difference),
+            difference: self.difference + other.difference,
         }
     }
 
@@ -208,7 +208,7 @@ pub(crate) fn compare(job: &Job, fed: &Fed) -> Difference {
         };
         let difference = oracle::compare(&found, &expected);
         println!("{output:?}, {} rows: {difference}", expected.len());
-        all = all.add(difference);
+        all = all + difference;
     }
     all
 }

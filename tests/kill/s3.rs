@@ -7,12 +7,11 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 
 use wasmill_tests::s3::{BUCKET, KEY, S3Server, SECRET};
-use wasmill_tests::{Random, programs};
+use wasmill_tests::{Difference, Random, programs};
 
 use crate::feed::Feeder;
 use crate::job::{self, Backend, Job, Running};
 use crate::number;
-use crate::oracle::Difference;
 use crate::points;
 use crate::run::{Run, compare};
 use crate::some_time;

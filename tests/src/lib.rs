@@ -1,5 +1,6 @@
 //! What tests from outside share: where things lie, servers, numbers by seed, oracles.
 
+mod difference;
 pub mod kafka;
 pub mod kill;
 pub mod postgres;
@@ -9,6 +10,7 @@ pub mod sales;
 
 use std::path::PathBuf;
 
+pub use difference::Difference;
 pub use random::Random;
 
 /// The repository's root.
