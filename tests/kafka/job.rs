@@ -1,6 +1,7 @@
 //! A job that reads topics, in a folder of its own.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -35,6 +36,17 @@ impl Running {
         self.take()
     }
 
+    /// Waits until a line of what it says has this in it.
+    pub(crate) fn wait_until_said(&mut self, part: &str) {
+        let said = self.0.stderr.as_mut().expect("it is read here alone");
+        let mut so_far = String::new();
+        let is_said = BufReader::with_capacity(1, said).lines().any(|line| {
+            so_far += &line.expect("it writes text");
+            so_far.contains(part)
+        });
+        assert!(is_said, "`{part}` was not said: {so_far}");
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         self.0.try_wait().expect("a child can be asked").is_some()
     }
@@ -42,7 +54,6 @@ impl Running {
     fn take(&mut self) -> Output {
         let mut said = Vec::new();
         let mut shown = Vec::new();
-        use std::io::Read;
         if let Some(mut out) = self.0.stdout.take() {
             out.read_to_end(&mut shown).expect("it writes");
         }

@@ -2,8 +2,10 @@
 //! says, each record once, whoever is killed.
 
 mod dlq;
+mod drift;
 mod job;
 mod kills;
+mod login;
 mod message;
 mod start;
 mod topics;

@@ -8,6 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -51,12 +52,13 @@ pub(crate) fn name(stem: &str) -> String {
 /// A topic, which is deleted with the test.
 pub(crate) struct Topic {
     pub(crate) name: String,
+    brokers: String,
     producer: BaseProducer,
 }
 
-fn admin() -> AdminClient<DefaultClientContext> {
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers());
+    config.set("bootstrap.servers", brokers);
     config.create().expect("a client")
 }
 
@@ -64,9 +66,9 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(PATIENCE))
 }
 
-fn config() -> ClientConfig {
+fn config(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers());
+    config.set("bootstrap.servers", brokers);
     config
         .set("linger.ms", "5")
         .set("enable.idempotence", "true");
@@ -80,19 +82,28 @@ impl Topic {
     }
 
     pub(crate) fn named(name: String, partitions: i32) -> Self {
+        Self::at(brokers(), name, partitions)
+    }
+
+    /// A topic at a broker of the test's own.
+    pub(crate) fn at(brokers: String, name: String, partitions: i32) -> Self {
         let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-        let made = block_on(admin().create_topics([&topic], &options()));
+        let made = block_on(admin(&brokers).create_topics([&topic], &options()));
         made.expect("the broker answers")
             .remove(0)
             .expect("a new topic");
-        let producer = config().create().expect("a client");
-        Self { name, producer }
+        let producer = config(&brokers).create().expect("a client");
+        Self {
+            name,
+            brokers,
+            producer,
+        }
     }
 
     /// Adds partitions, up to so many.
     pub(crate) fn grow(&self, partitions: usize) {
         let wanted = NewPartitions::new(&self.name, partitions);
-        let made = block_on(admin().create_partitions([&wanted], &options()));
+        let made = block_on(admin(&self.brokers).create_partitions([&wanted], &options()));
         made.expect("the broker answers")
             .remove(0)
             .expect("more partitions");
@@ -112,7 +123,7 @@ impl Topic {
     }
 
     pub(crate) fn delete(&self) {
-        let gone = block_on(admin().delete_topics(&[&self.name], &options()));
+        let gone = block_on(admin(&self.brokers).delete_topics(&[&self.name], &options()));
         gone.expect("the broker answers")
             .remove(0)
             .expect("it was there");
@@ -120,7 +131,7 @@ impl Topic {
 
     /// Has a group stand at an offset.
     pub(crate) fn commit(&self, group: &str, partition: i32, offset: i64) {
-        let mut config = config();
+        let mut config = config(&self.brokers);
         config.set("group.id", group);
         let consumer: BaseConsumer = config.create().expect("a client");
         let mut list = rdkafka::TopicPartitionList::new();
@@ -139,8 +150,34 @@ impl Topic {
         before
             .add_partition_offset(&self.name, partition, offset)
             .expect("an offset");
-        let gone = block_on(admin().delete_records(&before, &options()));
+        let gone = block_on(admin(&self.brokers).delete_records(&before, &options()));
         gone.expect("the broker answers");
+    }
+
+    /// How many committed records there are.
+    pub(crate) fn count(&self) -> usize {
+        let partitions = self.partitions();
+        let mut config = config(&self.brokers);
+        config.set("group.id", "count");
+        config.set("enable.partition.eof", "true");
+        config.set("isolation.level", "read_committed");
+        let consumer: BaseConsumer = config.create().expect("a client");
+        let mut list = rdkafka::TopicPartitionList::new();
+        for partition in 0..partitions {
+            let partition = i32::try_from(partition).expect("a few");
+            list.add_partition_offset(&self.name, partition, rdkafka::Offset::Beginning)
+                .expect("an offset");
+        }
+        consumer.assign(&list).expect("partitions");
+        let (mut count, mut ended) = (0, 0);
+        while ended < partitions {
+            match consumer.poll(PATIENCE).expect("the broker answers") {
+                Ok(_) => count += 1,
+                Err(KafkaError::PartitionEOF(_)) => ended += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        count
     }
 
     /// Writes records, durably.
@@ -162,7 +199,7 @@ impl Topic {
 
     /// Writes values in a transaction, and commits or aborts it.
     pub(crate) fn transaction(&self, partition: i32, values: &[String], commits: bool) {
-        let mut config = config();
+        let mut config = config(&self.brokers);
         config.set("transactional.id", name("test"));
         let producer: BaseProducer = config.create().expect("a client");
         producer.init_transactions(PATIENCE).expect("a coordinator");
@@ -180,7 +217,9 @@ impl Topic {
 impl Drop for Topic {
     fn drop(&mut self) {
         // It may be gone.
-        drop(block_on(admin().delete_topics(&[&self.name], &options())));
+        drop(block_on(
+            admin(&self.brokers).delete_topics(&[&self.name], &options()),
+        ));
     }
 }
 

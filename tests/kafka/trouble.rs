@@ -1,5 +1,7 @@
 //! What goes wrong has a name and a remedy, and nothing is skipped silently.
 
+use std::net::{SocketAddr, TcpListener};
+
 use crate::job::{Job, said};
 use crate::topics::{Topic, name};
 
@@ -31,14 +33,29 @@ fn a_topic_that_is_not_there() {
     );
 }
 
+/// Nobody listens there: the port was free a moment ago.
+fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound")
+}
+
+#[test]
+fn a_job_that_waits_for_brokers_can_be_stopped() {
+    let address = nobody();
+    let job = copy("t", &format!("brokers: \"{address}\""));
+    let mut running = job.start(1);
+    running.wait_until_said("away");
+    let output = running.stop();
+    assert_eq!(output.status.code(), Some(143), "{}", said(&output));
+}
+
 #[test]
 fn brokers_that_do_not_answer() {
-    // Nobody listens there: the port was free a moment ago.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
-    drop(listener);
+    let address = nobody();
     let fields = format!("brokers: \"{address}\", give-up-after: 1s");
-    let (_, said) = copy("t", &fields).fail(1);
+    let (code, said) = copy("t", &fields).fail(1);
+    // The document may be right.
+    assert_eq!(code, Some(1), "{said}");
     says(
         &said,
         &[

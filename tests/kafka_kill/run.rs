@@ -104,7 +104,10 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(plan: Plan) -> Self {
         let expiration = std::time::Duration::from_millis(EXPIRATION_MS);
-        let broker = Broker::start(Settings { expiration });
+        let broker = Broker::start(Settings {
+            expiration,
+            ..Settings::default()
+        });
         for topic in [INPUT, OUTPUT] {
             client::create(&broker.direct(), topic);
         }

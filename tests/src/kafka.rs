@@ -2,8 +2,10 @@
 
 mod ask;
 mod broker;
+mod logins;
 mod proxy;
 
 pub use ask::Transaction;
 pub use broker::{Broker, Settings};
+pub use logins::{Logins, PASSWORD, USER};
 pub use proxy::{Action, Api, Fault, Proxy};

@@ -124,6 +124,8 @@ pub struct Plan {
     pub decider: Option<DecidingSink>,
     /// Whether the job begins anew, whatever is stored.
     pub is_fresh: bool,
+    /// Whether it goes on if another run begins at the same time. Of two that do not, one does.
+    pub takes_over: bool,
     /// The attempt of this process that this one comes after: if another run has begun since, it
     /// is that one's job now.
     pub after: Option<AttemptId>,
@@ -221,11 +223,15 @@ impl Checkpoints {
                 Err(AttemptError::Fenced { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            // Whoever runs has decided another checkpoint, or was restarted, while this one read.
-            // It is tried again with what is stored now, and without reading all of it first: that
-            // may take longer than the next one.
+            // Whoever runs has decided another checkpoint while this one read. It is tried again
+            // with what is stored now, and without reading all of it first: that may take longer
+            // than the next one.
+            let before = found.recovered.attempt;
             found = decide::settled(&storage, &plan).await?;
             restored = None;
+            if found.recovered.attempt != before && !plan.takes_over {
+                break;
+            }
         }
         let entry = plan.scope.entry(found.recovered.position);
         Err(AttemptError::Fenced { entry }.into())

@@ -8,7 +8,7 @@ use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use wasmill_core::{
     checkpoint::Manifest,
     pipeline::{OperatorKind, Pipeline, SinkKind},
@@ -110,10 +110,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .build()
         .map_err(Failure::failed)?;
     let entered = runtime.enter();
-    let mut signals = Signals {
-        interrupt: signal(SignalKind::interrupt()).map_err(Failure::failed)?,
-        terminate: signal(SignalKind::terminate()).map_err(Failure::failed)?,
-    };
+    let mut signals = Signals::new()?;
     drop(entered);
     let session = match &loaded.pipeline.checkpoint {
         None => arguments.needs_no_checkpoints(&loaded.pipeline)?,

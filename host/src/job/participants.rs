@@ -102,6 +102,7 @@ pub fn participants(
         }),
         is_fresh,
         after: None,
+        takes_over: false,
         beginning: checkpoint::Beginning::default(),
         location: String::new(),
         place: pipeline::Storage::Folder(String::new()),

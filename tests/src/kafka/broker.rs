@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::ask::{self, Transaction};
+use super::logins::Logins;
 use super::proxy::Proxy;
 
 /// The variable that says where the server's classes are; `cargo xtask test` sets it.
@@ -36,12 +37,17 @@ const PORTS: (u16, u16) = (15_000, 32_000);
 pub struct Settings {
     /// A transactional id that nobody uses is forgotten after so long.
     pub expiration: Duration,
+    /// Whether it also listens where one has to log in: [`Broker::login`].
+    pub logins: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let week = Duration::from_secs(7 * 24 * 60 * 60);
-        Self { expiration: week }
+        Self {
+            expiration: week,
+            logins: false,
+        }
     }
 }
 
@@ -51,6 +57,7 @@ pub struct Broker {
     child: Mutex<Option<Child>>,
     proxy: Proxy,
     direct: SocketAddr,
+    logins: Option<Logins>,
     classes: PathBuf,
     folder: tempfile::TempDir,
 }
@@ -69,6 +76,7 @@ impl Broker {
             classes.display()
         );
         let folder = tempfile::tempdir().expect("a folder for the broker's files");
+        let logins = settings.logins.then(|| Logins::new(folder.path()));
         let [behind, direct, controller] = [free_port(), free_port(), free_port()];
         let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, behind)));
         let data = folder.path().join("data");
@@ -90,11 +98,15 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 "
         );
+        if let Some(logins) = &logins {
+            logins.add_to(&mut properties);
+        }
         fs::write(folder.path().join("broker.properties"), properties).expect("it is ours");
         let broker = Self {
             child: Mutex::new(None),
             proxy,
             direct: SocketAddr::from((Ipv4Addr::LOCALHOST, direct)),
+            logins,
             classes,
             folder,
         };
@@ -102,6 +114,9 @@ broker.heartbeat.interval.ms=500
         format.args(["kafka.tools.StorageTool", "format", "--cluster-id"]);
         format.args(["d2FzbWlsbC10ZXN0cy0xMQ", "--config"]);
         format.arg(broker.folder.path().join("broker.properties"));
+        if broker.logins.is_some() {
+            format.args(Logins::FORMAT);
+        }
         let formatted = format.status().expect("java starts: it is there");
         assert!(formatted.success(), "{}", broker.said());
         broker.up();
@@ -111,6 +126,15 @@ broker.heartbeat.interval.ms=500
     /// Where those listen who are not to be disturbed.
     pub fn direct(&self) -> String {
         self.direct.to_string()
+    }
+
+    /// Where those listen who have to log in.
+    ///
+    /// # Panics
+    ///
+    /// If it was not started with [`Settings::logins`].
+    pub fn login(&self) -> &Logins {
+        self.logins.as_ref().expect("it was started with logins")
     }
 
     /// What stands between the job and the broker.
@@ -243,7 +267,7 @@ fn wait(said: impl Fn() -> String, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A port that nobody listens on, another one each time.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let (first, last) = PORTS;
     let width = last - first;

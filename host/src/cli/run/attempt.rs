@@ -53,6 +53,7 @@ impl Session {
         let (mut storage, folder, location) = storage(&place).await?;
         participants.location = location;
         participants.place = place;
+        participants.takes_over = arguments.take_over;
         participants.beginning = arguments.beginning();
         storage
             .lock(&folder, (&pipeline.name, arguments.take_over))

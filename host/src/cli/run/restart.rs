@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Runtime, signal::unix::Signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 use wasmill_core::{
     checkpoint::Manifest,
     duration,
@@ -22,6 +26,7 @@ use crate::{
         load::Loaded,
     },
     clock,
+    connector::ConnectorError,
     crash_point::{CrashPoint, reach},
     job::{self, Ended, JobError, Outcome, Plugins},
     metrics::Node,
@@ -129,11 +134,12 @@ impl Running<'_> {
         let Loaded {
             pipeline, folder, ..
         } = self.loaded;
+        let ends = EndAtSignal::new()?;
         let attempt = match &mut self.session {
             None => None,
             Some(session) => {
                 let begun = session.begin(pipeline, self.plan, nodes.clone());
-                match runtime.block_on(signals.or(begun))? {
+                match runtime.block_on(begun) {
                     Ok(Next::Run(attempt)) => Some(*attempt),
                     Ok(Next::Finished(manifest)) => return Ok(Attempted::Finished(manifest)),
                     Err(error) => return Ok(Attempted::Refused(error)),
@@ -143,7 +149,7 @@ impl Running<'_> {
         // Sources that read and sinks that write may ask for the runtime.
         let entered = runtime.enter();
         let built = job::build(pipeline, self.plan, self.plugins, folder, attempt);
-        drop(entered);
+        drop((ends, entered));
         let job = match built {
             Ok(job) => job,
             Err(error) => return Ok(Attempted::Refused(error)),
@@ -163,6 +169,10 @@ impl Running<'_> {
 /// Why the first attempt did not begin: somebody is there to mend that.
 fn refusal(error: JobError) -> Failure {
     match error {
+        JobError::Open {
+            source: ConnectorError::Away { .. } | ConnectorError::GaveUp { .. },
+            ..
+        } => Failure::failed(error),
         JobError::Open { .. } => Failure::invalid(error),
         error if error.is_fenced() => Failure::fenced(error),
         error => Failure::failed(error),
@@ -187,7 +197,42 @@ async fn wait(time: Duration, signals: &mut Signals) -> Option<i32> {
     }
 }
 
+/// Ends the process at a signal, for as long as it is held: while connections are opened, which
+/// may wait in libraries that nobody can wake. Nothing runs yet that would have to be stopped in
+/// order.
+struct EndAtSignal {
+    /// Ends the thread that waits for signals: nobody else is awake meanwhile.
+    _over: oneshot::Sender<()>,
+}
+
+impl EndAtSignal {
+    fn new() -> Result<Self, Failure> {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_io().build().map_err(Failure::failed)?;
+        let entered = runtime.enter();
+        let mut signals = Signals::new()?;
+        drop(entered);
+        let (over, is_over) = oneshot::channel::<()>();
+        spawn::thread("signals", move || {
+            let signalled = runtime.block_on(signals.or(is_over));
+            if let Err(stopped @ Failure::Stopped(signal)) = signalled {
+                complain(&stopped.to_string());
+                std::process::exit(128 + signal);
+            }
+        });
+        Ok(Self { _over: over })
+    }
+}
+
 impl Signals {
+    /// Those that come from now on.
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(Failure::failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(Failure::failed)?,
+        })
+    }
+
     /// What a future gives, unless a signal comes first. Nothing runs yet that would have to be
     /// stopped in order.
     pub(super) async fn or<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {

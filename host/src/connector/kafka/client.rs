@@ -52,8 +52,6 @@ impl Cluster {
         let mut config = ClientConfig::new();
         // Some of what must be known is told in the log alone.
         config.set_log_level(RDKafkaLogLevel::Info);
-        // Some of what must be known is told in the log alone.
-        config.set_log_level(RDKafkaLogLevel::Info);
         for (name, value) in defaults {
             config.set(*name, *value);
         }

@@ -101,6 +101,7 @@ pub(super) fn plan() -> Plan {
         decider: None,
         is_fresh: false,
         after: None,
+        takes_over: false,
         beginning: Beginning::default(),
         offers: Offers::default(),
         location: "memory".into(),

@@ -442,8 +442,10 @@ impl Producer {
                 Err(error) => error,
             };
             while self.serve(Duration::ZERO) {}
-            let is_slow = error.rdkafka_error_code() == Some(Code::OperationTimedOut);
             let told = self.error(what, &error);
+            // Who is not let in waits in vain.
+            let is_slow = error.rdkafka_error_code() == Some(Code::OperationTimedOut)
+                && !matches!(told, KafkaError::Login { .. });
             let can_go_on =
                 matches!(&error, ClientError::Transaction(error) if error.is_retriable());
             if !(is_slow || told.is_away()) || !can_go_on || is_over(began, PATIENCE) {
