@@ -168,7 +168,7 @@ fn markers_that_are_gone_or_old() {
         client::delete(&case.direct(), &case.markers());
         let topic = case.markers();
         match form {
-            Form::Follower => case.refused(&["`out`", "has applied nothing", "--fresh"]),
+            Form::Follower => case.refused(&["`out`", "has applied nothing", "--fresh", &topic]),
             Form::Decides => case.refused(&[&topic, "bring it back", "--from"]),
         }
         // That it was looked for has not made it.

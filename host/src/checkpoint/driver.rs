@@ -93,6 +93,9 @@ pub enum CheckpointsError {
     /// The attempt cannot go on.
     #[error(transparent)]
     Attempt(#[from] AttemptError),
+    /// A sink has no marker; the text says where it would stand.
+    #[error("{0}; if it has been written to, its marker is lost: bring back {1}")]
+    NoMarker(AttemptError, String),
     /// A sink has ended.
     #[error("sink `{0}` has failed")]
     SinkFailed(String),
@@ -120,6 +123,8 @@ pub struct Plan {
     pub subtasks: Vec<String>,
     /// The sinks that follow.
     pub followers: Vec<String>,
+    /// Where their markers stand, as people name that, if it is not with the rows.
+    pub markers: BTreeMap<String, String>,
     /// The one of them whose transactions decide, if there is one.
     pub decider: Option<DecidingSink>,
     /// Whether the job begins anew, whatever is stored.
@@ -177,6 +182,8 @@ pub struct Checkpoints {
     waiting: Waiting,
     /// Why it cannot go on, other than by the coordinator's word.
     failed: Option<CheckpointsError>,
+    /// Where the markers of sinks stand.
+    markers: BTreeMap<String, String>,
 }
 
 /// How an attempt begins.
@@ -278,6 +285,7 @@ impl Checkpoints {
             ledger,
             waiting: Waiting::default(),
             failed: None,
+            markers: plan.markers.clone(),
         };
         checkpoints.keep();
         checkpoints
@@ -321,7 +329,7 @@ impl Checkpoints {
     ) -> Result<(), CheckpointsError> {
         loop {
             match self.act(&job).await {
-                Some(End::Broken(error)) => return Err(error.into()),
+                Some(End::Broken(error)) => return Err(self.broken(error)),
                 Some(End::Done { .. }) => return Ok(()),
                 None => {}
             }

@@ -96,6 +96,7 @@ pub fn participants(
             .filter(follows)
             .map(|it| it.name.clone())
             .collect(),
+        markers: markers(pipeline),
         decider: pipeline.decider().map(|sink| DecidingSink {
             sink: sink.clone(),
             job: pipeline.name.clone(),
@@ -107,6 +108,18 @@ pub fn participants(
         location: String::new(),
         place: pipeline::Storage::Folder(String::new()),
     })
+}
+
+/// Where the markers of sinks stand, if it is not with the rows.
+fn markers(pipeline: &Pipeline) -> BTreeMap<String, String> {
+    let markers = pipeline.sinks.iter().filter_map(|sink| {
+        let SinkKind::Kafka(kafka, _) = &sink.kind else {
+            return None;
+        };
+        let topic = kafka.marker_topic(&pipeline.name, &sink.name);
+        Some((sink.name.clone(), format!("the topic `{topic}`")))
+    });
+    markers.collect()
 }
 
 /// The plugins that migrate states of their operators.

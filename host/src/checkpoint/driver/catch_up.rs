@@ -60,7 +60,7 @@ impl Checkpoints {
                 .partition(|action| matches!(action, Action::Apply { .. }));
             self.actions = others;
             match self.act(&nobody).await {
-                Some(End::Broken(error)) => return Err(error.into()),
+                Some(End::Broken(error)) => return Err(self.broken(error)),
                 Some(End::Done { .. }) => return Ok(()),
                 None => {}
             }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmill_core::checkpoint::{Fact, Manifest, Request};
+use wasmill_core::checkpoint::{AttemptError, Fact, Manifest, Request};
 
-use super::{Checkpoints, Handle, upload};
+use super::{Checkpoints, CheckpointsError, Handle, upload};
 use crate::{
     checkpoint::Report,
     crash_point::{CrashPoint, reach},
@@ -12,6 +12,20 @@ use crate::{
 };
 
 impl Checkpoints {
+    /// Why the attempt cannot go on, with where to look.
+    pub(super) fn broken(&self, error: AttemptError) -> CheckpointsError {
+        let place = match &error {
+            AttemptError::SinkBehind {
+                sink, marker: None, ..
+            } => self.markers.get(sink).cloned(),
+            _ => None,
+        };
+        match place {
+            Some(place) => CheckpointsError::NoMarker(error, place),
+            None => error.into(),
+        }
+    }
+
     /// Takes in what a subtask tells.
     pub(super) fn report(&mut self, report: Report, job: &Handle) {
         match report {

@@ -98,6 +98,7 @@ pub(super) fn plan() -> Plan {
         operators: BTreeMap::from([("far".into(), Identity::default())]),
         subtasks: vec!["count".into(), "far".into(), SINK.into()],
         followers: vec![SINK.into()],
+        markers: BTreeMap::new(),
         decider: None,
         is_fresh: false,
         after: None,
