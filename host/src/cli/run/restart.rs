@@ -169,12 +169,12 @@ impl Running<'_> {
 /// Why the first attempt did not begin: somebody is there to mend that.
 fn refusal(error: JobError) -> Failure {
     match error {
+        error if error.is_fenced() => Failure::fenced(error),
         JobError::Open {
             source: ConnectorError::Away { .. } | ConnectorError::GaveUp { .. },
             ..
         } => Failure::failed(error),
         JobError::Open { .. } => Failure::invalid(error),
-        error if error.is_fenced() => Failure::fenced(error),
         error => Failure::failed(error),
     }
 }

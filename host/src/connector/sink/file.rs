@@ -13,6 +13,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -24,18 +25,24 @@ use super::{
     spool::Spool,
 };
 use crate::{
+    clock,
     connector::{ConnectorError, Follower},
     crash_point::{CrashPoint, is_armed, reach},
     format::{
         FormatError,
         encode::{Encoder, Metadata},
     },
+    spawn,
 };
 use commits::{Commit, CommitLog, Owner};
 use disk::{Disk, LocalDisk};
 
 /// Bytes of one write. Each ends with a line, if it can, so that readers seldom see half of one.
 const WRITE_BYTES: usize = 1 << 20;
+/// How long another process may hold an output that is opened.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+/// From one look to the next.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a file sink is told by its pipeline.
 #[derive(Debug)]
@@ -112,7 +119,7 @@ impl<D: Disk> FileFollower<D> {
 
     /// Finds out what is committed.
     fn begin(&mut self, is_fresh: bool) -> Result<(), ConnectorError> {
-        let held = CommitLog::hold(&self.commits_path);
+        let held = self.hold_patiently();
         let log = if is_fresh {
             // Whatever it says; but nobody must be writing.
             if let Err(error @ ConnectorError::Follow(FollowError::Busy { .. })) = held {
@@ -144,6 +151,22 @@ impl<D: Disk> FileFollower<D> {
         log.settle(&mut self.disk)?;
         self.last = Some(last);
         Ok(())
+    }
+
+    /// The commit log, once nobody else holds it: an attempt that this one comes after may be in
+    /// the middle of a share.
+    fn hold_patiently(&self) -> Result<Option<CommitLog>, ConnectorError> {
+        let began = clock::monotonic();
+        loop {
+            match CommitLog::hold(&self.commits_path) {
+                Err(ConnectorError::Follow(FollowError::Busy { .. }))
+                    if began.elapsed() < BUSY_MAX =>
+                {
+                    spawn::pause(LOOK_AGAIN);
+                }
+                held => return held,
+            }
+        }
     }
 
     /// Rows of other columns cannot follow a header.
