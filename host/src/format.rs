@@ -11,6 +11,7 @@ pub mod json;
 mod layout;
 pub mod message;
 mod number;
+pub mod protobuf;
 pub mod raw;
 pub mod registry;
 mod scalar;
@@ -80,7 +81,7 @@ pub enum FormatError {
     },
     /// A name that the format does not have.
     #[error(
-        "`{name}` is no {what} in Avro, which has letters, digits and `_`, no digit \
+        "`{name}` is no {what} in {format}, which has letters, digits and `_`, no digit \
          first; choose another one"
     )]
     Name {
@@ -88,6 +89,18 @@ pub enum FormatError {
         name: String,
         /// What it is to name.
         what: &'static str,
+        /// The format.
+        format: &'static str,
+    },
+    /// A column that the format cannot hold.
+    #[error("column `{place}` cannot be written as {format}: {reason}")]
+    Column {
+        /// The column, or the field within it.
+        place: String,
+        /// The format.
+        format: &'static str,
+        /// Why not, and what to do.
+        reason: String,
     },
     /// Rows that are no text, where lines are written: a mistake of ours.
     #[error("rows in this format are no lines")]
@@ -147,6 +160,8 @@ pub enum Decoder {
     Message(Box<message::MessageDecoder>),
     /// One Avro datum a row.
     Avro(Box<avro::AvroDecoder>),
+    /// One Protobuf message a row.
+    Protobuf(Box<protobuf::ProtobufDecoder>),
 }
 
 impl Decoder {
@@ -162,6 +177,9 @@ impl Decoder {
             FormatKind::Csv => Self::Csv(csv::CsvDecoder::new(format)?),
             FormatKind::Raw => Self::Raw(raw::RawDecoder::new(format)?),
             FormatKind::Avro => Self::Avro(Box::new(avro::AvroDecoder::new(format, schemas)?)),
+            FormatKind::Protobuf => {
+                Self::Protobuf(Box::new(protobuf::ProtobufDecoder::new(format, schemas)?))
+            }
         })
     }
 
@@ -187,6 +205,7 @@ impl Decoder {
         match self {
             Self::Json(_) | Self::Csv(_) | Self::Raw(_) => Ok(()),
             Self::Avro(decoder) => decoder.prepare(chunk).await,
+            Self::Protobuf(decoder) => decoder.prepare(chunk).await,
             Self::Message(decoder) => Box::pin(decoder.prepare(chunk)).await,
         }
     }
@@ -199,6 +218,7 @@ impl Decoder {
             Self::Raw(decoder) => decoder.decode(chunk),
             Self::Message(decoder) => decoder.decode(chunk),
             Self::Avro(decoder) => decoder.decode(chunk),
+            Self::Protobuf(decoder) => decoder.decode(chunk),
         }
     }
 
@@ -210,6 +230,7 @@ impl Decoder {
             Self::Raw(decoder) => decoder.schema(),
             Self::Message(decoder) => decoder.schema(),
             Self::Avro(decoder) => decoder.schema(),
+            Self::Protobuf(decoder) => decoder.schema(),
         }
     }
 }

@@ -36,6 +36,14 @@ const CRATES: &[(&str, &[&str])] = &[
         &["host/src/connector/kafka", "tests", "examples/card-fraud"],
     ),
     ("reqwest", &["host/src/format/registry"]),
+    ("protox", &["host/src/format/protobuf"]),
+    (
+        "prost_reflect",
+        &[
+            "host/src/format/protobuf",
+            "host/src/format/encode/protobuf",
+        ],
+    ),
     ("rocksdb", &["host/src/state/rocksdb"]),
     ("axum", &["host/src/api"]),
     (

@@ -4,7 +4,10 @@ mod avro;
 mod csv;
 mod json;
 mod metadata;
+mod protobuf;
 mod raw;
+
+use std::sync::Arc;
 
 use arrow_array::{
     Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray,
@@ -23,7 +26,7 @@ use wasmill_core::pipeline::{
 
 use super::{
     FormatError,
-    registry::{Registration, Registry, RegistryError},
+    registry::{Registration, Registry, RegistryError, SchemaText},
 };
 use crate::spawn;
 
@@ -31,6 +34,7 @@ pub use avro::AvroEncoder;
 pub use csv::CsvEncoder;
 pub use json::JsonEncoder;
 pub use metadata::{Metadata, row_id};
+pub use protobuf::ProtobufEncoder;
 pub use raw::RawEncoder;
 
 /// Turns rows into text.
@@ -44,6 +48,8 @@ pub enum Encoder {
     Raw(RawEncoder),
     /// Avro data in a registry's wire format.
     Avro(AvroEncoder),
+    /// Protobuf messages in a registry's wire format.
+    Protobuf(ProtobufEncoder),
 }
 
 impl Encoder {
@@ -59,6 +65,9 @@ impl Encoder {
     ) -> Result<Self, FormatError> {
         Ok(match spec {
             EncodeSpec::Avro(options) => Self::Avro(AvroEncoder::open(schema, options, topic)?),
+            EncodeSpec::Protobuf(options) => {
+                Self::Protobuf(ProtobufEncoder::open(schema, options, topic)?)
+            }
             text => Self::new(schema, text),
         })
     }
@@ -72,7 +81,9 @@ impl Encoder {
             EncodeSpec::Json(options) => Self::Json(JsonEncoder::new(schema, options.clone())),
             EncodeSpec::Csv(options) => Self::Csv(CsvEncoder::new(schema, options)),
             EncodeSpec::Raw(raw) => Self::Raw(RawEncoder::new(schema, raw)),
-            EncodeSpec::Avro(_) => unreachable!("the document was checked"),
+            EncodeSpec::Avro(_) | EncodeSpec::Protobuf(_) => {
+                unreachable!("the document was checked")
+            }
         }
     }
 
@@ -89,7 +100,7 @@ impl Encoder {
             Self::Json(encoder) => encoder.encode(rows, out),
             Self::Csv(encoder) => encoder.encode(rows, out),
             Self::Raw(encoder) => encoder.encode(rows, out),
-            Self::Avro(_) => Err(FormatError::Unframed),
+            Self::Avro(_) | Self::Protobuf(_) => Err(FormatError::Unframed),
         }
     }
 
@@ -100,17 +111,33 @@ impl Encoder {
             Self::Csv(encoder) => encoder.encode_each(rows, out),
             Self::Raw(encoder) => encoder.encode_each(rows, out),
             Self::Avro(encoder) => encoder.encode_each(rows, out),
+            Self::Protobuf(encoder) => encoder.encode_each(rows, out),
         }
     }
 }
 
-/// The number of a schema in a registry. Waits for it: a sink begins on a thread that may.
+/// The number of a schema in a registry.
 fn registered(registry: &RegistryDocument, registration: Registration) -> Result<u32, FormatError> {
+    let registry = Registry::open(registry)?;
+    waited(registry.register(registration))
+}
+
+/// The newest version of a subject, if it has any.
+fn latest(
+    registry: &RegistryDocument,
+    subject: &str,
+) -> Result<Option<Arc<SchemaText>>, FormatError> {
+    let registry = Registry::open(registry)?;
+    waited(registry.latest(subject.into()))
+}
+
+/// Waits for an answer: a sink begins on a thread that may.
+fn waited<T: Send>(
+    answer: impl Future<Output = Result<T, RegistryError>> + Send,
+) -> Result<T, FormatError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| RegistryError::System(error.to_string()))?;
-    let registry = Registry::open(registry)?;
-    let asked = || runtime.block_on(registry.register(registration));
-    Ok(spawn::aside("registering", asked)?)
+    Ok(spawn::aside("registering", || runtime.block_on(answer))?)
 }
 
 /// Rows as bytes, each by itself.

@@ -27,7 +27,7 @@ impl Framing {
         match format.kind {
             FormatKind::Json => Self::Lines,
             // Binary rows are not cut: they come apart already.
-            FormatKind::Raw | FormatKind::Avro => Self::EveryLine,
+            FormatKind::Raw | FormatKind::Avro | FormatKind::Protobuf => Self::EveryLine,
             FormatKind::Csv => Self::Csv {
                 delimiter: format.csv.delimiter.bytes().next().unwrap_or(b','),
                 header: format.csv.header,

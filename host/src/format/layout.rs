@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use wasmill_core::pipeline::{ColumnSpec, document::TimestampStyle};
+use wasmill_core::{
+    pipeline::{ColumnSpec, document::TimestampStyle},
+    spelling,
+};
 
 use super::{FormatError, column::Column, scalar::Kind};
 
@@ -171,6 +174,25 @@ impl Layout {
             }
         };
         Ok(node)
+    }
+
+    /// Whether there is something to put where a writer's schema, which has fields of these names,
+    /// lacks that of a node.
+    pub(crate) fn may_lack(&self, node: usize, names: &[&str]) -> Result<(), String> {
+        let this = &self.nodes[node];
+        if let Shape::Path(children) = &this.shape {
+            return children.iter().try_for_each(|it| self.may_lack(*it, names));
+        }
+        if this.nullable || this.default.is_some() {
+            return Ok(());
+        }
+        let near = spelling::nearest(&this.name, names.iter().copied());
+        let near = near.map_or(String::new(), |near| format!(" but `{near}`"));
+        Err(format!(
+            "the schema has no field `{}`{near}: say the column's `path`, or declare it with `?` \
+             or a `default`",
+            this.place
+        ))
     }
 
     /// A builder for each node; those of inner nodes only count.

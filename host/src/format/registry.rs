@@ -59,10 +59,14 @@ pub struct Registry {
     stop: watch::Sender<bool>,
 }
 
+/// The newest version of a subject, if it has any.
+type Newest = Result<Option<Arc<SchemaText>>, RegistryError>;
+
 #[derive(Debug)]
 enum Question {
     Schema(u32, oneshot::Sender<Result<Known, RegistryError>>),
     Register(Registration, oneshot::Sender<Result<u32, RegistryError>>),
+    Latest(String, oneshot::Sender<Newest>),
 }
 
 impl Registry {
@@ -103,6 +107,14 @@ impl Registry {
         self.ask(|reply| Question::Register(schema, reply)).await
     }
 
+    /// The newest version of a subject, if it has any.
+    ///
+    /// # Errors
+    /// As for [`Registry::schema`].
+    pub async fn latest(&self, subject: String) -> Result<Option<Arc<SchemaText>>, RegistryError> {
+        self.ask(|reply| Question::Latest(subject, reply)).await
+    }
+
     /// Whoever waits for a registry that is away waits no longer.
     pub fn stop(&self) {
         self.stop.send_replace(true);
@@ -131,6 +143,12 @@ async fn answer(mut client: Client, questions: async_channel::Receiver<Question>
             Question::Schema(number, mut reply) => {
                 tokio::select! {
                     answer = client.schema(number) => drop(reply.send(answer)),
+                    () = reply.closed() => {}
+                }
+            }
+            Question::Latest(subject, mut reply) => {
+                tokio::select! {
+                    answer = client.latest(&subject) => drop(reply.send(answer)),
                     () = reply.closed() => {}
                 }
             }

@@ -102,6 +102,16 @@ impl Kind {
     }
 }
 
+/// How many units of a style are a second.
+pub(crate) fn units(style: TimestampStyle) -> Option<i64> {
+    match style {
+        TimestampStyle::Rfc3339 => None,
+        TimestampStyle::Seconds => Some(1),
+        TimestampStyle::Milliseconds => Some(1_000),
+        TimestampStyle::Microseconds => Some(1_000_000),
+    }
+}
+
 /// Pushes the value that a number's text stands for.
 pub(crate) fn push_number(
     values: &mut Values,

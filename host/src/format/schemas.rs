@@ -4,11 +4,11 @@ use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
 use wasmill_core::{
     lineage::Chunk,
-    pipeline::{Format, SchemaPlace},
+    pipeline::{Format, FormatKind, SchemaPlace, document::SchemaFile},
 };
 
 use super::{
-    FormatError,
+    FormatError, protobuf,
     registry::{Known, Registry, SchemaText},
     wire,
 };
@@ -33,7 +33,38 @@ pub struct GivenSchema {
     /// The file.
     pub path: String,
     /// What it holds.
-    pub bytes: Vec<u8>,
+    pub text: SchemaText,
+    /// Protobuf: which of its messages records are, if it has several.
+    pub message: Option<String>,
+}
+
+impl GivenSchema {
+    fn read(path: &Path, schema: &SchemaFile, kind: FormatKind) -> Result<Self, String> {
+        let read = |path: &Path| {
+            let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
+            String::from_utf8(bytes).map_err(|_| "it is no text".to_string())
+        };
+        let text = read(path)?;
+        let (language, references) = match kind {
+            FormatKind::Protobuf => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                let import = |name: &str| {
+                    read(&folder.join(name)).map_err(|reason| format!("`{name}`: {reason}"))
+                };
+                ("PROTOBUF", protobuf::schema::imports(&text, import)?)
+            }
+            _ => ("AVRO", Vec::new()),
+        };
+        Ok(Self {
+            path: path.display().to_string(),
+            text: SchemaText {
+                language: language.into(),
+                text,
+                references,
+            },
+            message: schema.message.clone(),
+        })
+    }
 }
 
 impl Schemas {
@@ -46,12 +77,13 @@ impl Schemas {
             None => Self::None,
             Some(SchemaPlace::Registry(registry)) => Self::Registry(Registry::open(registry)?),
             Some(SchemaPlace::File(file)) => {
-                let path = folder.join(file).display().to_string();
-                let bytes = fs::read(&path).map_err(|error| FormatError::Schema {
-                    path: path.clone(),
-                    reason: format!("it cannot be read: {error}"),
+                let path = folder.join(&file.file);
+                let given = GivenSchema::read(&path, file, format.kind);
+                let given = given.map_err(|reason| FormatError::Schema {
+                    path: path.display().to_string(),
+                    reason,
                 })?;
-                Self::One(Arc::new(GivenSchema { path, bytes }))
+                Self::One(Arc::new(given))
             }
         })
     }
@@ -94,17 +126,7 @@ impl<P> Numbered<P> {
                 known: HashMap::new(),
             }))),
             Schemas::One(given) => {
-                let text = std::str::from_utf8(&given.bytes);
-                let made = text
-                    .map_err(|_| "it is no text".to_string())
-                    .and_then(|text| {
-                        make(&SchemaText {
-                            language: "AVRO".into(),
-                            text: text.into(),
-                            references: Vec::new(),
-                        })
-                    });
-                let made = made.map_err(|reason| FormatError::Schema {
+                let made = make(&given.text).map_err(|reason| FormatError::Schema {
                     path: given.path.clone(),
                     reason,
                 })?;
@@ -150,12 +172,15 @@ impl<P> Numbered<P> {
 
     /// What to do with a record, and its value.
     #[inline]
-    pub(super) fn split<'a, 'b>(&'a self, record: &'b [u8]) -> Result<(&'a P, &'b [u8]), String> {
+    pub(super) fn split<'a, 'b>(
+        &'a mut self,
+        record: &'b [u8],
+    ) -> Result<(&'a mut P, &'b [u8]), String> {
         match self {
             Self::One(only) => Ok((only, record)),
             Self::Many(many) => {
                 let (number, value) = wire::split(record)?;
-                match many.known.get(&number) {
+                match many.known.get_mut(&number) {
                     Some(Ok(made)) => Ok((made, value)),
                     Some(Err(reason)) => Err(reason.clone()),
                     None => Err(format!("schema {number} was not fetched")),

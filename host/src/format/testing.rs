@@ -9,7 +9,9 @@ use wasmill_core::{
     pipeline::{ColumnSpec, Format, FormatKind},
 };
 
-use super::Decoder;
+use serde_json::Value;
+
+use super::{Decoded, Decoder, GivenSchema, Schemas, encode::JsonEncoder, registry::SchemaText};
 
 /// A format with these columns, and every option at its default.
 pub(crate) fn format(kind: FormatKind, columns: &[(&str, &str)]) -> Format {
@@ -20,6 +22,19 @@ pub(crate) fn format(kind: FormatKind, columns: &[(&str, &str)]) -> Format {
         default: None,
     };
     Format::plain(kind, columns.iter().map(column).collect())
+}
+
+/// The one schema of all records.
+pub(crate) fn one_schema(language: &str, text: String) -> Schemas {
+    Schemas::One(Arc::new(GivenSchema {
+        path: "the.schema".into(),
+        text: SchemaText {
+            language: language.into(),
+            text,
+            references: Vec::new(),
+        },
+        message: None,
+    }))
 }
 
 /// A chunk with one row a text.
@@ -46,4 +61,22 @@ pub(crate) fn json_rows(columns: &[(&str, &str)], text: &str) -> RecordBatch {
         .expect("good columns");
     assert_eq!(decoded.refused, []);
     decoded.rows
+}
+
+/// What became of each record: its row as JSON, or why it does not fit.
+pub(crate) fn outcomes(decoded: Decoded, records: usize) -> Vec<Value> {
+    let mut text = Vec::new();
+    JsonEncoder::new(&decoded.rows.schema(), Default::default())
+        .encode(&decoded.rows, &mut text)
+        .expect("good columns");
+    let mut found = vec![Value::Null; records];
+    for refused in decoded.refused {
+        found[refused.row as usize] = refused.reason.into();
+    }
+    let text = String::from_utf8(text).expect("JSON is text");
+    let free = found.iter_mut().filter(|found| found.is_null());
+    for (found, line) in free.zip(text.lines()) {
+        *found = serde_json::from_str(line).expect("JSON");
+    }
+    found
 }

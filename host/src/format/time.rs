@@ -56,6 +56,15 @@ fn leading_date(text: &[u8]) -> Option<i64> {
     good.then(|| days_from_civil(year, month, day))
 }
 
+/// Days since 1970 of a date, if it is one.
+pub(crate) fn days_of(year: i64, month: i64, day: i64) -> Option<i32> {
+    let good = (1..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=days_in(year, month)).contains(&day);
+    let days = good.then(|| days_from_civil(year, month, day))?;
+    i32::try_from(days).ok()
+}
+
 /// Days since 1970 of `YYYY-MM-DD`.
 pub(crate) fn parse_date(text: &[u8]) -> Option<i32> {
     let days = (text.len() == 10).then(|| leading_date(text))??;

@@ -25,8 +25,8 @@ use crate::join::JoinDocument;
 use crate::window::{AggregateSpec, Corrections, TriggerDocument, WindowDocument};
 
 pub use format::{
-    ColumnDocument, ColumnText, Csv, DecodeFormat, DuplicateFields, EncodeAvro, EncodeCsv,
-    EncodeFormat, EncodeJson, EncodeOptions, EncodeRaw, Envelope, FieldPath, FormatWord,
+    ColumnDocument, ColumnText, Csv, DecodeFormat, DuplicateFields, EncodeCsv, EncodeFormat,
+    EncodeJson, EncodeOptions, EncodeRaw, EncodeRegistered, Envelope, FieldPath, FormatWord,
     NumberStyle, RegistryDocument, SchemaFile, TimestampStyle, UnknownFields,
 };
 pub use generator::{

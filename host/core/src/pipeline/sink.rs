@@ -12,7 +12,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use super::StreamId;
 use super::build::Builder;
 use super::document::{
-    Delivery, DiscardSink, EncodeAvro, EncodeCsv, EncodeFormat, EncodeJson, EncodeRaw,
+    Delivery, DiscardSink, EncodeCsv, EncodeFormat, EncodeJson, EncodeRaw, EncodeRegistered,
     EngineColumn, FileSink, FormatWord, KafkaSink, PostgresSink, SinkDocument, SqliteSink,
     TopicOfRow,
 };
@@ -89,7 +89,9 @@ pub enum EncodeSpec {
     /// A column's bytes as they are.
     Raw(EncodeRaw),
     /// Avro data in a registry's wire format.
-    Avro(Box<EncodeAvro>),
+    Avro(Box<EncodeRegistered>),
+    /// Protobuf messages in a registry's wire format.
+    Protobuf(Box<EncodeRegistered>),
 }
 
 impl Builder<'_> {
@@ -128,8 +130,12 @@ impl Builder<'_> {
         if let EncodeSpec::Raw(raw) = &format {
             self.raw_columns(&path.key("format").key("raw").key("column"), raw, &schema);
         }
-        if let EncodeSpec::Avro(avro) = &format {
-            self.avro(&path.key("format").key("avro"), avro, document);
+        match &format {
+            EncodeSpec::Avro(avro) => self.registered(&path, ("avro", avro), document),
+            EncodeSpec::Protobuf(protobuf) => {
+                self.registered(&path, ("protobuf", protobuf), document);
+            }
+            _ => {}
         }
         let kind = self.sink_kind((&path, document), format, (&inputs, &schema));
         Some(Sink {
@@ -198,18 +204,19 @@ impl Builder<'_> {
             ("csv", options.csv.is_some()),
             ("raw", options.raw.is_some()),
             ("avro", options.avro.is_some()),
+            ("protobuf", options.protobuf.is_some()),
         ];
         self.exactly_one(path, "a format", &kinds)?;
         let json = options.json.clone().map(EncodeSpec::Json);
         let csv = || options.csv.clone().map(EncodeSpec::Csv);
         let raw = || options.raw.clone().map(EncodeSpec::Raw);
-        let avro = || {
-            options
-                .avro
-                .clone()
-                .map(|avro| EncodeSpec::Avro(Box::new(avro)))
-        };
-        json.or_else(csv).or_else(raw).or_else(avro)
+        let avro = || options.avro.clone().map(Box::new).map(EncodeSpec::Avro);
+        let protobuf = || options.protobuf.clone().map(Box::new);
+        let protobuf = || protobuf().map(EncodeSpec::Protobuf);
+        json.or_else(csv)
+            .or_else(raw)
+            .or_else(avro)
+            .or_else(protobuf)
     }
 
     /// The columns that are written: those of the rows, behind them those of the engine.
@@ -226,21 +233,24 @@ impl Builder<'_> {
         Arc::new(Schema::new(fields))
     }
 
-    /// Avro goes into topics, and under a name.
-    fn avro(&mut self, path: &Path, avro: &EncodeAvro, document: &SinkDocument) {
-        self.registry(&path.key("registry"), &avro.registry);
+    /// What has schemas in a registry goes into topics, and under a name.
+    fn registered(
+        &mut self,
+        path: &Path,
+        (name, options): (&str, &EncodeRegistered),
+        document: &SinkDocument,
+    ) {
+        let path = path.key("format").key(name);
+        self.registry(&path.key("registry"), &options.registry);
         let Some(kafka) = &document.kafka else {
-            let message = "`avro` is written into records of Kafka, not into lines";
-            self.wrong(
-                path,
-                message,
-                Some("write a topic, or choose `json` or `csv`"),
-            );
+            let message = format!("`{name}` is written into records of Kafka, not into lines");
+            let remedy = "write a topic, or choose `json` or `csv`";
+            self.wrong(&path, &message, Some(remedy));
             return;
         };
-        if avro.subject.is_none() && matches!(kafka.topic, TopicOfRow::Column(_)) {
+        if options.subject.is_none() && matches!(kafka.topic, TopicOfRow::Column(_)) {
             let message = "several topics have no one subject";
-            self.wrong(path, message, Some("say `subject`"));
+            self.wrong(&path, message, Some("say `subject`"));
         }
     }
 

@@ -1,7 +1,6 @@
 //! How data of a writer's schema become the declared columns: worked out once for each schema.
 
 use arrow_schema::DataType;
-use wasmill_core::{pipeline::document::TimestampStyle, spelling};
 
 use super::schema::{Kind, Logical, Schema, TypeId};
 use crate::format::{
@@ -146,35 +145,15 @@ impl Planner<'_> {
         let steps = steps.collect::<Result<_, _>>()?;
         let known = |child: &usize| fields.iter().any(|(field, _)| **field == *name(child));
         let missing: Box<[usize]> = children.iter().filter(|it| !known(it)).copied().collect();
+        let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
         for child in &missing {
-            self.may_lack(*child, fields)?;
+            self.layout.may_lack(*child, &names)?;
         }
         Ok(Step::Record {
             node,
             fields: steps,
             missing,
         })
-    }
-
-    /// Whether there is something to put where the writer has no such field.
-    fn may_lack(&self, node: usize, fields: &[(Box<str>, TypeId)]) -> Result<(), String> {
-        let this = &self.layout.nodes[node];
-        if let Shape::Path(children) = &this.shape {
-            return children
-                .iter()
-                .try_for_each(|it| self.may_lack(*it, fields));
-        }
-        if this.nullable || this.default.is_some() {
-            return Ok(());
-        }
-        let names = fields.iter().map(|(name, _)| &**name);
-        let near = spelling::nearest(&this.name, names);
-        let near = near.map_or(String::new(), |near| format!(" but `{near}`"));
-        Err(format!(
-            "the schema has no field `{}`{near}: say the column's `path`, or declare it with `?` \
-             or a `default`",
-            this.place
-        ))
     }
 
     /// A map is a list of its entries.
@@ -238,7 +217,7 @@ impl Planner<'_> {
                 How::Timestamp(units)
             }
             (Kind::Int | Kind::Long, None, scalar::Kind::Timestamp(style)) => {
-                How::Timestamp(units(style).ok_or_else(|| self.unitless(of, node))?)
+                How::Timestamp(scalar::units(style).ok_or_else(|| self.unitless(of, node))?)
             }
             (Kind::Fixed(16), Some(Logical::Uuid), scalar::Kind::Text) => How::Uuid,
             (Kind::Text, _, scalar::Kind::Text) => How::Text,
@@ -278,15 +257,5 @@ impl Planner<'_> {
             self.layout.nodes[node].place,
             self.schema.told(of)
         )
-    }
-}
-
-/// How many units of a style are a second.
-fn units(style: TimestampStyle) -> Option<i64> {
-    match style {
-        TimestampStyle::Rfc3339 => None,
-        TimestampStyle::Seconds => Some(1),
-        TimestampStyle::Milliseconds => Some(1_000),
-        TimestampStyle::Microseconds => Some(1_000_000),
     }
 }

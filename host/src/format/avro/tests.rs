@@ -5,15 +5,11 @@ use wasmill_core::pipeline::{
 };
 
 use super::*;
-use crate::format::{GivenSchema, encode::JsonEncoder, testing};
+use crate::format::{encode::JsonEncoder, testing};
 
 /// A decoder of records with one schema.
 fn decoder(format: &Format, schema: &Value) -> Result<AvroDecoder, FormatError> {
-    let given = GivenSchema {
-        path: "payment.avsc".into(),
-        bytes: schema.to_string().into_bytes(),
-    };
-    AvroDecoder::new(format, &Schemas::One(Arc::new(given)))
+    AvroDecoder::new(format, &testing::one_schema("AVRO", schema.to_string()))
 }
 
 /// The rows as JSON, or why they do not fit.
@@ -475,11 +471,8 @@ fn changes_come_in_envelopes() {
     );
     assert!(reasons[2].1.contains("emptied"), "{reasons:?}");
     let plain = record(&[("id", json!("int"))]);
-    let given = GivenSchema {
-        path: "x".into(),
-        bytes: plain.to_string().into_bytes(),
-    };
-    let error = AvroDecoder::new(&format, &Schemas::One(Arc::new(given))).expect_err("no envelope");
+    let given = testing::one_schema("AVRO", plain.to_string());
+    let error = AvroDecoder::new(&format, &given).expect_err("no envelope");
     assert!(
         error.to_string().contains("if the connector unwraps"),
         "{error}"

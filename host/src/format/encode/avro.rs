@@ -4,12 +4,12 @@ mod derive;
 
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::SchemaRef;
-use wasmill_core::pipeline::document::EncodeAvro;
+use wasmill_core::pipeline::document::EncodeRegistered;
 
 use super::{Pieces, View, Viewed, registered};
 use crate::format::{FormatError, registry::Registration, wire};
 
-pub(crate) use derive::schema_text;
+pub(crate) use derive::{is_name, name_of, schema_text};
 
 /// Writes a datum a row, with the number of its schema before it.
 #[derive(Debug)]
@@ -25,11 +25,11 @@ impl AvroEncoder {
     /// If Avro has no such columns, or the registry does not take them.
     pub fn open(
         schema: &SchemaRef,
-        options: &EncodeAvro,
+        options: &EncodeRegistered,
         topic: Option<&str>,
     ) -> Result<Self, FormatError> {
         let name = options.name.as_deref();
-        let name = name.map_or_else(|| derive::name_of(topic.unwrap_or("row")), str::to_owned);
+        let name = name.map_or_else(|| name_of(topic.unwrap_or("row")), str::to_owned);
         let registration = Registration {
             subject: options.subject_of(topic),
             language: "AVRO",

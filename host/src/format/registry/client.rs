@@ -96,6 +96,19 @@ impl Client {
         Ok(known)
     }
 
+    /// The newest version of a subject, if it has any.
+    pub(super) async fn latest(
+        &self,
+        subject: &str,
+    ) -> Result<Option<Arc<SchemaText>>, RegistryError> {
+        let path = format!("subjects/{}/versions/latest", encoded(subject));
+        match self.ask(Method::GET, &path, None).await? {
+            Answer::No(StatusCode::NOT_FOUND, _) => Ok(None),
+            Answer::No(_, words) => Err(self.refused(path, words)),
+            Answer::Found(found) => Ok(Some(Arc::new(self.whole(&path, &found).await?))),
+        }
+    }
+
     /// The number of a schema, which is added if that is wanted.
     pub(super) async fn register(&mut self, schema: &Registration) -> Result<u32, RegistryError> {
         let subject = encoded(&schema.subject);
@@ -138,6 +151,7 @@ impl Client {
         };
         let own = text(found);
         let own = own.ok_or_else(|| self.stranger(format!("`{path}` has no `schema`")))?;
+        let mut bytes = own.len();
         let language = found.get("schemaType").and_then(Value::as_str);
         let mut references: Vec<(String, String)> = Vec::new();
         let mut wanted = references_of(found);
@@ -152,6 +166,11 @@ impl Client {
             };
             let text = text(&other);
             let text = text.ok_or_else(|| self.stranger(format!("`{path}` has no `schema`")))?;
+            bytes += text.len();
+            if bytes > ANSWER_BYTES_MAX {
+                let what = format!("a schema and its references exceed {ANSWER_BYTES_MAX} bytes");
+                return Err(self.stranger(what));
+            }
             references.push((name, text));
             wanted.extend(references_of(&other));
             if wanted.len() > REFERENCES_MAX {

@@ -213,3 +213,27 @@ fn incompatible_schemas_are_named() {
         "{error}"
     );
 }
+
+#[test]
+fn the_newest_version_of_a_subject_is_there_or_not() {
+    let (url, _) = answering(|request| match request.split(' ').nth(1).expect("a path") {
+        "/subjects/new/versions/latest" => (
+            404,
+            r#"{ "error_code": 40401, "message": "no subject" }"#.into(),
+        ),
+        "/subjects/old/versions/latest" => (
+            200,
+            r#"{ "schema": "x", "schemaType": "PROTOBUF", "id": 7 }"#.into(),
+        ),
+        _ => (422, r#"{ "error_code": 422, "message": "what?" }"#.into()),
+    });
+    let registry = open(&url);
+    assert_eq!(wait(registry.latest("new".into())), Ok(None));
+    let found = wait(registry.latest("old".into())).expect("an answer");
+    assert_eq!(found.expect("it is there").language, "PROTOBUF");
+    let error = wait(registry.latest("other".into())).expect_err("it refuses");
+    assert!(
+        error.to_string().contains("refuses `subjects/other"),
+        "{error}"
+    );
+}

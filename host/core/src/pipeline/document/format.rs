@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::OneOrMore;
 
-pub use schemas::{EncodeAvro, RegistryDocument, SchemaFile};
+pub use schemas::{EncodeRegistered, RegistryDocument, SchemaFile};
 
-/// How a source's bytes become rows: one of `json`, `csv`, `raw` and `avro`, each with its columns,
-/// and options.
+/// How a source's bytes become rows: one of `json`, `csv`, `raw`, `avro` and `protobuf`, each with
+/// its columns, and options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DecodeFormat {
@@ -23,11 +23,13 @@ pub struct DecodeFormat {
     pub raw: Option<IndexMap<String, ColumnText>>,
     /// One Avro datum a record of Kafka. Only these columns are read.
     pub avro: Option<IndexMap<String, ColumnText>>,
-    /// Avro: the schema registry in whose wire format the records are.
+    /// One Protobuf message a record of Kafka. Only these columns are read.
+    pub protobuf: Option<IndexMap<String, ColumnText>>,
+    /// Avro and Protobuf: the schema registry in whose wire format the records are.
     pub registry: Option<RegistryDocument>,
-    /// Avro: the one schema of all records, where they come without a registry.
+    /// Avro and Protobuf: the one schema of all records, where they come without a registry.
     pub schema: Option<SchemaFile>,
-    /// JSON and Avro: what stands around the row, if something does.
+    /// JSON, Avro and Protobuf: what stands around the row, if something does.
     pub envelope: Option<Envelope>,
     /// How text or numbers become timestamps, unless a column says otherwise.
     pub timestamp: Option<TimestampStyle>,
@@ -174,7 +176,7 @@ pub enum FormatWord {
     Csv,
 }
 
-/// A format with options: one of `json`, `csv`, `raw` and `avro`.
+/// A format with options: one of `json`, `csv`, `raw`, `avro` and `protobuf`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EncodeOptions {
@@ -185,7 +187,9 @@ pub struct EncodeOptions {
     /// A column's bytes as they are.
     pub raw: Option<EncodeRaw>,
     /// Avro data in a schema registry's wire format, for topics.
-    pub avro: Option<EncodeAvro>,
+    pub avro: Option<EncodeRegistered>,
+    /// Protobuf messages in a schema registry's wire format, for topics.
+    pub protobuf: Option<EncodeRegistered>,
 }
 
 /// Options of JSON that is written.

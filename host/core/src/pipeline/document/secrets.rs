@@ -21,11 +21,13 @@ impl Document {
             let path = Path::keys(&["sinks", name, "kafka", "options"]);
             let options = sink.kafka.iter().flat_map(|kafka| of(&kafka.options));
             found.extend(options.map(|(name, secret)| (path.key(name), secret)));
-            if let Some(EncodeFormat::Options(options)) = &sink.format
-                && let Some(avro) = &options.avro
-            {
-                let path = Path::keys(&["sinks", name, "format", "avro", "registry"]);
-                found.extend(of_registry(&path, &avro.registry));
+            if let Some(EncodeFormat::Options(options)) = &sink.format {
+                let formats = [("avro", &options.avro), ("protobuf", &options.protobuf)];
+                for (format, written) in formats {
+                    let path = Path::keys(&["sinks", name, "format", format, "registry"]);
+                    let registry = written.iter().map(|written| &written.registry);
+                    found.extend(registry.flat_map(|it| of_registry(&path, it)));
+                }
             }
             let Some(postgres) = &sink.postgres else {
                 continue;

@@ -6,7 +6,7 @@ use crate::data_type;
 use crate::pipeline::build::Builder;
 use crate::pipeline::document::{
     ColumnText, Csv, DecodeFormat, DuplicateFields, Envelope, FieldPath, RegistryDocument,
-    SourceDocument, TimestampStyle, UnknownFields,
+    SchemaFile, SourceDocument, TimestampStyle, UnknownFields,
 };
 use crate::tree::Path;
 
@@ -29,7 +29,7 @@ pub struct Format {
     pub round_decimals: bool,
     /// Options of CSV.
     pub csv: Csv,
-    /// Where schemas come from (Avro).
+    /// Where schemas come from (Avro, Protobuf).
     pub schemas: Option<SchemaPlace>,
     /// What stands around the row.
     pub envelope: Option<Envelope>,
@@ -74,6 +74,8 @@ pub enum FormatKind {
     Raw,
     /// Avro data.
     Avro,
+    /// Protobuf messages.
+    Protobuf,
 }
 
 impl FormatKind {
@@ -84,22 +86,23 @@ impl FormatKind {
             Self::Csv => "csv",
             Self::Raw => "raw",
             Self::Avro => "avro",
+            Self::Protobuf => "protobuf",
         }
     }
 
     /// Whether its rows are no text: only what keeps them apart can carry them.
     pub fn is_binary(self) -> bool {
-        self == Self::Avro
+        matches!(self, Self::Avro | Self::Protobuf)
     }
 }
 
-/// Where the schemas of Avro come from.
+/// Where the schemas of Avro and Protobuf come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemaPlace {
     /// A registry: each record says which of its schemas it has.
     Registry(Box<RegistryDocument>),
-    /// A file with the one schema of all records, relative to the document's folder.
-    File(String),
+    /// A file with the one schema of all records.
+    File(SchemaFile),
 }
 
 /// A column that is read.
@@ -132,6 +135,7 @@ impl Builder<'_> {
             (FormatKind::Csv, &document.csv),
             (FormatKind::Raw, &document.raw),
             (FormatKind::Avro, &document.avro),
+            (FormatKind::Protobuf, &document.protobuf),
         ];
         let given: Vec<_> = kinds
             .iter()
@@ -208,7 +212,14 @@ impl Builder<'_> {
                 self.registry(&path.key("registry"), registry);
                 Some(SchemaPlace::Registry(Box::new(registry.clone())))
             }
-            (None, Some(schema)) => Some(SchemaPlace::File(schema.file.clone())),
+            (None, Some(schema)) => {
+                if schema.message.is_some() && kind != FormatKind::Protobuf {
+                    let path = path.key("schema").key("message");
+                    let message = format!("a schema of `{name}` has no messages");
+                    self.wrong(&path, &message, Some("remove `message`"));
+                }
+                Some(SchemaPlace::File(schema.clone()))
+            }
             _ => {
                 let message = format!("`{name}` needs to know the records' schemas");
                 let remedy = "say one of `registry: { url: http://HOST:PORT }` and \
@@ -221,9 +232,9 @@ impl Builder<'_> {
 
     /// What stands around the row.
     fn around(&mut self, path: &Path, document: &DecodeFormat, kind: FormatKind) {
-        if document.envelope.is_some() && !matches!(kind, FormatKind::Json | FormatKind::Avro) {
+        if document.envelope.is_some() && matches!(kind, FormatKind::Csv | FormatKind::Raw) {
             let message = format!("`{}` has no envelope", kind.name());
-            let remedy = "remove `envelope`, or read `json` or `avro`";
+            let remedy = "remove `envelope`, or read `json`, `avro` or `protobuf`";
             self.wrong(&path.key("envelope"), &message, Some(remedy));
         }
     }
@@ -317,4 +328,86 @@ fn raw() -> Format {
         default: None,
     };
     Format::plain(FormatKind::Raw, vec![column])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::tests::pipeline;
+
+    const DOCUMENT: &str = "\
+name: test
+sources:
+  orders:
+    kafka: { brokers: \"localhost:9092\", topic: orders }
+    format:
+      protobuf: { id: u64, at: timestamp }
+      schema: { file: order.proto, message: shop.Order }
+      envelope: debezium
+sinks:
+  out:
+    input: orders
+    kafka: { brokers: \"localhost:9092\", topic: out, key: id, upsert: true }
+    format:
+      protobuf: { registry: { url: \"http://localhost:8081\" }, name: shop.Order }
+";
+
+    const FILE: &str = "schema: { file: order.proto, message: shop.Order }";
+
+    #[test]
+    fn what_has_schemas_says_where_they_are() {
+        pipeline(DOCUMENT).unwrap_or_else(|errors| panic!("{errors}"));
+        let registry = "registry: { url: \"https://example.com/r\" }";
+        pipeline(&DOCUMENT.replace(FILE, registry)).unwrap_or_else(|errors| panic!("{errors}"));
+        let both = format!("{FILE}\n      {registry}");
+        for (from, to, message) in [
+            (FILE, "", "`protobuf` needs to know the records' schemas"),
+            (FILE, both.as_str(), "say one of `registry:"),
+            (FILE, "schema: { message: a.B }", "file"),
+            (
+                FILE,
+                "registry: { url: localhost }",
+                "no address of a registry",
+            ),
+            (
+                "protobuf: { id",
+                "avro: { id",
+                "a schema of `avro` has no messages",
+            ),
+            ("protobuf: { id", "json: { id", "`json` has no schemas"),
+            (
+                "protobuf: { id: u64, at: timestamp }",
+                "protobuf: {}",
+                "there are no columns",
+            ),
+            (
+                "kafka: { brokers: \"localhost:9092\", topic: orders }",
+                "file: { path: in.bin }",
+                "`protobuf` is read from records of Kafka, not from lines",
+            ),
+            (
+                "kafka: { brokers: \"localhost:9092\", topic: out, key: id, upsert: true }",
+                "file: { path: out.bin }",
+                "`protobuf` is written into records of Kafka, not into lines",
+            ),
+            (
+                "topic: out,",
+                "topic: { column: name },",
+                "several topics have no one subject",
+            ),
+            (
+                "url: \"http://localhost:8081\"",
+                "url: \"ftp://x\"",
+                "no address of a registry",
+            ),
+            (
+                "name: shop.Order }",
+                "name: shop.Order }\n      csv: {}",
+                "a format has one kind",
+            ),
+        ] {
+            assert!(DOCUMENT.contains(from), "{from}");
+            let errors = pipeline(&DOCUMENT.replacen(from, to, 1)).expect_err(to);
+            assert!(errors.to_string().contains(message), "{to}: {errors}");
+        }
+    }
 }

@@ -17,8 +17,8 @@ pub(crate) fn schema_text(schema: &Schema, name: &str) -> Result<String, FormatE
     Ok(json!({ "type": "record", "name": name, "fields": fields }).to_string())
 }
 
-/// A name made of a topic's.
-pub(super) fn name_of(topic: &str) -> String {
+/// A name made of another one, such as a topic's.
+pub(crate) fn name_of(topic: &str) -> String {
     let fit = |(at, char): (usize, char)| match char {
         'a'..='z' | 'A'..='Z' | '_' => char,
         '0'..='9' if at > 0 => char,
@@ -94,7 +94,8 @@ fn plain(field: &Field, within: &str) -> Result<Value, FormatError> {
     })
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a name is one in Avro and Protobuf.
+pub(crate) fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     let first = bytes.next();
     first.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
@@ -105,5 +106,6 @@ fn unfit(name: &str, what: &'static str) -> FormatError {
     FormatError::Name {
         name: name.into(),
         what,
+        format: "Avro",
     }
 }

@@ -9,7 +9,7 @@ use wasmill_core::{
 };
 
 use super::*;
-use crate::format::{GivenSchema, Schemas, avro::AvroDecoder, testing};
+use crate::format::{avro::AvroDecoder, testing};
 
 /// What rows are as data, and the rows that are read of them.
 fn around(rows: &RecordBatch) -> RecordBatch {
@@ -27,11 +27,8 @@ fn around(rows: &RecordBatch) -> RecordBatch {
     };
     let columns = rows.schema_ref().fields().iter().map(spec).collect();
     let format = Format::plain(FormatKind::Avro, columns);
-    let given = GivenSchema {
-        path: "row.avsc".into(),
-        bytes: text.into_bytes(),
-    };
-    let mut decoder = AvroDecoder::new(&format, &Schemas::One(Arc::new(given))).expect("it fits");
+    let given = testing::one_schema("AVRO", text);
+    let mut decoder = AvroDecoder::new(&format, &given).expect("it fits");
     let data: Vec<&[u8]> = (0..rows.num_rows())
         .map(|row| {
             let piece = pieces.get(row).expect("every row has bytes");
@@ -176,7 +173,7 @@ fn names_that_avro_does_not_have_are_refused() {
     let error = check("card-number", "Row").expect_err("a name with a hyphen");
     assert!(error.contains("`card-number`"), "{error}");
     assert!(check("a", "1").is_err());
-    assert_eq!(derive::name_of("2-fraud.alerts"), "__fraud_alerts");
+    assert_eq!(name_of("2-fraud.alerts"), "__fraud_alerts");
 }
 
 #[test]

@@ -2,15 +2,12 @@
 
 use arrow_array::RecordBatch;
 use serde_json::{Value, json};
-use wasmill_core::pipeline::{
-    EncodeSpec, FormatKind,
-    document::{EncodeAvro, EncodeJson},
-};
+use wasmill_core::pipeline::{EncodeSpec, FormatKind, document::EncodeRegistered};
 
 use super::*;
 use crate::format::{
     Decoder, FormatError, Schemas,
-    encode::{Encoder, JsonEncoder, Pieces},
+    encode::{Encoder, Pieces},
     testing,
 };
 
@@ -32,12 +29,16 @@ fn subject(name: &str) -> String {
 }
 
 fn options(subject: &str, register: bool) -> EncodeSpec {
-    EncodeSpec::Avro(Box::new(EncodeAvro {
+    EncodeSpec::Avro(Box::new(registered(subject, register)))
+}
+
+fn registered(subject: &str, register: bool) -> EncodeRegistered {
+    EncodeRegistered {
         registry: real(),
         subject: Some(subject.into()),
         name: Some("shop.Order".into()),
         register,
-    }))
+    }
 }
 
 /// The records of rows, their schema registered.
@@ -50,27 +51,14 @@ fn written(rows: &RecordBatch, options: &EncodeSpec) -> Result<Vec<Vec<u8>>, For
 }
 
 /// The rows of records as JSON, or why they do not fit.
-fn read(columns: &[(&str, &str)], records: &[Vec<u8>]) -> Vec<Value> {
+fn read(kind: FormatKind, columns: &[(&str, &str)], records: &[Vec<u8>]) -> Vec<Value> {
     let registry = Registry::open(&real()).expect("it can be asked");
-    let format = testing::format(FormatKind::Avro, columns);
+    let format = testing::format(kind, columns);
     let mut decoder = Decoder::with(&format, &Schemas::Registry(registry)).expect("good columns");
     let chunk = testing::chunk(records);
     wait(decoder.prepare(&chunk)).expect("the registry answers");
     let decoded = decoder.decode(&chunk).expect("good columns");
-    let mut text = Vec::new();
-    JsonEncoder::new(&decoded.rows.schema(), EncodeJson::default())
-        .encode(&decoded.rows, &mut text)
-        .expect("good columns");
-    let mut found = vec![Value::Null; records.len()];
-    for refused in decoded.refused {
-        found[refused.row as usize] = refused.reason.into();
-    }
-    let text = String::from_utf8(text).expect("JSON is text");
-    let free = found.iter_mut().filter(|found| found.is_null());
-    for (found, line) in free.zip(text.lines()) {
-        *found = serde_json::from_str(line).expect("JSON");
-    }
-    found
+    testing::outcomes(decoded, records.len())
 }
 
 #[test]
@@ -90,7 +78,11 @@ fn records_of_several_schemas_are_read_with_the_columns_that_are_wanted() {
     assert_ne!(records[2][1..5], number);
     records.push(vec![0, 0x7F, 0xFF, 0xFF, 0xFF, 2]);
     records.push(records[1].clone());
-    let found = read(&[("id", "i64"), ("note", "string?")], &records);
+    let found = read(
+        FormatKind::Avro,
+        &[("id", "i64"), ("note", "string?")],
+        &records,
+    );
     assert_eq!(found[0], json!({ "id": 1, "note": null }));
     assert_eq!(found[2], json!({ "id": 3, "note": "n" }));
     let reason = found[3].as_str().expect("nobody has it");
@@ -99,7 +91,11 @@ fn records_of_several_schemas_are_read_with_the_columns_that_are_wanted() {
         "{reason}"
     );
     assert_eq!(found[4], json!({ "id": 2, "note": null }));
-    let found = read(&[("id", "i64"), ("note", "string")], &records);
+    let found = read(
+        FormatKind::Avro,
+        &[("id", "i64"), ("note", "string")],
+        &records,
+    );
     let reason = found[0]
         .as_str()
         .expect("`note` is not in the first schema");
@@ -144,5 +140,86 @@ fn a_schema_that_cannot_follow_is_refused() {
             FormatError::Registry(RegistryError::Incompatible { .. })
         ),
         "{error}"
+    );
+}
+
+fn protobuf(subject: &str, register: bool) -> EncodeSpec {
+    EncodeSpec::Protobuf(Box::new(registered(subject, register)))
+}
+
+fn add(subject: &str, text: &str) -> u32 {
+    let registry = Registry::open(&real()).expect("it can be asked");
+    let added = wait(registry.register(Registration {
+        subject: subject.into(),
+        language: "PROTOBUF",
+        text: text.into(),
+        add: true,
+    }));
+    added.expect("it is registered")
+}
+
+#[test]
+fn messages_of_several_schemas_are_read_with_the_columns_that_are_wanted() {
+    let subject = subject("protobuf");
+    let options = protobuf(&subject, true);
+    let first = [("gone", "i64"), ("id", "u32"), ("at", "timestamp")];
+    let second = [("note", "string?"), ("at", "timestamp"), ("id", "u32")];
+    let time = "2026-01-31T09:30:00.000001Z";
+    let old = format!("{{\"gone\":1,\"id\":2,\"at\":\"{time}\"}}");
+    let old = testing::json_rows(&first, &old);
+    let new = format!("{{\"note\":\"n\",\"id\":3,\"at\":\"{time}\"}}");
+    let new = testing::json_rows(&second, &new);
+    let mut records = written(&old, &options).expect("it is registered");
+    let number = records[0][1..5].to_vec();
+    let again = written(&old, &protobuf(&subject, false)).expect("it is there");
+    assert_eq!(again[0][1..5], number, "it has one number");
+    records.extend(written(&new, &options).expect("it may follow"));
+    assert_ne!(records[1][1..5], number);
+    let again = written(&new, &options).expect("it is there");
+    assert_eq!(again[0][1..5], records[1][1..5], "it has one number");
+    records.push(vec![0, 0x7F, 0xFF, 0xFF, 0xFF, 0]);
+    // There is no second message.
+    let mut wrong = records[0].clone();
+    wrong.splice(5..6, [2, 2]);
+    records.push(wrong);
+    let found = read(FormatKind::Protobuf, &second, &records);
+    assert_eq!(found[0], json!({ "note": null, "at": time, "id": 2 }));
+    assert_eq!(found[1], json!({ "note": "n", "at": time, "id": 3 }));
+    let reason = found[2].as_str().expect("nobody has it");
+    assert!(reason.contains("has no schema 2147483647"), "{reason}");
+    let reason = found[3].as_str().expect("nobody has it");
+    assert!(reason.contains("no message at [1]"), "{reason}");
+    // Avro is another language.
+    let found = read(FormatKind::Avro, &second, &records);
+    let reason = found[0].as_str().expect("it is not Avro");
+    assert!(
+        reason.contains("it is written in PROTOBUF, not in Avro"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_schema_that_somebody_wrote_is_followed() {
+    let followed = subject("followed");
+    let rows = testing::json_rows(&[("b", "i64"), ("a", "string?")], "{\"a\":\"x\",\"b\":-1}");
+    let error = written(&rows, &protobuf(&followed, false)).expect_err("it is not there");
+    let text = error.to_string();
+    assert!(text.contains("register it, or remove `register`"), "{text}");
+    let text = "syntax = \"proto3\"; package shop;
+        message Order { reserved 2; int64 b = 7; optional string a = 3; }";
+    add(&followed, text);
+    let records = written(&rows, &protobuf(&followed, true)).expect("it may follow");
+    let minus_one = [56, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1];
+    assert_eq!(
+        records[0][5..],
+        [&[0, 26, 1, b'x'][..], &minus_one].concat()
+    );
+    let avro = subject("language");
+    written(&rows, &options(&avro, true)).expect("it is registered");
+    let error = written(&rows, &protobuf(&avro, true)).expect_err("it is in Avro");
+    let text = error.to_string();
+    assert!(
+        text.contains("the registry says that it is in AVRO"),
+        "{text}"
     );
 }

@@ -1,4 +1,4 @@
-//! Where the schemas of Avro come from.
+//! Where the schemas of Avro and Protobuf come from.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,16 +34,17 @@ impl RegistryDocument {
     }
 }
 
-/// Options of Avro that is written. The schema is made of the columns.
+/// Options of Avro and Protobuf that are written. The schema is made of the columns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct EncodeAvro {
+pub struct EncodeRegistered {
     /// The schema registry in whose wire format the records are written.
     pub registry: RegistryDocument,
     /// The name under which the registry has the versions of the schema; `TOPIC-value` if not
     /// given.
     pub subject: Option<String>,
-    /// The record's name in the schema, such as `shop.Order`; made of the topic's if not given.
+    /// The record's or message's name in the schema, such as `shop.Order`; made of the topic's if
+    /// not given.
     pub name: Option<String>,
     /// Whether the schema is added to the registry where it is not there. Without that the job
     /// fails at its start if it is not.
@@ -55,7 +56,7 @@ fn yes() -> bool {
     true
 }
 
-impl EncodeAvro {
+impl EncodeRegistered {
     /// The name under which the registry has the versions of the schema.
     pub fn subject_of(&self, topic: Option<&str>) -> String {
         let own = || format!("{}-value", topic.unwrap_or_default());
@@ -67,6 +68,10 @@ impl EncodeAvro {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SchemaFile {
-    /// Its path, relative to the document's folder: an Avro schema as JSON.
+    /// Its path, relative to the document's folder: an Avro schema as JSON, or a `.proto` file,
+    /// which finds what it imports in its own folder.
     pub file: String,
+    /// Protobuf: the message that the records are, such as `shop.Order`. It may be left out where
+    /// the file has only one.
+    pub message: Option<String>,
 }
