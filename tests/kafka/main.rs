@@ -7,6 +7,7 @@ mod job;
 mod kills;
 mod login;
 mod message;
+mod registry;
 mod start;
 mod topics;
 mod trouble;

@@ -1,0 +1,180 @@
+//! Records whose schemas are in a real registry, through a real topic: what one job writes another
+//! one reads, beside records of older schemas and of strangers.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::job::Job;
+use crate::topics::Topic;
+
+/// Where the registry of all tests is.
+fn registry() -> String {
+    std::env::var("SCHEMA_REGISTRY_URL").expect(
+        "run `cargo xtask test`, or set SCHEMA_REGISTRY_URL to what `cargo xtask registry up` says",
+    )
+}
+
+/// What the registry answers; it must be a success.
+fn ask(method: &str, path: &str, body: &Value) -> Value {
+    let url = registry();
+    let rest = url.strip_prefix("http://").expect("it is on loopback");
+    let (host, base) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut stream = TcpStream::connect(host).expect("the registry is there");
+    let body = body.to_string();
+    let head = format!(
+        "{method} /{base}/{path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {}\r\n\
+         Content-Type: application/vnd.schemaregistry.v1+json\r\n\r\n",
+        body.len()
+    );
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .expect("it listens");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer of HTTP");
+    assert!(head.contains(" 200 "), "{path}: {answer}");
+    serde_json::from_str(body).expect("JSON")
+}
+
+/// Registers a schema; gives its number as it stands before a value.
+fn register(subject: &str, schema: &Value) -> [u8; 4] {
+    let answer = ask("POST", &format!("subjects/{subject}/versions"), schema);
+    let number = answer["id"].as_u64().expect("a number");
+    u32::try_from(number).expect("a small one").to_be_bytes()
+}
+
+/// A number with all its places.
+fn exact(text: &str) -> Value {
+    serde_json::from_str(text).expect("a number")
+}
+
+/// Has a job write rows of these columns into a topic.
+fn write(topic: &Topic, format: &str, columns: &str, rows: &[Value]) {
+    let job = Job::new(&format!(
+        "name: write\ncheckpoint: off\n\
+         sources:\n  in:\n    file: {{ path: in.jsonl }}\n    format: {{ json: {{ {columns} }} }}\n\
+         sinks:\n  out:\n    input: in\n    delivery: early\n\
+         \x20   kafka: {{ brokers: BROKERS, topic: {} }}\n\
+         \x20   format: {{ {format}: {{ registry: {{ url: \"{}\" }}, name: shop.Order }} }}\n",
+        topic.name,
+        registry()
+    ));
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    fs::write(job.path("in.jsonl"), lines).expect("the folder is writable");
+    job.finish(1);
+}
+
+/// The rows of these columns in a topic, in its order.
+fn read(topic: &Topic, format: &str, columns: &str) -> Vec<Value> {
+    let job = Job::new(&format!(
+        "name: read\ncheckpoint: off\n\
+         sources:\n  in:\n    kafka: {{ brokers: BROKERS, topic: {}, stop: end }}\n\
+         \x20   format:\n      {format}: {{ {columns} }}\n\
+         \x20     registry: {{ url: \"{}\" }}\n\
+         sinks:\n  out: {{ input: in, file: {{ path: out.jsonl }} }}\n",
+        topic.name,
+        registry()
+    ));
+    job.finish(1);
+    let lines = job.lines("out.jsonl");
+    let parse = |line: &String| serde_json::from_str(line).expect("JSON");
+    lines.iter().map(parse).collect()
+}
+
+const FIRST: &str = "id: u64, gone: i32, amount: \"decimal(12,2)\", at: timestamp";
+const SECOND: &str = "note: \"string?\", id: u64, amount: \"decimal(12,2)\", at: timestamp";
+
+/// Rows of a first and of a second schema, and what a stranger wrote, of whose record `stranger`
+/// gives the bytes.
+fn goes_through(format: &str, stranger: impl FnOnce(&str) -> Vec<u8>) -> Topic {
+    let topic = Topic::new(&format!("registry-{format}"), 1);
+    let at = |second: u64| format!("2026-03-01T00:00:{second:02}.250000Z");
+    let first: Vec<Value> = (0..20)
+        .map(|id| json!({ "id": id, "gone": -1, "amount": exact("1.50"), "at": at(id) }))
+        .collect();
+    write(&topic, format, FIRST, &first);
+    topic.values(0, [stranger(&topic.name)]);
+    let second = [
+        json!({ "note": "n", "id": u64::MAX, "amount": exact("-0.01"), "at": at(30) }),
+        json!({ "note": null, "id": 0, "amount": exact("0.00"), "at": at(31) }),
+    ];
+    write(&topic, format, SECOND, &second);
+    let expected = first.iter().map(
+        |row| json!({ "note": null, "id": row["id"], "amount": row["amount"], "at": row["at"] }),
+    );
+    let mut expected: Vec<Value> = expected.collect();
+    let time = "1970-01-01T00:00:01.000000Z";
+    expected.push(json!({ "note": "h", "id": 3, "amount": exact("1.50"), "at": time }));
+    expected.extend(second);
+    assert_eq!(read(&topic, format, SECOND), expected);
+    topic
+}
+
+#[test]
+fn avro_goes_through_a_topic() {
+    goes_through("avro", |topic| {
+        let schema = json!({ "type": "record", "name": "Stranger", "fields": [
+            { "name": "note", "type": ["null", "string"] },
+            { "name": "id", "type": "long" },
+            { "name": "amount", "type": "string" },
+            { "name": "more", "type": { "type": "array", "items": "int" } },
+            { "name": "at", "type": { "type": "long", "logicalType": "timestamp-millis" } } ] });
+        let schema = json!({ "schema": schema.to_string() });
+        let number = register(&format!("{topic}-stranger"), &schema);
+        [
+            &[0][..],
+            &number,
+            b"\x02\x02h\x06\x081.50\x02\x0A\0\xD0\x0F",
+        ]
+        .concat()
+    });
+}
+
+#[test]
+fn protobuf_goes_through_a_topic() {
+    let topic = goes_through("protobuf", |topic| {
+        // The file that the stranger's imports is a subject of its own.
+        let imported = format!("{topic}-imported");
+        let text = "syntax = \"proto3\"; package shop; enum Kind { NONE = 0; SOME = 1; }";
+        register(
+            &imported,
+            &json!({ "schemaType": "PROTOBUF", "schema": text }),
+        );
+        let text = "syntax = \"proto3\";
+            package shop;
+            import \"shop/kind.proto\";
+            import \"google/protobuf/timestamp.proto\";
+            message Other { string x = 1; }
+            message Stranger {
+              string note = 9;
+              uint64 id = 2;
+              string amount = 5;
+              google.protobuf.Timestamp at = 12;
+              shop.Kind kind = 13;
+            }";
+        let reference = json!({ "name": "shop/kind.proto", "subject": imported, "version": 1 });
+        let schema = json!({ "schemaType": "PROTOBUF", "schema": text, "references": [reference] });
+        let number = register(&format!("{topic}-stranger"), &schema);
+        // One index, which is 1: the second message of the file.
+        let message = b"\x02\x02\x62\x02\x08\x01\x2A\x041.50\x4A\x01h\x10\x03\x68\x01";
+        [&[0][..], &number, message].concat()
+    });
+    // The second schema has taken the numbers of the first over, and gives none of them away.
+    let path = format!("subjects/{}-value/versions/latest", topic.name);
+    let newest = ask("GET", &path, &json!({}));
+    assert_eq!(newest["version"], 2, "{newest}");
+    let text = newest["schema"].as_str().expect("a text");
+    let fields = [
+        "reserved 2",
+        "reserved \"gone\"",
+        "id = 1",
+        "amount = 3",
+        "note = 5",
+    ];
+    for part in fields {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
