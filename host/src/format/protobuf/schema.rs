@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn what_is_no_schema_is_refused() {
         check_parse("message", &[], "expected");
-        check_parse("message A { B b = 1; }", &[], "B");
+        check_parse("syntax = \"proto3\"; message A { B b = 1; }", &[], "B");
         check_parse("import \"x.proto\";", &[], "'x.proto' not found");
         check_parse(
             "import \"x.proto\";",

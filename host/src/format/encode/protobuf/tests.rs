@@ -3,7 +3,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field as Column, Schema as Rows};
 use proptest::prelude::*;
-use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value as Reflected};
+use prost_reflect::{DynamicMessage, ReflectMessage, Value as Reflected};
 use serde_json::{Value, json};
 use wasmill_core::{
     data_type,
@@ -195,23 +195,19 @@ fn told(message: &DynamicMessage, fields: &arrow_schema::Fields) -> Value {
         let field = field.expect("the schema has it");
         let found = match field.supports_presence() && !message.has_field(&field) {
             true => Value::Null,
-            false => told_value(
-                &message.get_field(&field),
-                &field.kind(),
-                column.data_type(),
-            ),
+            false => told_value(&message.get_field(&field), column.data_type()),
         };
         (column.name().clone(), found)
     });
     Value::Object(each.collect())
 }
 
-fn told_value(value: &Reflected, kind: &Kind, of: &DataType) -> Value {
+fn told_value(value: &Reflected, of: &DataType) -> Value {
     match (value, of) {
         (Reflected::List(items), DataType::List(item)) => {
             let items = items.iter();
             items
-                .map(|value| told_value(value, kind, item.data_type()))
+                .map(|value| told_value(value, item.data_type()))
                 .collect()
         }
         (Reflected::Message(message), DataType::Struct(fields)) => told(message, fields),
