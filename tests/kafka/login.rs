@@ -1,5 +1,5 @@
-//! Brokers where one has to log in: each way of it works in both directions, a wrong word is told at
-//! once, and no secret is ever shown.
+//! Brokers where one has to log in: each way of it works in both directions, a wrong word is told
+//! at once, and no secret is ever shown.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -91,7 +91,8 @@ sinks:
     }
 }
 
-/// A token that nobody has signed, good from now on: JSON in the alphabet for URLs, without padding.
+/// A token that nobody has signed, good from now on: JSON in the alphabet for URLs, without
+/// padding.
 #[expect(
     clippy::disallowed_methods,
     reason = "the broker looks at its own clock, too"
