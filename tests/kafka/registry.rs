@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::job::Job;
+use crate::job::{self, Job};
 use crate::topics::Topic;
 
 /// Where the registry of all tests is.
@@ -17,11 +18,17 @@ fn registry() -> String {
     )
 }
 
-/// What the registry answers; it must be a success.
-fn ask(method: &str, path: &str, body: &Value) -> Value {
+/// The registry's address, and the path of its interface.
+fn parts() -> (String, String) {
     let url = registry();
     let rest = url.strip_prefix("http://").expect("it is on loopback");
     let (host, base) = rest.split_once('/').unwrap_or((rest, ""));
+    (host.into(), base.into())
+}
+
+/// What the registry answers; it must be a success.
+fn ask(method: &str, path: &str, body: &Value) -> Value {
+    let (host, base) = &parts();
     let mut stream = TcpStream::connect(host).expect("the registry is there");
     let body = body.to_string();
     let head = format!(
@@ -111,6 +118,68 @@ fn goes_through(format: &str, stranger: impl FnOnce(&str) -> Vec<u8>) -> Topic {
     expected.extend(second);
     assert_eq!(read(&topic, format, SECOND), expected);
     topic
+}
+
+/// Leads all who come to an address to the registry.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the threads end with the test's process"
+)]
+fn lead(from: SocketAddr) {
+    let listener = TcpListener::bind(from).expect("nobody else took it");
+    thread::spawn(move || {
+        for near in listener.incoming() {
+            let near = near.expect("a connection");
+            let far = TcpStream::connect(parts().0).expect("the registry is there");
+            for (mut from, mut to) in [(&near, &far), (&far, &near)].map(|(from, to)| {
+                let clone = |stream: &TcpStream| stream.try_clone().expect("a handle");
+                (clone(from), clone(to))
+            }) {
+                thread::spawn(move || {
+                    // Either side may go at any time.
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn a_registry_that_is_away_is_waited_for() {
+    const ROWS: usize = 20;
+    let topic = Topic::new("registry-away", 1);
+    let rows: Vec<Value> = (0..ROWS).map(|id| json!({ "id": id })).collect();
+    write(&topic, "avro", "id: u64", &rows);
+    // Nobody listens there: the port was free a moment ago.
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let nobody = nobody.expect("a free port");
+    let url = format!("http://{nobody}/{}", parts().1);
+    let document = |patience: &str| {
+        format!(
+            "name: away\nrestart: none\ncheckpoint: {{ interval: 50ms, storage: checkpoints }}\n\
+             sources:\n  in:\n    kafka: {{ brokers: BROKERS, topic: {}, stop: end }}\n\
+             \x20   format:\n      avro: {{ id: u64 }}\n\
+             \x20     registry: {{ url: \"{url}\"{patience} }}\n\
+             sinks:\n  out: {{ input: in, file: {{ path: out.jsonl }} }}\n",
+            topic.name
+        )
+    };
+    let job = Job::new(&document(", give-up-after: 1s"));
+    let (code, said) = job.fail(1);
+    assert_eq!(code, Some(1), "{said}");
+    for part in [&url[..], "was away for 1s", "`give-up-after`"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(job.lines("out.jsonl").len(), 0);
+    job.write(&document(""));
+    let mut running = job.start(1);
+    running.wait_until_said("is away; trying again");
+    lead(nobody);
+    let output = running.end();
+    assert!(output.status.success(), "{}", job::said(&output));
+    let expected: Vec<String> = rows.iter().map(Value::to_string).collect();
+    assert_eq!(job.lines("out.jsonl"), expected);
 }
 
 #[test]
