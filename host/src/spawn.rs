@@ -46,6 +46,28 @@ pub fn aside<T: Send>(name: &str, body: impl FnOnce() -> T + Send) -> T {
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// Runs something on a thread with a stack of so many bytes, and waits for it: what recurses as
+/// deep as somebody else's text tells it to.
+///
+/// # Errors
+///
+/// If the body panics: what it works on is not ours.
+///
+/// # Panics
+///
+/// As [`thread`].
+pub fn deep<T: Send>(
+    name: &str,
+    stack_bytes: usize,
+    body: impl FnOnce() -> T + Send,
+) -> std::thread::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = Builder::new().name(name.into()).stack_size(stack_bytes);
+        let thread = thread.spawn_scoped(scope, body);
+        thread.expect("the system starts a thread").join()
+    })
+}
+
 /// Does something with each item, all at the same time, and waits for all: for what takes long and
 /// has nobody else to wait for it, before a job runs.
 pub fn side_by_side<T: Send, R: Send>(

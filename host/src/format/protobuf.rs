@@ -18,7 +18,7 @@ use super::{
     json::Blanks,
     layout::Layout,
     registry::SchemaText,
-    schemas::{Numbered, Schemas},
+    schemas::{Numbered, Schemas, short},
     wire,
 };
 use plan::{Body, Program, Step};
@@ -91,7 +91,8 @@ impl Many {
         if !self.known.contains_key(indexes) {
             let message = self.schema.at(indexes)?;
             let program = Program::new(&message, &columns.layout, columns.is_changelog);
-            self.known.insert(indexes.into(), program);
+            let told = |reason| short(format!("the message `{}`: {reason}", message.full_name()));
+            self.known.insert(indexes.into(), program.map_err(told));
         }
         let known = self.known.get(indexes).ok_or("it was just made")?;
         known.as_ref().map_err(Clone::clone)

@@ -15,6 +15,8 @@ use super::{
 
 /// Numbers without a schema are remembered up to so many.
 const NOTHING_MAX: usize = 10_000;
+/// How much of a reason a record tells.
+const REASON_CHARS_MAX: usize = 500;
 
 /// Where the schemas of a source come from; shared by its subtasks.
 #[derive(Debug, Clone)]
@@ -96,6 +98,15 @@ impl Schemas {
     }
 }
 
+/// A reason that may be told of each record: what it cites may be long.
+pub(super) fn short(mut reason: String) -> String {
+    if let Some((end, _)) = reason.char_indices().nth(REASON_CHARS_MAX) {
+        reason.truncate(end);
+        reason.push_str("...");
+    }
+    reason
+}
+
 /// What a decoder made of each schema that it met.
 #[derive(Debug)]
 pub(super) enum Numbered<P> {
@@ -165,7 +176,7 @@ impl<P> Numbered<P> {
                 }
                 Known::Nothing(reason) => Err(reason),
             };
-            known.insert(number, made);
+            known.insert(number, made.map_err(short));
         }
         Ok(())
     }

@@ -1,21 +1,34 @@
 //! Protobuf schemas from their text. The text may be a stranger's: its size and how deep it nests
 //! are bounded before it is read.
 
-use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor, prost_types};
+use std::collections::{HashMap, HashSet};
+
+use parking_lot::Mutex;
+use prost_reflect::{
+    DescriptorPool, FileDescriptor, MessageDescriptor,
+    prost_types::{DescriptorProto, FileDescriptorProto},
+};
 use protox::{
     Compiler,
     file::{ChainFileResolver, File, FileResolver, GoogleFileResolver},
 };
 use wasmill_core::spelling;
 
+use crate::spawn;
+
 /// How deep braces and brackets may nest in a schema's text: reading them recurses.
 const NESTING_MAX: usize = 64;
 /// How many files a schema may need.
 const FILES_MAX: usize = 256;
+/// How long a schema and all that it needs may be together.
+const BYTES_MAX: usize = 1 << 20;
+/// Stack of the thread that reads a schema: enough for any text of that length, should
+/// [`check`] see less nesting than its reader does.
+const STACK_BYTES: usize = 256 << 20;
 /// The name of a schema that comes without one. Nobody imports it.
-const OWN_NAME: &str = "schema.proto";
+const OWN_NAME: &str = "(the schema)";
 
-/// Files that registries have without being told, beside those of `google/protobuf`.
+/// Files of which registries are seldom told, beside those of `google/protobuf`.
 const BUILT_IN: &[(&str, &str)] = &[
     (
         "confluent/meta.proto",
@@ -62,16 +75,39 @@ const BUILT_IN: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub(crate) struct Schema {
     file: FileDescriptor,
+    /// Messages that stand for the entries of maps, and that nobody has written down.
+    entries: HashSet<String>,
 }
 
 impl Schema {
     /// Reads a schema. `others` are those that it may import, by name.
     pub(crate) fn parse(text: &str, others: &[(String, String)]) -> Result<Self, String> {
         check(text)?;
-        let mut sources = Sources(vec![(OWN_NAME.into(), text.into())]);
+        let mut bytes = text.len();
+        let mut texts = HashMap::from([(OWN_NAME.into(), text.into())]);
         for (name, text) in others {
             check(text).map_err(|reason| format!("in `{name}`: {reason}"))?;
-            sources.0.push((name.clone(), text.clone()));
+            bytes += text.len();
+            texts.insert(name.clone(), text.clone());
+        }
+        if bytes > BYTES_MAX {
+            return Err(format!(
+                "it has {bytes} bytes with all that it imports, and may have {BYTES_MAX}"
+            ));
+        }
+        deep(|| Self::compile(texts))
+    }
+
+    fn compile(texts: HashMap<String, String>) -> Result<Self, String> {
+        let sources = Sources {
+            texts,
+            read: Mutex::default(),
+        };
+        let own = sources.read(OWN_NAME).map_err(|error| told(&error))?;
+        let mut entries = HashSet::new();
+        let package = own.package.as_deref().unwrap_or_default();
+        for message in &own.message_type {
+            generated(message, package, &mut entries);
         }
         let mut files = ChainFileResolver::new();
         files.add(sources);
@@ -83,6 +119,7 @@ impl Schema {
         let file = pool.get_file_by_name(OWN_NAME);
         Ok(Self {
             file: file.ok_or("it is empty")?,
+            entries,
         })
     }
 
@@ -129,8 +166,8 @@ impl Schema {
         }
         let first = messages.nth(*first as usize).ok_or_else(wrong)?;
         nested.iter().try_fold(first, |at, next| {
-            // Entries of maps are messages that nobody has written down.
-            let mut written = at.child_messages().filter(|it| !it.is_map_entry());
+            let children = at.child_messages();
+            let mut written = children.filter(|it| !self.entries.contains(it.full_name()));
             written.nth(*next as usize).ok_or_else(wrong)
         })
     }
@@ -174,24 +211,86 @@ pub(crate) fn imports(
 /// What a file imports.
 fn names_of(name: &str, text: &str) -> Result<Vec<String>, String> {
     check(text)?;
-    let file = File::from_source(name, text).map_err(|error| told(&error))?;
-    Ok(file.file_descriptor_proto().dependency.clone())
+    if text.len() > BYTES_MAX {
+        return Err(format!(
+            "it has {} bytes, and may have {BYTES_MAX}",
+            text.len()
+        ));
+    }
+    deep(|| {
+        let file = File::from_source(name, text).map_err(|error| told(&error))?;
+        Ok(file.file_descriptor_proto().dependency.clone())
+    })
+}
+
+/// Reads a text of somebody else's, however it nests, and whatever its reader makes of it.
+fn deep<T: Send>(read: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    let done = spawn::deep("protobuf-schema", STACK_BYTES, read);
+    done.unwrap_or_else(|_| Err("it cannot be read".into()))
+}
+
+/// Collects the messages within one that stand for the entries of maps. Where somebody has written
+/// one down its options are not looked at yet.
+fn generated(message: &DescriptorProto, within: &str, entries: &mut HashSet<String>) {
+    let name = match within {
+        "" => message.name().to_owned(),
+        within => format!("{within}.{}", message.name()),
+    };
+    for nested in &message.nested_type {
+        generated(nested, &name, entries);
+    }
+    let is_entry = |options: &_| -> bool {
+        let options: &prost_reflect::prost_types::MessageOptions = options;
+        options.map_entry()
+    };
+    if message.options.as_ref().is_some_and(is_entry) {
+        entries.insert(name);
+    }
 }
 
 /// Files in memory.
-struct Sources(Vec<(String, String)>);
+struct Sources {
+    texts: HashMap<String, String>,
+    read: Mutex<HashMap<String, FileDescriptorProto>>,
+}
 
-impl FileResolver for Sources {
-    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        let own = self.0.iter().find(|(own, _)| own == name);
-        let own = own.map(|(_, text)| text.as_str());
+impl Sources {
+    fn read(&self, name: &str) -> Result<FileDescriptorProto, protox::Error> {
+        if let Some(known) = self.read.lock().get(name) {
+            return Ok(known.clone());
+        }
+        let own = self.texts.get(name).map(String::as_str);
         let built_in = BUILT_IN.iter().find(|(own, _)| *own == name);
         let text = own.or_else(|| built_in.map(|(_, text)| *text));
         let text = text.ok_or_else(|| protox::Error::file_not_found(name))?;
-        let file = File::from_source(name, text)?;
+        let mut file: FileDescriptorProto = File::from_source(name, text)?.into();
         // Where things stand in the text is of no further use.
-        let mut file: prost_types::FileDescriptorProto = file.into();
         file.source_code_info = None;
+        self.read.lock().insert(name.into(), file.clone());
+        Ok(file)
+    }
+}
+
+impl FileResolver for Sources {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        let mut file = self.read(name)?;
+        // What a file imports publicly, those who import it see as their own. Each is looked at
+        // once, however many ways lead to it.
+        let mut seen: HashSet<String> = file.dependency.iter().cloned().collect();
+        let mut next = 0;
+        while let Some(imported) = file.dependency.get(next).cloned() {
+            next += 1;
+            // Those that everybody has import nothing publicly.
+            let Ok(imported) = self.read(&imported) else {
+                continue;
+            };
+            let public = imported.public_dependency.iter();
+            let public =
+                public.filter_map(|at| imported.dependency.get(usize::try_from(*at).ok()?));
+            let new = public.filter(|name| seen.insert((*name).clone()));
+            file.dependency.extend(new.cloned().collect::<Vec<_>>());
+        }
+        file.public_dependency.clear();
         Ok(file.into())
     }
 }
@@ -202,7 +301,11 @@ fn told(error: &protox::Error) -> String {
         Some(file) if file != OWN_NAME => format!("in `{file}`: {error}"),
         _ => error.to_string(),
     };
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if error.is_file_not_found() {
+        text += "; a registry has it if the schema refers to it, a file of a schema beside it";
+    }
+    text
 }
 
 /// Whether a text nests no deeper than it may. Comments and texts in quotes do not count.
@@ -212,19 +315,27 @@ fn check(text: &str) -> Result<(), String> {
     while let Some(byte) = bytes.get(at) {
         at += 1;
         match (byte, bytes.get(at)) {
-            (b'/', Some(b'/')) => {
+            (b'/', Some(b'/')) | (b'#', _) => {
                 let rest = bytes[at..].iter().position(|byte| *byte == b'\n');
                 at = rest.map_or(bytes.len(), |rest| at + rest);
             }
             (b'/', Some(b'*')) => {
-                let rest = bytes[at + 1..].windows(2).position(|two| two == b"*/");
-                at = rest.map_or(bytes.len(), |rest| at + 1 + rest + 2);
+                let start = at + 1;
+                let length = bytes[start..].windows(2).position(|two| two == b"*/");
+                at = length.map_or(bytes.len(), |length| start + length + 2);
+                if bytes[start..at].windows(2).any(|two| two == b"/*") {
+                    return Err("it has a comment within a comment".into());
+                }
             }
             (b'"' | b'\'', _) => {
                 while let Some(inner) = bytes.get(at) {
-                    at += 1 + usize::from(*inner == b'\\');
-                    if inner == byte || *inner == b'\n' {
-                        break;
+                    at += 1;
+                    // A line ends a string, also behind a backslash.
+                    match inner {
+                        b'\n' => break,
+                        b'\\' => at += usize::from(bytes.get(at) != Some(&b'\n')),
+                        other if other == byte => break,
+                        _ => {}
                     }
                 }
             }
@@ -272,8 +383,59 @@ mod tests {
         check_parse(&deep, &[], "nests more than 64 deep");
         let hidden = "message A { // }\n /* } */ option a = \"}\\\"}\"; ".repeat(1000);
         check_parse(&hidden, &[], "nests more than 64 deep");
+        for hidden in [
+            "message A{#}\n",
+            "message A{/*}*/\n",
+            "\"\\\nmessage A{",
+            "message A{//}\r\n",
+        ] {
+            check_parse(&hidden.repeat(1000), &[], "nests more than 64 deep");
+        }
+        check_parse(
+            &"message A{/*/**/}*/\n".repeat(1000),
+            &[],
+            "a comment within a comment",
+        );
+        let long = format!("message {} {{}}", "A".repeat(BYTES_MAX));
+        check_parse(&long, &[], "and may have 1048576");
+        check_parse("import \"gone.proto\";", &[], "a registry has it if");
         let deep = format!("message A {{ option (x) = {} }}", "{ a ".repeat(1000));
         check_parse(&deep, &[], "nests more than 64 deep");
+    }
+
+    /// Fibonacci's number of ways lead to the first of them.
+    #[test]
+    fn public_imports_are_followed_once() {
+        const FILES: usize = 60;
+        let import = |words: &str, number: usize| format!("import {words}\"f{number}.proto\";");
+        let others: Vec<(String, String)> = (0..FILES)
+            .map(|number| {
+                let before = number.saturating_sub(2)..number;
+                let imports: String = before.map(|before| import("public ", before)).collect();
+                let text = format!("syntax = \"proto3\"; {imports} message M{number} {{}}");
+                (format!("f{number}.proto"), text)
+            })
+            .collect();
+        let last = import("", FILES - 1);
+        let text = format!("syntax = \"proto3\"; {last} message A {{ M0 first = 1; }}");
+        let schema = Schema::parse(&text, &others).expect("what is public is seen");
+        assert_eq!(schema.message(None).expect("one").fields().len(), 1);
+    }
+
+    #[test]
+    fn entries_of_maps_count_where_they_are_written_down() {
+        let text = "syntax = \"proto3\";
+            message A {
+              repeated TagsEntry tags = 1;
+              map<string, int32> more = 2;
+              message TagsEntry { option map_entry = true; string key = 1; string value = 2; }
+              message B {}
+            }";
+        let schema = Schema::parse(text, &[]).expect("it is sound");
+        let at = |indexes: &[u32]| schema.at(indexes).map(|it| it.name().to_owned());
+        assert_eq!(at(&[0, 0]), Ok("TagsEntry".into()));
+        assert_eq!(at(&[0, 1]), Ok("B".into()));
+        assert!(at(&[0, 2]).is_err());
     }
 
     #[test]

@@ -18,10 +18,15 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// How many schemas one may refer to, all in all.
 const REFERENCES_MAX: usize = 256;
+/// How often they may refer to each other: the text of one is there as often.
+const MENTIONS_MAX: usize = 1024;
 /// Numbers that nobody knows are remembered up to so many.
 const UNKNOWN_MAX: usize = 10_000;
 /// How much of a stranger's words a message repeats.
 const WORDS_MAX: usize = 300;
+
+/// A schema that another one refers to: the name there, subject and version.
+type Reference = (String, String, u64);
 
 /// A registry and what it said so far.
 pub(super) struct Client {
@@ -80,13 +85,23 @@ impl Client {
         if let Some(known) = self.known.get(&number) {
             return Ok(known.clone());
         }
+        if i32::try_from(number).is_err() {
+            let reason = format!("no schema registry gives the number {number}");
+            return Ok(Known::Nothing(reason));
+        }
         let path = format!("schemas/ids/{number}");
         let known = match self.ask(Method::GET, &path, None).await? {
-            Answer::No(StatusCode::NOT_FOUND, words) => Known::Nothing(format!(
+            Answer::No(
+                StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY,
+                words,
+            ) => Known::Nothing(format!(
                 "the schema registry has no schema {number}: it says {words}"
             )),
             Answer::No(_, words) => return Err(self.refused(path, words)),
-            Answer::Found(found) => Known::Schema(Arc::new(self.whole(&path, &found).await?)),
+            Answer::Found(found) => match self.whole(&path, &found).await? {
+                Ok(schema) => Known::Schema(Arc::new(schema)),
+                Err(reason) => Known::Nothing(format!("schema {number}: {reason}")),
+            },
         };
         if self.known.len() >= UNKNOWN_MAX {
             self.known
@@ -105,7 +120,10 @@ impl Client {
         match self.ask(Method::GET, &path, None).await? {
             Answer::No(StatusCode::NOT_FOUND, _) => Ok(None),
             Answer::No(_, words) => Err(self.refused(path, words)),
-            Answer::Found(found) => Ok(Some(Arc::new(self.whole(&path, &found).await?))),
+            Answer::Found(found) => match self.whole(&path, &found).await? {
+                Ok(schema) => Ok(Some(Arc::new(schema))),
+                Err(reason) => Err(self.refused(path, reason)),
+            },
         }
     }
 
@@ -141,51 +159,65 @@ impl Client {
         }
     }
 
-    /// A schema with those that it refers to, which come first.
-    async fn whole(&self, path: &str, found: &Value) -> Result<SchemaText, RegistryError> {
-        let text = |value: &Value| {
-            value
-                .get("schema")
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        let own = text(found);
-        let own = own.ok_or_else(|| self.stranger(format!("`{path}` has no `schema`")))?;
+    /// A schema with those that it refers to, which come first; or why it cannot be used.
+    async fn whole(
+        &self,
+        path: &str,
+        found: &Value,
+    ) -> Result<Result<SchemaText, String>, RegistryError> {
+        let own = self.text(path, found)?;
         let mut bytes = own.len();
         let language = found.get("schemaType").and_then(Value::as_str);
+        // Names, and where their texts are known.
         let mut references: Vec<(String, String)> = Vec::new();
+        let mut known: HashMap<String, (String, Vec<Reference>)> = HashMap::new();
         let mut wanted = references_of(found);
-        // Breadth first: what is asked for later is needed by what came earlier.
+        // Breadth first: what is asked for later is needed by what came earlier. What several
+        // refer to comes several times.
         let mut next = 0;
         while next < wanted.len() {
             let (name, subject, version) = wanted[next].clone();
             next += 1;
             let path = format!("subjects/{}/versions/{version}", encoded(&subject));
-            let Answer::Found(other) = self.ask(Method::GET, &path, None).await? else {
-                return Err(self.stranger(format!("it does not have `{path}`")));
-            };
-            let text = text(&other);
-            let text = text.ok_or_else(|| self.stranger(format!("`{path}` has no `schema`")))?;
-            bytes += text.len();
-            if bytes > ANSWER_BYTES_MAX {
-                let what = format!("a schema and its references exceed {ANSWER_BYTES_MAX} bytes");
-                return Err(self.stranger(what));
+            if !known.contains_key(&path) {
+                let Answer::Found(other) = self.ask(Method::GET, &path, None).await? else {
+                    return Ok(Err(format!("it refers to `{path}`, which is not there")));
+                };
+                let text = self.text(&path, &other)?;
+                bytes += text.len();
+                known.insert(path.clone(), (text, references_of(&other)));
             }
-            references.push((name, text));
-            wanted.extend(references_of(&other));
-            if wanted.len() > REFERENCES_MAX {
-                let what = format!("a schema refers to more than {REFERENCES_MAX} others");
-                return Err(self.stranger(what));
+            wanted.extend(known[&path].1.iter().cloned());
+            references.push((name, path));
+            if bytes > ANSWER_BYTES_MAX {
+                let most = ANSWER_BYTES_MAX;
+                return Ok(Err(format!("it and its references exceed {most} bytes")));
+            }
+            if known.len() > REFERENCES_MAX || wanted.len() > MENTIONS_MAX {
+                return Ok(Err(format!(
+                    "it refers to more than {REFERENCES_MAX} others"
+                )));
             }
         }
         references.reverse();
         let mut seen = std::collections::HashSet::new();
         references.retain(|(name, _)| seen.insert(name.clone()));
-        Ok(SchemaText {
+        let texts = references.iter().map(|(_, path)| known[path].0.len());
+        if texts.sum::<usize>() > ANSWER_BYTES_MAX {
+            return Ok(Err("it has the same long schema under many names".into()));
+        }
+        let with_text = |(name, path)| (name, known[&path].0.clone());
+        Ok(Ok(SchemaText {
             language: language.unwrap_or("AVRO").into(),
             text: own,
-            references,
-        })
+            references: references.into_iter().map(with_text).collect(),
+        }))
+    }
+
+    fn text(&self, path: &str, found: &Value) -> Result<String, RegistryError> {
+        let text = found.get("schema").and_then(Value::as_str);
+        let text = text.ok_or_else(|| self.stranger(format!("`{path}` has no `schema`")))?;
+        Ok(text.into())
     }
 
     /// Asks until there is an answer.
@@ -318,7 +350,7 @@ impl Client {
 }
 
 /// What a schema refers to: name, subject and version.
-fn references_of(found: &Value) -> Vec<(String, String, u64)> {
+fn references_of(found: &Value) -> Vec<Reference> {
     let references = found.get("references").and_then(Value::as_array);
     let each = references.into_iter().flatten().filter_map(|reference| {
         let text = |key: &str| reference.get(key)?.as_str().map(str::to_owned);

@@ -8,7 +8,7 @@ mod numbers;
 use std::collections::HashMap;
 
 use arrow_schema::{DataType, Field as Column, Fields, Schema};
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
 use wasmill_core::data_type;
 
 use crate::format::{
@@ -92,7 +92,7 @@ fn message(
     let mut fields = Vec::new();
     for (at, (column, name)) in columns.iter().zip(names.iter()).enumerate() {
         let before = earlier.and_then(|earlier| earlier.get_field_by_name(name));
-        let of = field(column, name, before.as_ref(), earlier)?;
+        let mut of = field(column, name, before.as_ref(), earlier)?;
         if let Of::Message(message) = &of.of {
             let taken = types.insert(message.name.clone(), column.name());
             let field = names.iter().position(|name| *name == message.name);
@@ -101,7 +101,12 @@ fn message(
                 return Err(clash(column.name(), other, &message.name));
             }
         }
-        let keeps = before.filter(|before| of.follows(before));
+        let keeps = before.filter(|before| of.follows(before, column.is_nullable()));
+        // Readers of the earlier version take a field that is left out for absent, or for a default
+        // of its own.
+        of.explicit |= keeps
+            .as_ref()
+            .is_some_and(FieldDescriptor::supports_presence);
         fields.push((keeps.map(|before| before.number()), at, name.clone(), of));
     }
     for number in fields.iter().filter_map(|it| it.0) {
@@ -210,7 +215,13 @@ fn plain(data_type: &DataType) -> Option<Kind> {
 
 impl Field {
     /// Whether it may have the number of an earlier field: readers of both read the same bytes.
-    fn follows(&self, before: &FieldDescriptor) -> bool {
+    fn follows(&self, before: &FieldDescriptor, is_nullable: bool) -> bool {
+        // Of several members of a `oneof` they see the last one alone.
+        let choice = before.containing_oneof();
+        let is_choice = choice.is_some_and(|choice| choice.fields().len() > 1);
+        if is_choice || (is_nullable && before.cardinality() == Cardinality::Required) {
+            return false;
+        }
         if self.repeated != before.is_list() || before.is_map() || before.is_group() {
             return false;
         }

@@ -411,8 +411,18 @@ fn types_that_readers_would_mistake_get_new_numbers() {
     let a = [("a", "i64")];
     check_following(&a, "int32 a = 3;", "int64 a = 3;");
     check_following(&a, "bool a = 3;", "int64 a = 3;");
-    check_following(&a, "optional uint64 a = 3;", "int64 a = 3;");
-    check_following(&a, "oneof o { int64 a = 3; }", "int64 a = 3;");
+    check_following(&a, "optional uint64 a = 3;", "optional int64 a = 3;");
+    check_following(&a, "oneof o { int64 a = 3; }", "optional int64 a = 3;");
+    check_following(
+        &a,
+        "oneof o { int64 a = 3; string b = 4; }",
+        "reserved 3 to 4; reserved \"b\"; int64 a = 5;",
+    );
+    let required = "syntax = \"proto2\"; message Row { required int64 a = 1; }";
+    let found = text(&a, NAMES, Some(required)).expect("it may follow");
+    assert_eq!(body(&found), "optional int64 a = 1; }");
+    let found = text(&[("a", "i64?")], NAMES, Some(required)).expect("it may follow");
+    assert_eq!(body(&found), "reserved 1; optional int64 a = 2; }");
     check_following(&a, "sint64 a = 3;", "reserved 3; int64 a = 4;");
     check_following(&a, "string a = 3;", "reserved 3; int64 a = 4;");
     check_following(&a, "repeated int64 a = 3;", "reserved 3; int64 a = 4;");

@@ -1,6 +1,6 @@
 //! What is looked for in a message: its fields by their numbers.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use prost_reflect::{FieldDescriptor, Kind};
 
@@ -113,6 +113,7 @@ impl Fields {
     #[inline]
     pub(in crate::format::protobuf) fn find(&self, number: u32) -> Option<&Entry> {
         match self.dense.get(number as usize) {
+            Some(&NONE) => None,
             Some(at) => self.entries.get(usize::from(*at)),
             None => {
                 let found = self.entries.binary_search_by_key(&number, |it| it.number);
@@ -142,13 +143,19 @@ pub(super) fn of_message(wanted: Vec<(Entry, FieldDescriptor)>) -> Fields {
         others.map(|(_, _, slots)| slots.clone()).collect()
     };
     let mut entries: Vec<Entry> = Vec::new();
+    let mut numbers = HashSet::new();
     for (mut entry, field) in wanted {
         entry.clears = others_of(&field);
+        numbers.insert(entry.number);
         entries.push(entry);
     }
+    let mut choices = HashSet::new();
     for (choice, _, _) in &members {
+        if !choices.insert(choice.full_name()) {
+            continue;
+        }
         for field in choice.fields() {
-            if entries.iter().any(|entry| entry.number == field.number()) {
+            if !numbers.insert(field.number()) {
                 continue;
             }
             let mut entry = Entry::new(&field, field.name());

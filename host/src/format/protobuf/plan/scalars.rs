@@ -174,7 +174,8 @@ impl Planner<'_> {
 
 /// The names of an enumeration; of several for one number the first.
 fn symbols(of: &prost_reflect::EnumDescriptor) -> Symbols {
-    let values = of.values();
+    // As they are written down: the library has the last name of a number first.
+    let values = of.enum_descriptor_proto().value.iter();
     let mut symbols: Vec<(i32, Box<str>)> =
         values.map(|it| (it.number(), it.name().into())).collect();
     symbols.sort_by_key(|it| it.0);
