@@ -427,6 +427,8 @@ impl World {
         let is_harmless =
             |errand: &Errand| !matches!(errand, Errand::Apply(..) | Errand::Delete(_));
         self.flights.retain(|flight| is_harmless(&flight.errand));
+        // Whoever puts data back has ended whatever could still commit to it.
+        self.settle(NOBODY);
         let standing = self.model.cuts.iter();
         let standing = standing.filter(|(_, cut)| self.model.stands(cut.position));
         let standing: Vec<CheckpointId> = standing.map(|(checkpoint, _)| *checkpoint).collect();
