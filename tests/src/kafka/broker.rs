@@ -115,7 +115,7 @@ broker.heartbeat.interval.ms=500
         format.args(["d2FzbWlsbC10ZXN0cy0xMQ", "--config"]);
         format.arg(broker.folder.path().join("broker.properties"));
         if broker.logins.is_some() {
-            format.args(Logins::FORMAT);
+            format.args(Logins::format());
         }
         let formatted = format.status().expect("java starts: it is there");
         assert!(formatted.success(), "{}", broker.said());

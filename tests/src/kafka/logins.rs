@@ -24,11 +24,11 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// What the user's record is made with.
-    pub(super) const FORMAT: [&'static str; 2] = [
-        "--add-scram",
-        "SCRAM-SHA-512=[name=wasmill,password=correct-horse-battery]",
-    ];
+    /// What the user's record is made with, when a broker's folder is.
+    pub(super) fn format() -> [String; 2] {
+        let user = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
+        ["--add-scram".into(), user]
+    }
 
     /// Makes a key and a certificate for this machine's own address.
     pub(super) fn new(folder: &Path) -> Self {

@@ -239,11 +239,8 @@ fn generated(message: &DescriptorProto, within: &str, entries: &mut HashSet<Stri
     for nested in &message.nested_type {
         generated(nested, &name, entries);
     }
-    let is_entry = |options: &_| -> bool {
-        let options: &prost_reflect::prost_types::MessageOptions = options;
-        options.map_entry()
-    };
-    if message.options.as_ref().is_some_and(is_entry) {
+    let options = message.options.as_ref();
+    if options.is_some_and(|options| options.map_entry()) {
         entries.insert(name);
     }
 }
