@@ -1,23 +1,24 @@
 //! Protobuf schemas from their text. The text may be a stranger's: its size and how deep it nests
 //! are bounded before it is read.
 
+mod nesting;
+mod sources;
+
 use std::collections::{HashMap, HashSet};
 
-use parking_lot::Mutex;
 use prost_reflect::{
-    DescriptorPool, FileDescriptor, MessageDescriptor,
-    prost_types::{DescriptorProto, FileDescriptorProto},
+    DescriptorPool, FileDescriptor, MessageDescriptor, prost_types::DescriptorProto,
 };
 use protox::{
     Compiler,
-    file::{ChainFileResolver, File, FileResolver, GoogleFileResolver},
+    file::{ChainFileResolver, File, GoogleFileResolver},
 };
 use wasmill_core::spelling;
 
 use crate::spawn;
+use nesting::check;
+use sources::{Sources, is_built_in};
 
-/// How deep braces and brackets may nest in a schema's text: reading them recurses.
-const NESTING_MAX: usize = 64;
 /// How many files a schema may need.
 const FILES_MAX: usize = 256;
 /// How long a schema and all that it needs may be together.
@@ -27,49 +28,6 @@ const BYTES_MAX: usize = 1 << 20;
 const STACK_BYTES: usize = 256 << 20;
 /// The name of a schema that comes without one. Nobody imports it.
 const OWN_NAME: &str = "(the schema)";
-
-/// Files of which registries are seldom told, beside those of `google/protobuf`.
-const BUILT_IN: &[(&str, &str)] = &[
-    (
-        "confluent/meta.proto",
-        r#"syntax = "proto3";
-        package confluent;
-        import "google/protobuf/descriptor.proto";
-        message Meta {
-          string doc = 1;
-          map<string, string> params = 2;
-          repeated string tags = 3;
-        }
-        extend google.protobuf.FileOptions { Meta file_meta = 1088; }
-        extend google.protobuf.MessageOptions { Meta message_meta = 1088; }
-        extend google.protobuf.FieldOptions { Meta field_meta = 1088; }
-        extend google.protobuf.EnumOptions { Meta enum_meta = 1088; }
-        extend google.protobuf.EnumValueOptions { Meta enum_value_meta = 1088; }"#,
-    ),
-    (
-        "confluent/type/decimal.proto",
-        r#"syntax = "proto3";
-        package confluent.type;
-        message Decimal { bytes value = 1; uint32 precision = 2; int32 scale = 3; }"#,
-    ),
-    (
-        "google/type/date.proto",
-        r#"syntax = "proto3";
-        package google.type;
-        message Date { int32 year = 1; int32 month = 2; int32 day = 3; }"#,
-    ),
-    (
-        "google/type/timeofday.proto",
-        r#"syntax = "proto3";
-        package google.type;
-        message TimeOfDay {
-          int32 hours = 1;
-          int32 minutes = 2;
-          int32 seconds = 3;
-          int32 nanos = 4;
-        }"#,
-    ),
-];
 
 /// A schema that was read, with what it imports.
 #[derive(Debug)]
@@ -99,10 +57,7 @@ impl Schema {
     }
 
     fn compile(texts: HashMap<String, String>) -> Result<Self, String> {
-        let sources = Sources {
-            texts,
-            read: Mutex::default(),
-        };
+        let sources = Sources::new(texts);
         let own = sources.read(OWN_NAME).map_err(|error| told(&error))?;
         let mut entries = HashSet::new();
         let package = own.package.as_deref().unwrap_or_default();
@@ -178,12 +133,6 @@ impl Schema {
     }
 }
 
-/// Whether a file is there without being fetched.
-fn is_built_in(name: &str) -> bool {
-    let ours = BUILT_IN.iter().any(|(own, _)| *own == name);
-    ours || GoogleFileResolver::new().open_file(name).is_ok()
-}
-
 /// The files that a text imports, and those that they do: `read` gives the text of a name.
 pub(crate) fn imports(
     text: &str,
@@ -245,53 +194,6 @@ fn generated(message: &DescriptorProto, within: &str, entries: &mut HashSet<Stri
     }
 }
 
-/// Files in memory.
-struct Sources {
-    texts: HashMap<String, String>,
-    read: Mutex<HashMap<String, FileDescriptorProto>>,
-}
-
-impl Sources {
-    fn read(&self, name: &str) -> Result<FileDescriptorProto, protox::Error> {
-        if let Some(known) = self.read.lock().get(name) {
-            return Ok(known.clone());
-        }
-        let own = self.texts.get(name).map(String::as_str);
-        let built_in = BUILT_IN.iter().find(|(own, _)| *own == name);
-        let text = own.or_else(|| built_in.map(|(_, text)| *text));
-        let text = text.ok_or_else(|| protox::Error::file_not_found(name))?;
-        let mut file: FileDescriptorProto = File::from_source(name, text)?.into();
-        // Where things stand in the text is of no further use.
-        file.source_code_info = None;
-        self.read.lock().insert(name.into(), file.clone());
-        Ok(file)
-    }
-}
-
-impl FileResolver for Sources {
-    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        let mut file = self.read(name)?;
-        // What a file imports publicly, those who import it see as their own. Each is looked at
-        // once, however many ways lead to it.
-        let mut seen: HashSet<String> = file.dependency.iter().cloned().collect();
-        let mut next = 0;
-        while let Some(imported) = file.dependency.get(next).cloned() {
-            next += 1;
-            // Those that everybody has import nothing publicly.
-            let Ok(imported) = self.read(&imported) else {
-                continue;
-            };
-            let public = imported.public_dependency.iter();
-            let public =
-                public.filter_map(|at| imported.dependency.get(usize::try_from(*at).ok()?));
-            let new = public.filter(|name| seen.insert((*name).clone()));
-            file.dependency.extend(new.cloned().collect::<Vec<_>>());
-        }
-        file.public_dependency.clear();
-        Ok(file.into())
-    }
-}
-
 /// A reason on one line.
 fn told(error: &protox::Error) -> String {
     let text = match error.file() {
@@ -303,48 +205,6 @@ fn told(error: &protox::Error) -> String {
         text += "; a registry has it if the schema refers to it, a file of a schema beside it";
     }
     text
-}
-
-/// Whether a text nests no deeper than it may. Comments and texts in quotes do not count.
-fn check(text: &str) -> Result<(), String> {
-    let bytes = text.as_bytes();
-    let (mut at, mut depth) = (0, 0_usize);
-    while let Some(byte) = bytes.get(at) {
-        at += 1;
-        match (byte, bytes.get(at)) {
-            (b'/', Some(b'/')) | (b'#', _) => {
-                let rest = bytes[at..].iter().position(|byte| *byte == b'\n');
-                at = rest.map_or(bytes.len(), |rest| at + rest);
-            }
-            (b'/', Some(b'*')) => {
-                let start = at + 1;
-                let length = bytes[start..].windows(2).position(|two| two == b"*/");
-                at = length.map_or(bytes.len(), |length| start + length + 2);
-                if bytes[start..at].windows(2).any(|two| two == b"/*") {
-                    return Err("it has a comment within a comment".into());
-                }
-            }
-            (b'"' | b'\'', _) => {
-                while let Some(inner) = bytes.get(at) {
-                    at += 1;
-                    // A line ends a string, also behind a backslash.
-                    match inner {
-                        b'\n' => break,
-                        b'\\' => at += usize::from(bytes.get(at) != Some(&b'\n')),
-                        other if other == byte => break,
-                        _ => {}
-                    }
-                }
-            }
-            (b'{' | b'[' | b'(' | b'<', _) => depth += 1,
-            (b'}' | b']' | b')' | b'>', _) => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > NESTING_MAX {
-            return Err(format!("it nests more than {NESTING_MAX} deep"));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
