@@ -54,11 +54,19 @@ enum Programs {
     Many(Many),
 }
 
+/// The place of a message in a schema, as records name it.
+type Indexes = Box<[u32]>;
+
 /// What to do with each type of message that came.
 #[derive(Debug)]
 struct Many {
     schema: Schema,
-    known: HashMap<Box<[u32]>, Result<Program, String>>,
+    /// Or why rows of that message do not fit.
+    programs: Vec<(Indexes, Result<Program, String>)>,
+    /// Where each stands there.
+    places: HashMap<Indexes, usize>,
+    /// That of the record before.
+    last: usize,
 }
 
 impl Programs {
@@ -75,10 +83,7 @@ impl Programs {
         }
         let schema = Schema::parse(&text.text, &text.references)?;
         let Some(name) = of else {
-            return Ok(Self::Many(Many {
-                schema,
-                known: HashMap::new(),
-            }));
+            return Ok(Self::Many(Many::new(schema)));
         };
         let message = schema.message(name.as_deref())?;
         let program = Program::new(&message, &columns.layout, columns.is_changelog)?;
@@ -87,15 +92,37 @@ impl Programs {
 }
 
 impl Many {
-    fn program(&mut self, indexes: &[u32], columns: &Columns) -> Result<&Program, String> {
-        if !self.known.contains_key(indexes) {
-            let message = self.schema.at(indexes)?;
-            let program = Program::new(&message, &columns.layout, columns.is_changelog);
-            let told = |reason| short(format!("the message `{}`: {reason}", message.full_name()));
-            self.known.insert(indexes.into(), program.map_err(told));
+    fn new(schema: Schema) -> Self {
+        Self {
+            schema,
+            programs: Vec::new(),
+            places: HashMap::new(),
+            last: 0,
         }
-        let known = self.known.get(indexes).ok_or("it was just made")?;
-        known.as_ref().map_err(Clone::clone)
+    }
+
+    fn program(&mut self, indexes: &[u32], columns: &Columns) -> Result<&Program, String> {
+        // Mostly it is that of the record before.
+        let last = self.programs.get(self.last);
+        if last.is_none_or(|(of, _)| **of != *indexes) {
+            self.last = self.place(indexes, columns)?;
+        }
+        let (_, program) = &self.programs[self.last];
+        program.as_ref().map_err(Clone::clone)
+    }
+
+    /// Where the program of a message is; it is made if it is not there.
+    fn place(&mut self, indexes: &[u32], columns: &Columns) -> Result<usize, String> {
+        if let Some(place) = self.places.get(indexes) {
+            return Ok(*place);
+        }
+        let message = self.schema.at(indexes)?;
+        let program = Program::new(&message, &columns.layout, columns.is_changelog);
+        let told = |reason| short(format!("the message `{}`: {reason}", message.full_name()));
+        let place = self.programs.len();
+        self.programs.push((indexes.into(), program.map_err(told)));
+        self.places.insert(indexes.into(), place);
+        Ok(place)
     }
 }
 
