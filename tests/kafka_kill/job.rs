@@ -25,6 +25,12 @@ impl Job {
         self.folder.path()
     }
 
+    /// Leaves the folder behind, for whoever looks into what went wrong; gives where.
+    pub(crate) fn keep_files(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+
     /// Has the next processes run this.
     pub(crate) fn write(&self, document: &str) {
         let path = self.folder().join("pipeline.yaml");

@@ -19,6 +19,23 @@ pub(crate) struct Reader {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen(Vec<Vec<(i64, Balance)>>);
 
+/// A stretch of rows that stand in a partition twice: their offsets, from the first to the last.
+#[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "it is for whoever reads what went wrong")]
+pub(crate) struct Twice {
+    partition: usize,
+    first: (i64, i64),
+    again: (i64, i64),
+}
+
+impl Twice {
+    fn goes_on_with(&self, next: &Self) -> bool {
+        self.partition == next.partition
+            && self.first.1 + 1 == next.first.0
+            && self.again.1 + 1 == next.again.0
+    }
+}
+
 impl Reader {
     pub(crate) fn start(brokers: &str, topic: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -102,6 +119,30 @@ impl Seen {
                 end.get(same)
             );
         }
+    }
+
+    /// Where rows stand that have stood before.
+    pub(crate) fn twice(&self) -> Vec<Twice> {
+        let mut all: Vec<Twice> = Vec::new();
+        for (partition, rows) in self.0.iter().enumerate() {
+            let mut places = HashMap::new();
+            for (offset, row) in rows {
+                let before = *places.entry(*row).or_insert(*offset);
+                let next = Twice {
+                    partition,
+                    first: (before, before),
+                    again: (*offset, *offset),
+                };
+                match all.last_mut() {
+                    _ if before == *offset => {}
+                    Some(last) if last.goes_on_with(&next) => {
+                        (last.first.1, last.again.1) = (before, *offset);
+                    }
+                    _ => all.push(next),
+                }
+            }
+        }
+        all
     }
 
     /// All rows, those of an account in their order.

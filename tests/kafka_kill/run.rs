@@ -12,8 +12,8 @@ use crate::feed::{Feeder, Pace};
 use crate::job::{Job, Running};
 use crate::oracle::{self, Balance};
 use crate::points::{self, Point, Way};
-use crate::reader::{Reader, Seen};
-use crate::{PATIENCE, client, some_time, wait};
+use crate::reader::{Reader, Seen, Twice};
+use crate::{PATIENCE, announce, client, some_time, wait};
 
 /// A random kill comes after half of this in the mean, in milliseconds: with few kills, and with
 /// many.
@@ -31,7 +31,8 @@ const REST_SECONDS: f64 = 240.0;
 const AWAY_MS: (u64, u64) = (500, 5_000);
 /// A transactional id that nobody uses is forgotten after so long, in milliseconds.
 const EXPIRATION_MS: u64 = 6_000;
-
+/// So many stretches of rows that came twice are told one by one.
+const TWICE_MAX: usize = 20;
 /// How often a run takes over from one that is well.
 const RIVALS: u64 = 3;
 
@@ -369,17 +370,33 @@ impl Run {
         let seen = self.reader.stop();
         let end = Seen::now(&self.broker.direct(), OUTPUT);
         seen.check(&end);
+        let twice = end.twice();
         let topic = oracle::compare("topic", &end.rows(), &expected);
         let audit = audit(&self.job, self.database.as_ref());
         let audit = oracle::compare("audit table", &audit, &expected);
-        Outcome {
+        let outcome = Outcome {
             kills: self.plan.kills,
             points,
             faults: self.faults + self.broker.proxy().hits(),
             rows: fed.len(),
             difference: topic + audit,
+        };
+        if !outcome.is_flawless() {
+            let Plan { form, seed, .. } = self.plan;
+            let form = form.name();
+            let told = format!("{form}, seed {seed}: topic: {topic}; audit table: {audit}");
+            leave_evidence(&mut self.job, &mut self.broker, &told, &twice);
         }
+        outcome
     }
+}
+
+/// What went wrong is rare: whoever looks into it finds all that there was.
+fn leave_evidence(job: &mut Job, broker: &mut Broker, told: &str, twice: &[Twice]) {
+    let (job, broker) = (job.keep_files().display(), broker.keep_files().display());
+    announce(&format!("{told}; its files stand in {job} and {broker}"));
+    let stretches = twice.iter().take(TWICE_MAX);
+    stretches.for_each(|stretch| announce(&format!("{stretch:?}")));
 }
 
 /// The rows of the audit table, in the order in which they were written.

@@ -75,7 +75,9 @@ fn checkpoints(error: &CheckpointsError) -> Failure {
     match error {
         CheckpointsError::Storage(StorageError::Running { .. }) => Failure::Lasting,
         CheckpointsError::Storage(_) => Failure::Passing,
-        CheckpointsError::Recovery(RecoveryError::Unreadable { .. }) => Failure::Passing,
+        CheckpointsError::Recovery(
+            RecoveryError::Unreadable { .. } | RecoveryError::Outrun { .. },
+        ) => Failure::Passing,
         CheckpointsError::Attempt(AttemptError::Failures { .. }) => Failure::Passing,
         CheckpointsError::Sink(error) => connector(error),
         // Its own error comes in place of this one.

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -205,6 +205,12 @@ broker.heartbeat.interval.ms=500
         self.signal("CONT");
     }
 
+    /// Leaves its files behind when it ends, for whoever looks into what went wrong; gives where.
+    pub fn keep_files(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.with(|child| child.id());
         let mut kill = Command::new("kill");
@@ -246,6 +252,9 @@ broker.heartbeat.interval.ms=500
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.keep_files();
+        }
         if let Ok(Some(child)) = self.child.get_mut() {
             let _ = child.kill();
             let _ = child.wait();

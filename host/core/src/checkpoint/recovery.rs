@@ -102,6 +102,13 @@ pub enum RecoveryError {
         /// Why not.
         reason: String,
     },
+    /// The last entry has gone since the listing: whoever runs has decided more, and retired it. A
+    /// new listing shows what is last now.
+    #[error("`{name}` has gone since it was listed: another run is at work; start again")]
+    Outrun {
+        /// The entry.
+        name: String,
+    },
     /// An entry is not what was written.
     #[error("`{name}` cannot be used, bring back a whole copy or restore another checkpoint")]
     Damaged {
@@ -283,9 +290,9 @@ impl Recovery {
         bytes: Result<Option<Vec<u8>>, String>,
     ) -> Result<(), RecoveryError> {
         let name = self.scope.entry(position);
-        let gone = || "it has gone, so another run is at work".to_owned();
-        let bytes = match bytes.and_then(|bytes| bytes.ok_or_else(gone)) {
-            Ok(bytes) => bytes,
+        let bytes = match bytes {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(RecoveryError::Outrun { name }),
             Err(reason) => return Err(RecoveryError::Unreadable { name, reason }),
         };
         let entry = Entry::decode_at(&self.scope, position, &bytes);

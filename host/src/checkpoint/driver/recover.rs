@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmill_core::checkpoint::{
     AttemptError, AttemptId, Decided, Digest, Entry, Identity, Manifest, Migrated, Recovered,
-    Recovery, RestoreFrom, Scope, compatibility,
+    Recovery, RecoveryError, RestoreFrom, Scope, compatibility,
 };
 
 use super::{CheckpointsError, Plan, migrate};
@@ -15,6 +15,9 @@ use crate::{
     },
     crash_point::{CrashPoint, reach},
 };
+
+/// How often a log is listed whose last entry is gone when it is read.
+const LIST_TRIES: usize = 20;
 
 /// What an attempt begins with, and where its objects lie if that is not its own storage.
 pub struct Found {
@@ -106,11 +109,24 @@ pub async fn recover(storage: &Storage, plan: &Plan) -> Result<Found, Checkpoint
     })
 }
 
-/// Reads a log as far as a new attempt must know it.
+/// Reads a log as far as a new attempt must know it, also while another one retires entries.
 ///
 /// # Errors
 /// If the storage or the log cannot be read.
 pub async fn read_log(storage: &Storage, scope: &Scope) -> Result<Recovery, CheckpointsError> {
+    let mut tries = 1;
+    loop {
+        match read_listed(storage, scope).await {
+            Err(CheckpointsError::Recovery(RecoveryError::Outrun { .. })) if tries < LIST_TRIES => {
+                tries += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Reads what a listing shows.
+async fn read_listed(storage: &Storage, scope: &Scope) -> Result<Recovery, CheckpointsError> {
     let names = storage.list(&scope.job_prefix()).await?;
     reach(CrashPoint::RestoreListed);
     let mut recovery = Recovery::new(scope.clone(), &names)?;

@@ -295,6 +295,10 @@ fn take_over(
         let fence = found.taken.map_or(target.fence, |taken| taken.fence);
         return Err(fenced(target, fence).into());
     }
+    // Brokers that lose the end of a transaction show a marker late.
+    if let Before::GoesOn(since) = before {
+        is_there(target, found, *since)?;
+    }
     Ok((found.marker.clone(), taken.first))
 }
 
@@ -309,10 +313,7 @@ fn taken_over(
     let nothing = Before::Nothing { is_fresh: false };
     let before = match before {
         Before::GoesOn(since) => {
-            let marker = found.marker.as_ref().map(|marker| marker.checkpoint);
-            if marker != *since {
-                return Err(not_there(target, marker, *since));
-            }
+            is_there(target, found, *since)?;
             &nothing
         }
         other => other,
@@ -358,22 +359,26 @@ fn taken_over(
     }
 }
 
-/// The output is not where the attempt goes on.
-fn not_there(
+/// Sees that the output is where the attempt goes on.
+fn is_there(
     target: &Target,
-    marker: Option<CheckpointId>,
+    found: &Found,
     since: Option<CheckpointId>,
-) -> ConnectorError {
+) -> Result<(), ConnectorError> {
+    let marker = found.marker.as_ref().map(|marker| marker.checkpoint);
     match marker {
+        _ if marker == since => Ok(()),
         // Another attempt has committed since the log was read: the next one enters that.
-        Some(marker) if Some(marker) > since => FollowError::Committed { marker, since }.into(),
-        Some(marker) => FollowError::Older {
+        Some(marker) if Some(marker) > since => {
+            Err(FollowError::Committed { marker, since }.into())
+        }
+        Some(marker) => Err(FollowError::Older {
             place: target.told.clone(),
             marker: Some(marker),
             known: since,
         }
-        .into(),
-        None => no_markers(&target.place).into(),
+        .into()),
+        None => Err(no_markers(&target.place).into()),
     }
 }
 
