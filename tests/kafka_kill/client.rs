@@ -26,6 +26,9 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) fn config(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers);
+    // Brokers come and go here: whoever waits for an answer for a minute feeds or reads nothing.
+    config.set("socket.timeout.ms", "5000");
+    config.set("topic.metadata.refresh.interval.ms", "5000");
     config
 }
 

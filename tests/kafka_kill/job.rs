@@ -15,6 +15,14 @@ pub(crate) struct Job {
     folder: tempfile::TempDir,
 }
 
+impl Drop for Job {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("its files stand in {}", self.keep_files().display());
+        }
+    }
+}
+
 impl Job {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test's files");

@@ -1,6 +1,7 @@
 //! A whole run: everything that can go wrong with one job, then the comparison.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use wasmill_tests::kafka::{Api, Broker, Settings};
 use wasmill_tests::postgres::Database;
@@ -13,7 +14,7 @@ use crate::job::{Job, Running};
 use crate::oracle::{self, Balance};
 use crate::points::{self, Point, Way};
 use crate::reader::{Reader, Seen, Twice};
-use crate::{PATIENCE, announce, client, some_time, wait};
+use crate::{LOOK, PATIENCE, announce, client, some_time, wait};
 
 /// A random kill comes after half of this in the mean, in milliseconds: with few kills, and with
 /// many.
@@ -104,7 +105,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(plan: Plan) -> Self {
-        let expiration = std::time::Duration::from_millis(EXPIRATION_MS);
+        let expiration = Duration::from_millis(EXPIRATION_MS);
         let broker = Broker::start(Settings {
             expiration,
             ..Settings::default()
@@ -176,16 +177,20 @@ impl Run {
 
     /// Waits until the output holds rows that were fed from now on.
     fn catch_up(&self, process: &mut Running) {
-        let goal = self.feeder.delivered();
-        let what = format!("the output gets beyond row {goal}");
-        wait(&what, || {
+        let (feeder, reader) = (&self.feeder, &self.reader);
+        let (goal, start) = (feeder.delivered(), Instant::now());
+        while reader.count() <= goal {
             process.check();
+            assert!(reader.is_reading(), "the reader does not like what it sees");
             assert!(
-                self.reader.is_reading(),
-                "the reader does not like what it sees"
+                start.elapsed() < PATIENCE,
+                "the output does not get beyond row {goal}: {} fed, {} seen: {}",
+                feeder.delivered(),
+                reader.count(),
+                process.said()
             );
-            self.reader.count() > goal
-        });
+            some_time(LOOK);
+        }
     }
 
     /// A kill at any time; sometimes an answer is mistreated before it.
@@ -201,7 +206,7 @@ impl Run {
             self.tell(&format!("kill {number} after {after} ms"));
         }
         self.start(&[], None).kill_after(after);
-        self.broker.proxy().wait(std::time::Duration::ZERO);
+        self.broker.proxy().wait(Duration::ZERO);
     }
 
     /// Has a process die at a point.
@@ -355,9 +360,9 @@ impl Run {
             let before = reader.count();
             last.check();
             assert!(reader.is_reading(), "the reader does not like what it sees");
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             while reader.count() == before && start.elapsed() < PATIENCE {
-                some_time(crate::LOOK);
+                some_time(LOOK);
             }
             if reader.count() == before {
                 println!("of {total} rows {before} have come: {}", last.said());

@@ -1,6 +1,7 @@
 //! The process of a broker, its data and its ports.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -253,7 +254,8 @@ broker.heartbeat.interval.ms=500
 impl Drop for Broker {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.keep_files();
+            let place = self.keep_files().display();
+            let _ = writeln!(std::io::stderr(), "the broker's files stand in {place}");
         }
         if let Ok(Some(child)) = self.child.get_mut() {
             let _ = child.kill();
