@@ -158,6 +158,7 @@ mod tests {
             );
         }
         for (document, part) in [
+            ("url: 5432", "put it in quotes"),
             ("password: { enw: A }", "did you mean `env`?"),
             (
                 "password: { env: A, file: b }",

@@ -45,8 +45,8 @@ pub(super) struct Arguments {
     /// Subtasks of each task; as the document says, or the number of cores.
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=128))]
     pub(super) parallelism: Option<u16>,
-    /// Begin anew: forget where an earlier run of this pipeline's name stood, and replace what it
-    /// wrote.
+    /// Begin anew: forget where an earlier run of this pipeline's name stood. Files are replaced;
+    /// topics and tables keep what earlier runs wrote, and get this run's rows besides.
     #[arg(long)]
     pub(super) fresh: bool,
     /// Where checkpoints are kept, instead of where the document says.
@@ -188,7 +188,8 @@ fn finished(
 ) -> Result<(), Failure> {
     super::complain(&format!(
         "wasmill: `{}` has come to the end of its input before (checkpoint {}), so there is \
-         nothing left to do; --fresh begins anew",
+         nothing left to do; --fresh begins anew: files are replaced, and topics and tables get \
+         all rows besides those that they have",
         pipeline.name, manifest.checkpoint,
     ));
     if arguments.summary == Summary::Human && arguments.summary_file.is_none() {

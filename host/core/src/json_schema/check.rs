@@ -140,7 +140,19 @@ impl<'a> Checker<'a> {
                 return vec![mistake(node, path, not_known(text), remedy)];
             }
         }
+        let is_bare = matches!(node.value, Value::Number(_) | Value::Bool(_));
+        if is_bare && rules.len() > 1 && rules.iter().any(|rule| self.is_secret(*rule)) {
+            // Text without its quotes is more likely than a secret.
+            return vec![wrong_type(&[Type::String], node, path)];
+        }
         least.unwrap_or_else(|| vec![wrong_type(&allowed, node, path)])
+    }
+
+    fn is_secret(&self, rule: usize) -> bool {
+        let rule = &self.schema.rules[rule];
+        let mut below = rule.all_of.iter();
+        rule.format == Some(Format::Secret)
+            || below.any(|below| self.schema.rules[*below].format == Some(Format::Secret))
     }
 
     /// The types that a rule allows, found through references; none if it does not say.

@@ -127,8 +127,9 @@ impl Builder<'_> {
         }
         let format = self.encode(&path.key("format"), document.format.as_ref())?;
         let schema = self.written(document, &inputs);
+        let schema = schema.as_ref();
         if let EncodeSpec::Raw(raw) = &format {
-            self.raw_columns(&path.key("format").key("raw").key("column"), raw, &schema);
+            self.raw_columns(&path.key("format").key("raw").key("column"), raw, schema);
         }
         match &format {
             EncodeSpec::Avro(avro) => self.registered(&path, ("avro", avro), document),
@@ -137,7 +138,7 @@ impl Builder<'_> {
             }
             _ => {}
         }
-        let kind = self.sink_kind((&path, document), format, (&inputs, &schema));
+        let kind = self.sink_kind((&path, document), format, schema);
         Some(Sink {
             name: name.into(),
             kind,
@@ -158,7 +159,7 @@ impl Builder<'_> {
         &mut self,
         (path, document): (&Path, &SinkDocument),
         format: EncodeSpec,
-        (inputs, schema): (&[StreamId], &SchemaRef),
+        schema: Option<&SchemaRef>,
     ) -> SinkKind {
         if let Some(file) = &document.file {
             return SinkKind::File(file.clone(), format);
@@ -179,7 +180,7 @@ impl Builder<'_> {
             return SinkKind::Sqlite(sqlite.clone());
         }
         if let Some(postgres) = &document.postgres {
-            self.postgres(&path.key("postgres"), postgres, inputs);
+            self.postgres(&path.key("postgres"), postgres, schema);
             for name in document.include.keys() {
                 self.sql_column(&path.key("include"), name);
             }
@@ -219,18 +220,24 @@ impl Builder<'_> {
             .or_else(protobuf)
     }
 
+    /// The columns of the rows; none where an input is not known, which is told at the input.
+    fn columns(&self, document: &SinkDocument, inputs: &[StreamId]) -> Option<SchemaRef> {
+        match (inputs.first(), &document.input) {
+            (Some(stream), _) => Some(self.streams[stream.0].schema.clone()),
+            (None, Some(_)) => None,
+            (None, None) => Some(dead_letter::schema()),
+        }
+    }
+
     /// The columns that are written: those of the rows, behind them those of the engine.
-    fn written(&self, document: &SinkDocument, inputs: &[StreamId]) -> SchemaRef {
-        let schema = match inputs.first() {
-            Some(stream) => self.streams[stream.0].schema.clone(),
-            None => dead_letter::schema(),
-        };
+    fn written(&self, document: &SinkDocument, inputs: &[StreamId]) -> Option<SchemaRef> {
+        let schema = self.columns(document, inputs)?;
         let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
         fields.extend(document.include.iter().map(|(name, column)| {
             let (data_type, nullable) = column.data_type();
             Arc::new(Field::new(name, data_type, nullable))
         }));
-        Arc::new(Schema::new(fields))
+        Some(Arc::new(Schema::new(fields)))
     }
 
     /// What has schemas in a registry goes into topics, and under a name.
@@ -255,24 +262,29 @@ impl Builder<'_> {
     }
 
     /// The columns whose bytes are written as they are.
-    fn raw_columns(&mut self, path: &Path, raw: &EncodeRaw, schema: &SchemaRef) {
+    fn raw_columns(&mut self, path: &Path, raw: &EncodeRaw, schema: Option<&SchemaRef>) {
         for name in raw.column.iter() {
             let wanted = ("what is written", "string or bytes", is_octets as Fits);
             self.column_for(path, schema, name, wanted);
         }
     }
 
-    /// A column of the rows that is there and fits what it is to be.
+    /// A column of the rows that is there and fits what it is to be, where they are known.
     fn column_for(
         &mut self,
         path: &Path,
-        schema: &SchemaRef,
+        schema: Option<&SchemaRef>,
         name: &str,
         (what, types, fits): (&str, &str, Fits),
     ) {
+        let Some(schema) = schema else { return };
         let Ok(field) = schema.field_with_name(name) else {
             let names = schema.fields().iter().map(|field| field.name().as_str());
             let hint = spelling::hint(name, names);
+            let hint = match *schema == dead_letter::schema() {
+                true => hint.map(|it| format!("a sink without `input` takes dead letters: {it}")),
+                false => hint,
+            };
             let message = format!("the rows have no column `{name}`");
             self.wrong(path, &message, hint.as_deref());
             return;
@@ -321,9 +333,8 @@ impl Builder<'_> {
 
     /// Columns of the engine that the sink adds; their names are not those of others.
     fn included(&mut self, path: &Path, document: &SinkDocument, inputs: &[StreamId]) {
-        let schema = match inputs.first() {
-            Some(stream) => self.streams[stream.0].schema.clone(),
-            None => dead_letter::schema(),
+        let Some(schema) = self.columns(document, inputs) else {
+            return;
         };
         let names: HashSet<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         for name in document.include.keys() {

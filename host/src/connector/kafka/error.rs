@@ -132,7 +132,8 @@ pub enum KafkaError {
     #[error(
         "`{split}` at `{brokers}` has no record {offset} to go on with: records were deleted \
          before they were read, or the topic was made anew; keep records for longer \
-         (`retention.ms`), and begin anew with --fresh"
+         (`retention.ms`), and begin anew with --fresh: what is still there is then read again, \
+         and its rows come out once more"
     )]
     OutOfRange {
         /// The partition.

@@ -172,7 +172,7 @@ pub enum FollowError {
     /// The job goes on from an older checkpoint than the output has.
     #[error(
         "it holds the rows up to checkpoint {marker}, and the job goes on from {}: rows would be \
-         doubled; bring its data back as of there, or begin anew with --fresh", told(.since)
+         doubled; bring its data back as of there, or empty it and begin anew with --fresh", told(.since)
     )]
     Ahead {
         /// What the output's marker says.
@@ -184,7 +184,7 @@ pub enum FollowError {
     #[error(
         "the rows of checkpoint {checkpoint} begin behind {}, and {place} holds those up to {}: \
          rows would be doubled or missing; bring its data back as of where the job begins, or \
-         begin anew with --fresh", told(.since), told(.marker)
+         empty it and begin anew with --fresh", told(.since), told(.marker)
     )]
     Unchained {
         /// The output.

@@ -10,7 +10,7 @@ use crate::tree::Path;
 
 impl Builder<'_> {
     /// Checks a sink into topics, at the path of its kind.
-    pub(super) fn kafka_sink(&mut self, path: &Path, sink: &KafkaSink, schema: &SchemaRef) {
+    pub(super) fn kafka_sink(&mut self, path: &Path, sink: &KafkaSink, schema: Option<&SchemaRef>) {
         self.brokers(&path.key("brokers"), sink.brokers.iter());
         self.client_options(&path.key("options"), &sink.options);
         if let Some(markers) = &sink.markers {
@@ -108,6 +108,22 @@ sinks:
       markers: own
     format: { raw: { column: k } }
 ";
+
+    #[test]
+    fn a_sink_is_told_of_columns_that_are_known() {
+        let mistakes = |document: String| {
+            let mistakes = pipeline(&document).expect_err("it has a mistake");
+            mistakes.to_string()
+        };
+        let told = mistakes(DOCUMENT.replace("input: rows", "input: row"));
+        assert!(told.contains("there is no stream `row`"), "{told}");
+        assert!(!told.contains("no column"), "{told}");
+        let told = mistakes(DOCUMENT.replace("    input: rows\n    include: { id: row-id }\n", ""));
+        assert!(
+            told.contains("a sink without `input` takes dead letters"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn what_stands_beside_a_value_is_a_column_that_fits() {

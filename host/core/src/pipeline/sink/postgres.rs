@@ -5,8 +5,6 @@ pub(super) mod url;
 use arrow_schema::SchemaRef;
 
 use super::MARKER_TABLE;
-use crate::dead_letter;
-use crate::pipeline::StreamId;
 use crate::pipeline::build::Builder;
 use crate::pipeline::document::PostgresSink;
 use crate::secret::TextOrSecret;
@@ -50,7 +48,12 @@ impl PostgresSink {
 
 impl Builder<'_> {
     /// Checks a sink into a table, at the path of its kind.
-    pub(super) fn postgres(&mut self, path: &Path, sink: &PostgresSink, inputs: &[StreamId]) {
+    pub(super) fn postgres(
+        &mut self,
+        path: &Path,
+        sink: &PostgresSink,
+        schema: Option<&SchemaRef>,
+    ) {
         if let TextOrSecret::Text(text) = &sink.url {
             self.literal_url(&path.key("url"), text);
         }
@@ -62,14 +65,11 @@ impl Builder<'_> {
         if let Some(schema) = &sink.schema {
             self.sql_name(&path.key("schema"), schema);
         }
-        let schema = match inputs.first() {
-            Some(stream) => self.streams[stream.0].schema.clone(),
-            None => dead_letter::schema(),
-        };
+        let Some(schema) = schema else { return };
         for field in schema.fields() {
             self.sql_column(path, field.name());
         }
-        self.upsert_key(&path.key("upsert"), &sink.upsert, &schema);
+        self.upsert_key(&path.key("upsert"), &sink.upsert, schema);
     }
 
     /// Whether a column may have its name in a table; also those of `include`.

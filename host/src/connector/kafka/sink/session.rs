@@ -281,6 +281,11 @@ fn take_over(
     let topic = topic_name(place);
     producer.begin()?;
     if forgets {
+        let (sink, told) = (&place.sink, &target.told);
+        tracing::warn!(
+            sink,
+            "{told} keeps what earlier runs wrote, and gets all rows besides"
+        );
         let key = place.marker_key();
         producer.send(&topic, &of_topic(&key, None), PATIENCE)?;
     }

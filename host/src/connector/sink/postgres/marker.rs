@@ -199,6 +199,13 @@ pub(super) fn taken_over(
     if found.fence.attempt > fence.attempt && !begins_anew {
         return Err(fenced(&found, fence, place));
     }
+    if is_fresh && found.marker.is_some() && found.fence != fence {
+        let (sink, told) = (&place.sink, &place.told);
+        tracing::warn!(
+            sink,
+            "the table `{told}` keeps what earlier runs wrote, and gets all rows besides"
+        );
+    }
     let marker = found.marker.filter(|_| !is_fresh);
     Ok(Row { fence, marker })
 }

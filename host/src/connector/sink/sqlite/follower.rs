@@ -88,7 +88,14 @@ impl SqliteFollower {
         prepare(&self.connection, &self.table, self.rows.schema())?;
         self.connection.execute(CREATE, ())?;
         if is_fresh {
-            self.connection.execute(FORGET, (&self.job, &self.sink))?;
+            let forgotten = self.connection.execute(FORGET, (&self.job, &self.sink))?;
+            if forgotten > 0 {
+                let (sink, table) = (&self.sink, &self.table);
+                tracing::warn!(
+                    sink,
+                    "the table `{table}` keeps what earlier runs wrote, and gets all rows besides"
+                );
+            }
         }
         // Whoever committed last may have been killed before that was synced.
         let checkpoint = "pragma wal_checkpoint(passive)";
