@@ -112,16 +112,24 @@ impl Which {
         }
     }
 
+    /// The letters that are asked for; says so if that is none of those that are there.
     fn letters(&self, sink: (&KafkaSink, &EncodeSpec)) -> Result<Vec<Letter>, Failure> {
-        let mut letters = Vec::new();
+        let (mut letters, mut all) = (Vec::new(), 0);
         let is =
             |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
         let read = read_letters(sink, |letter| {
+            all += 1;
             if is(&self.kind, &letter.kind) && is(&self.at, &letter.at) {
                 letters.push(letter);
             }
         });
         read.map_err(Failure::failed)?;
+        if letters.is_empty() && all > 0 {
+            let all = super::count(all, "letter");
+            super::complain(&format!(
+                "wasmill: of {all} none is what --at and --kind ask for"
+            ));
+        }
         Ok(letters)
     }
 }
@@ -192,11 +200,12 @@ fn bring_back(arguments: &RedriveArguments) -> Result<(), Failure> {
     let pipeline = arguments.which.pipeline()?;
     let (sink, kafka, format) = arguments.which.sink(&pipeline)?;
     let letters = arguments.which.letters((kafka, format))?;
-    let mut strange = 0;
+    let (mut strange, mut without) = (0, 0);
     let mut by_source: BTreeMap<usize, Vec<Letter>> = BTreeMap::new();
     for letter in letters {
         match source_of(&pipeline, &letter) {
             Some(source) => by_source.entry(source).or_default().push(letter),
+            None if letter.origin().is_none() => without += 1,
             None => strange += 1,
         }
     }
@@ -207,7 +216,9 @@ fn bring_back(arguments: &RedriveArguments) -> Result<(), Failure> {
         };
         let count = super::count(letters.len() as u64, "letter");
         if arguments.dry_run {
-            super::print(&format!("{name}: {count} would be brought back, once\n"))?;
+            super::print(&format!(
+                "{name}: {count} would be brought back, unless they have been before\n"
+            ))?;
             continue;
         }
         let done = redrive(kafka, (&pipeline.name, &sink.name), letters);
@@ -216,6 +227,13 @@ fn bring_back(arguments: &RedriveArguments) -> Result<(), Failure> {
         super::print(&format!(
             "{name}: {sent} brought back, {before} had been before\n"
         ))?;
+    }
+    if without > 0 {
+        super::complain(&format!(
+            "wasmill: {} left alone: nothing in them says where their rows stood; have the sink \
+             write the columns `split` and `offset`, as headers or in its rows",
+            super::count(without, "letter")
+        ));
     }
     if strange > 0 {
         super::complain(&format!(
