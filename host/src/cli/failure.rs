@@ -47,7 +47,14 @@ impl fmt::Display for Failure {
             Self::Invalid(message) | Self::Failed(message) | Self::Fenced(message) => {
                 write!(f, "wasmill: {message}")
             }
-            Self::Stopped(signal) => write!(f, "wasmill: stopped by signal {signal}"),
+            Self::Stopped(signal) => {
+                let name = match signal {
+                    2 => " (SIGINT)",
+                    15 => " (SIGTERM)",
+                    _ => "",
+                };
+                write!(f, "wasmill: stopped by signal {signal}{name}")
+            }
         }
     }
 }

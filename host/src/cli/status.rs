@@ -130,8 +130,11 @@ fn table(status: &Status) -> String {
         ])
     );
     if let Some(watermark) = &status.watermark {
-        let lag = status.lag_seconds.map(time).unwrap_or_default();
-        text += &format!("watermark {watermark}, {lag} ago\n");
+        let lag = status.lag_seconds.map(|lag| match lag < 0.0 {
+            true => format!(", {} ahead of the clock", time(-lag)),
+            false => format!(", {} ago", time(lag)),
+        });
+        text += &format!("watermark {watermark}{}\n", lag.unwrap_or_default());
     }
     if let Some(checkpoints) = &status.checkpoints {
         text += &told(checkpoints);
