@@ -117,8 +117,10 @@ impl<'a> Checker<'a> {
     fn any(&mut self, rules: &[usize], node: &Node, path: &Path, depth: usize) -> Vec<Mistake> {
         let mut least: Option<Vec<Mistake>> = None;
         let mut allowed = Vec::new();
+        let mut may_be_text = false;
         for rule in rules {
             let types = self.types_of(*rule, depth);
+            may_be_text |= types == [Type::String];
             let fits = types.is_empty() || types.iter().any(|wanted| wanted.allows(node));
             allowed.extend(types);
             if !fits {
@@ -141,7 +143,7 @@ impl<'a> Checker<'a> {
             }
         }
         let is_bare = matches!(node.value, Value::Number(_) | Value::Bool(_));
-        if is_bare && rules.len() > 1 && rules.iter().any(|rule| self.is_secret(*rule)) {
+        if is_bare && may_be_text && rules.iter().any(|rule| self.is_secret(*rule)) {
             // Text without its quotes is more likely than a secret.
             return vec![wrong_type(&[Type::String], node, path)];
         }
