@@ -250,7 +250,8 @@ fn told(value: &Reflected, kind: &Kind) -> Value {
         Reflected::I64(value) => json!(value),
         Reflected::U32(value) => json!(value),
         Reflected::U64(value) => json!(value),
-        Reflected::F32(value) => json!(f64::from(*value)),
+        // As few digits as tell it from other numbers of its own width.
+        Reflected::F32(value) => json!(value.to_string().parse::<f64>().expect("digits")),
         Reflected::F64(value) => json!(value),
         Reflected::String(text) => json!(text),
         Reflected::Bytes(bytes) => {
