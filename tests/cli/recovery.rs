@@ -85,8 +85,8 @@ fn a_job_whose_output_lasts_remembers_that_it_is_done() {
     );
     let again = run(folder, &RUN).ended(0);
     let said = "wasmill: `numbers` has come to the end of its input before (checkpoint 1), so there \
-                is nothing left to do; --fresh begins anew: files are replaced, and topics and tables \
-                get all rows besides those that they have\n";
+                is nothing left to do; --fresh begins anew: files are replaced, and topics and \
+                tables get all rows besides those that they have\n";
     assert_eq!((&*again.out, &*again.err), ("", said));
     check_numbers(folder, 500);
     let again = run(folder, &[&RUN[..], &["--summary", "json"]].concat()).ended(0);

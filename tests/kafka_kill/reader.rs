@@ -1,6 +1,7 @@
 //! Whoever reads the output while everything goes wrong: what was committed once stays.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -21,11 +22,24 @@ pub(crate) struct Seen(Vec<Vec<(i64, Balance)>>);
 
 /// A stretch of rows that stand in a partition twice: their offsets, from the first to the last.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "it is for whoever reads what went wrong")]
 pub(crate) struct Twice {
     partition: usize,
     first: (i64, i64),
     again: (i64, i64),
+}
+
+impl fmt::Display for Twice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            partition,
+            first: (from, to),
+            again: (from_again, to_again),
+        } = self;
+        write!(
+            f,
+            "partition {partition}: {from} to {to} again at {from_again} to {to_again}"
+        )
+    }
 }
 
 impl Twice {

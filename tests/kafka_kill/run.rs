@@ -401,7 +401,7 @@ fn leave_evidence(job: &mut Job, broker: &mut Broker, told: &str, twice: &[Twice
     let (job, broker) = (job.keep_files().display(), broker.keep_files().display());
     announce(&format!("{told}; its files stand in {job} and {broker}"));
     let stretches = twice.iter().take(TWICE_MAX);
-    stretches.for_each(|stretch| announce(&format!("{stretch:?}")));
+    stretches.for_each(|stretch| announce(&stretch.to_string()));
 }
 
 /// The rows of the audit table, in the order in which they were written.
