@@ -26,6 +26,7 @@ mod replay;
 mod run;
 mod stops;
 
+use std::fmt::Display;
 use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ fn some_time(milliseconds: u64) {
 }
 
 /// Waits for something to become so; looks again until it is.
-fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+fn wait(what: impl Display, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "in vain: {what}");

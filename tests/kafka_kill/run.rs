@@ -178,19 +178,19 @@ impl Run {
     /// Waits until the output holds rows that were fed from now on.
     fn catch_up(&self, process: &mut Running) {
         let (feeder, reader) = (&self.feeder, &self.reader);
-        let (goal, start) = (feeder.delivered(), Instant::now());
-        while reader.count() <= goal {
+        let goal = feeder.delivered();
+        let what = fmt::from_fn(|f| {
+            let (fed, seen) = (feeder.delivered(), reader.count());
+            write!(
+                f,
+                "the output gets beyond row {goal}: {fed} fed, {seen} seen"
+            )
+        });
+        wait(what, || {
             process.check();
             assert!(reader.is_reading(), "the reader does not like what it sees");
-            assert!(
-                start.elapsed() < PATIENCE,
-                "the output does not get beyond row {goal}: {} fed, {} seen: {}",
-                feeder.delivered(),
-                reader.count(),
-                process.said()
-            );
-            some_time(LOOK);
-        }
+            reader.count() > goal
+        });
     }
 
     /// A kill at any time; sometimes an answer is mistreated before it.

@@ -141,6 +141,14 @@ pub fn open_for(
     })
 }
 
+/// Tells of an output that a job which begins anew only adds to.
+pub(super) fn adds_to(sink: &str, place: &str) {
+    tracing::warn!(
+        sink,
+        "{place} keeps what earlier runs wrote, and gets all rows besides"
+    );
+}
+
 /// Whether a share begins where an output ends.
 pub(super) fn chained(
     place: &str,

@@ -24,7 +24,7 @@ use crate::{
     connector::{
         ConnectorError, FollowError,
         kafka::{KafkaError, client::Cluster},
-        sink::Fence,
+        sink::{Fence, adds_to},
     },
     crash_point::{CrashPoint, reach},
 };
@@ -281,11 +281,7 @@ fn take_over(
     let topic = topic_name(place);
     producer.begin()?;
     if forgets {
-        let (sink, told) = (&place.sink, &target.told);
-        tracing::warn!(
-            sink,
-            "{told} keeps what earlier runs wrote, and gets all rows besides"
-        );
+        adds_to(&place.sink, &target.told);
         let key = place.marker_key();
         producer.send(&topic, &of_topic(&key, None), PATIENCE)?;
     }

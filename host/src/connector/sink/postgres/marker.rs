@@ -23,7 +23,7 @@ use super::{
     table::quoted,
 };
 use crate::{
-    connector::sink::{Fence, FollowError},
+    connector::sink::{Fence, FollowError, adds_to},
     spawn,
 };
 
@@ -200,11 +200,7 @@ pub(super) fn taken_over(
         return Err(fenced(&found, fence, place));
     }
     if is_fresh && found.marker.is_some() && found.fence != fence {
-        let (sink, told) = (&place.sink, &place.told);
-        tracing::warn!(
-            sink,
-            "the table `{told}` keeps what earlier runs wrote, and gets all rows besides"
-        );
+        adds_to(&place.sink, &format!("the table `{}`", place.told));
     }
     let marker = found.marker.filter(|_| !is_fresh);
     Ok(Row { fence, marker })

@@ -17,7 +17,7 @@ use crate::{
     connector::{
         ConnectorError, FollowError, Follower,
         sink::{
-            Opening, chained,
+            Opening, adds_to, chained,
             rows::{self, RowSpool},
             share::Share,
         },
@@ -90,11 +90,7 @@ impl SqliteFollower {
         if is_fresh {
             let forgotten = self.connection.execute(FORGET, (&self.job, &self.sink))?;
             if forgotten > 0 {
-                let (sink, table) = (&self.sink, &self.table);
-                tracing::warn!(
-                    sink,
-                    "the table `{table}` keeps what earlier runs wrote, and gets all rows besides"
-                );
+                adds_to(&self.sink, &format!("the table `{}`", self.table));
             }
         }
         // Whoever committed last may have been killed before that was synced.
