@@ -32,7 +32,7 @@ use arrow_schema::Schema;
 use wasmill_core::encoding::EncodingError;
 use wasmill_core::feature::{Aggregate, Feature, Window};
 
-use crate::state::{BatchKeys, KeyIndex, Paged, RICH};
+use crate::state::{BatchKeys, Cells, KeyIndex};
 use compute::KeyFeatures;
 pub use describe::describe;
 pub use image::FeatureImage;
@@ -109,7 +109,7 @@ pub struct FeatureRows<'a> {
 #[derive(Debug)]
 pub struct FeatureSet {
     plan: Plan,
-    keys: Paged<KeyFeatures, RICH>,
+    keys: Cells<KeyFeatures>,
     outputs: Vec<Output>,
     sweep_from: u32,
     bytes: usize,
@@ -163,7 +163,7 @@ impl FeatureSet {
         }
         Ok(Self {
             plan,
-            keys: Paged::new(),
+            keys: Cells::new(),
             outputs,
             sweep_from: 0,
             bytes: 0,
@@ -225,8 +225,7 @@ impl FeatureSet {
         for id in self.sweep_from..end {
             let is_stale = |state: &KeyFeatures| state.is_stale(&self.plan, clock);
             if self.keys.get(id).is_some_and(is_stale) {
-                let state = std::mem::take(self.keys.get_mut(id));
-                self.bytes -= state.counted();
+                self.bytes -= self.keys.take(id).counted();
                 index.release(id);
             }
         }

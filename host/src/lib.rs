@@ -1,5 +1,6 @@
 //! The wasmill runtime: it does what `wasmill-core` decides.
 
+mod allocator;
 pub mod api;
 pub mod checkpoint;
 pub mod cli;

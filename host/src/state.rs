@@ -32,7 +32,7 @@ pub use keyed::KeyedStates;
 pub use list::{ListColumn, Lists};
 pub use map::MapColumn;
 pub use map_entries::MapEntries;
-pub use paged::{PLAIN, Paged, PagedImage, RICH};
+pub use paged::{Cells, CellsImage, PLAIN, Paged, PagedImage, RICH};
 pub use restore::{Places, RestoreError, Restored, places, restore};
 pub use spill::{DiskImage, Kept, Resident, Residents, Scratch, Spill, SpillError, scratch};
 pub use variable::VarColumn;

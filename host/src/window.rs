@@ -60,7 +60,7 @@ use self::{
 use crate::{
     metrics::NodeMetrics,
     operator::{Keyed, OperatorError},
-    state::{BatchKeys, KeyIndex, Paged, RICH},
+    state::{BatchKeys, Cells, KeyIndex},
     wasm::Plugin,
 };
 
@@ -138,7 +138,7 @@ pub struct WindowOperator {
     late: Option<usize>,
     subtask: u16,
     metrics: Arc<NodeMetrics>,
-    cells: Paged<Cell, RICH>,
+    cells: Cells<Cell>,
     /// The panes, where they are kept by column and not by key.
     grid: Option<Box<Grid>>,
     roster: Roster,
@@ -206,7 +206,7 @@ impl WindowOperator {
             late: spec.late.map(|stream| stream.0),
             subtask: parts.subtask,
             metrics: parts.metrics,
-            cells: Paged::new(),
+            cells: Cells::new(),
             grid,
             roster: Roster::new(),
             watermark: watermark::START,

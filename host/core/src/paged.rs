@@ -1,8 +1,10 @@
 //! An array that grows page by page, so that growth never copies what is there, and whose pages an
 //! image may share.
 
+mod cells;
 mod page;
 
+pub use cells::{Cells, CellsImage};
 pub use page::{Frozen, Page};
 
 /// Elements of a page, as a power of two, where copying an element is cheap.

@@ -68,14 +68,16 @@ pub struct DecidingSink {
     pub job: String,
 }
 
-/// Ends what earlier attempts have open at a deciding sink, so that none of them decides anything
-/// any more, and gives where its notes are, in words, and what they say. Blocks.
+/// Gives where a deciding sink's notes are, in words, and what they say. Blocks.
+///
+/// With `ends`, what earlier attempts have open is ended first, so that none of them decides
+/// anything any more. Without, their newest verdict may still be on its way.
 ///
 /// # Errors
 /// If they cannot be read.
-pub fn verdict(of: &DecidingSink) -> Result<(String, Notes), ConnectorError> {
+pub fn verdict(of: &DecidingSink, ends: bool) -> Result<(String, Notes), ConnectorError> {
     match &of.sink.kind {
-        SinkKind::Kafka(topics, _) => kafka::verdict(of, topics),
+        SinkKind::Kafka(topics, _) => kafka::verdict(of, topics, ends),
         _ => unreachable!("only Kafka's transactions decide"),
     }
 }

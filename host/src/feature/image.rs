@@ -20,9 +20,7 @@ use super::compute::KeyFeatures;
 use super::reader::Slot;
 use super::{FeatureSet, Plan, Source};
 use crate::segment::{Address, Kind, Put, Reader, Row, SegmentError};
-use crate::state::{
-    self, KeyIndex, KeyRows, KeyedImage, KeysImage, PagedImage, RICH, RestoreError,
-};
+use crate::state::{self, CellsImage, KeyIndex, KeyRows, KeyedImage, KeysImage, RestoreError};
 
 /// A part of a key's memory: its definition is the name that its rows have in a segment, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +81,7 @@ enum Memory {
 pub struct FeatureImage {
     plan: Plan,
     keys: KeysImage,
-    cells: PagedImage<KeyFeatures, RICH>,
+    cells: CellsImage<KeyFeatures>,
 }
 
 impl Parts {
@@ -347,7 +345,7 @@ impl Plan {
         cell: &KeyFeatures,
         rows: &mut KeyRows<'_>,
     ) -> Result<(), SegmentError> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(cell.counted());
         let until = cell.until(self);
         for (address, (_, memory)) in self.parts.0.iter().enumerate() {
             out.clear();

@@ -46,8 +46,7 @@ impl Resident for FeatureSet {
 
     fn drop_key(&mut self, id: u32, index: &mut KeyIndex) {
         if self.keys.get(id).is_some_and(KeyFeatures::is_used) {
-            let state = std::mem::take(self.keys.get_mut(id));
-            self.bytes -= state.counted();
+            self.bytes -= self.keys.take(id).counted();
             index.release(id);
         }
     }

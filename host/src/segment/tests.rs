@@ -69,7 +69,7 @@ fn write(range: KeyGroupRange, rows: &[Owned]) -> Encoded {
 }
 
 fn write_as(kind: SegmentKind, range: KeyGroupRange, rows: &[Owned]) -> Encoded {
-    let mut writer = Writer::new(kind, range, &addresses_of(kind)).expect("few states");
+    let mut writer = Writer::new(kind, range, &addresses_of(kind), 0).expect("few states");
     for (key_group, key, address, entry, value, time) in rows {
         let row = Row {
             key_group: *key_group,

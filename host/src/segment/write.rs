@@ -55,7 +55,7 @@ struct Columns {
 }
 
 impl Writer {
-    /// A segment of these key groups, with rows about these addresses.
+    /// A segment of these key groups, with rows about these addresses, and room for so many bytes.
     ///
     /// # Errors
     /// If there are too many addresses.
@@ -63,6 +63,7 @@ impl Writer {
         kind: SegmentKind,
         range: KeyGroupRange,
         addresses: &[Address],
+        room: usize,
     ) -> Result<Self, SegmentError> {
         let count = addresses.len();
         if count > usize::from(u16::MAX) {
@@ -72,8 +73,10 @@ impl Writer {
         let names = addresses.iter().map(|address| Some(address.name.as_str()));
         let words = Kind::ALL.iter().map(|kind| Some(kind.name()));
         let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5);
-        let file = options
-            .and_then(|options| FileWriter::try_new_with_options(Vec::new(), &schema, options));
+        let file = options.and_then(|options| {
+            let out = Vec::with_capacity(room);
+            FileWriter::try_new_with_options(out, &schema, options)
+        });
         let mut writer = Self {
             file: file.map_err(SegmentError::Write)?,
             schema,
@@ -192,8 +195,30 @@ impl Columns {
         self.times.append_option(row.time);
     }
 
-    fn finish(&mut self, [kinds, names]: &[ArrayRef; 2]) -> Result<Vec<ArrayRef>, ArrowError> {
-        (self.rows, self.bytes) = (0, 0);
+    /// The batch's columns; the next one begins.
+    fn finish(&mut self, words: &[ArrayRef; 2]) -> Result<Vec<ArrayRef>, ArrowError> {
+        let next = self.like();
+        let done = std::mem::replace(self, next);
+        done.arrays(words)
+    }
+
+    /// Builders with room for a batch like this one: those of key groups are alike.
+    fn like(&self) -> Self {
+        let bytes =
+            |of: &BinaryBuilder| BinaryBuilder::with_capacity(self.rows, of.values_slice().len());
+        Self {
+            key_groups: UInt16Builder::with_capacity(self.rows),
+            keys: bytes(&self.keys),
+            kinds: UInt8Builder::with_capacity(self.rows),
+            states: UInt16Builder::with_capacity(self.rows),
+            entries: bytes(&self.entries),
+            values: bytes(&self.values),
+            times: Int64Builder::with_capacity(self.rows),
+            ..Self::default()
+        }
+    }
+
+    fn arrays(mut self, [kinds, names]: &[ArrayRef; 2]) -> Result<Vec<ArrayRef>, ArrowError> {
         let (of_kind, of_name) = (self.kinds.finish(), self.states.finish());
         Ok(vec![
             Arc::new(self.key_groups.finish()),

@@ -1,7 +1,6 @@
 //! List states: appended to at the back, evicted from the front.
 
-use super::paged::{PagedImage, RICH};
-use super::{BatchKeys, Clocks, KeyIndex, Meta, Paged, clone_with_capacity};
+use super::{BatchKeys, Cells, CellsImage, Clocks, KeyIndex, Meta, clone_with_capacity};
 use wasmill_core::descriptor::Ttl;
 
 /// One list of byte strings for each key. A list lives and expires as a whole.
@@ -11,7 +10,7 @@ pub struct ListColumn {
     width: Option<usize>,
     items_max: usize,
     ttl: Option<Ttl>,
-    cells: Paged<Cell, RICH>,
+    cells: Cells<Cell>,
     len: usize,
     /// Memory behind the cells.
     bytes: usize,
@@ -39,7 +38,7 @@ impl Clone for Cell {
 pub(super) struct ListImage {
     width: Option<usize>,
     has_clock: bool,
-    cells: PagedImage<Cell, RICH>,
+    cells: CellsImage<Cell>,
 }
 
 impl ListColumn {
@@ -49,7 +48,7 @@ impl ListColumn {
             width,
             items_max,
             ttl,
-            cells: Paged::new(),
+            cells: Cells::new(),
             len: 0,
             bytes: 0,
         }
@@ -188,9 +187,7 @@ impl ListColumn {
             .get(id)
             .is_some_and(|cell| cell.meta.is_present())
         {
-            let cell = self.cells.get_mut(id);
-            self.bytes -= cell.bytes.capacity();
-            *cell = Cell::default();
+            self.bytes -= self.cells.take(id).bytes.capacity();
             self.len -= 1;
             index.release(id);
         }

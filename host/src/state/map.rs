@@ -2,8 +2,7 @@
 
 mod table;
 
-use super::paged::{PagedImage, RICH};
-use super::{Clocks, KeyIndex, Meta, Paged};
+use super::{Cells, CellsImage, Clocks, KeyIndex, Meta};
 use table::Table;
 use wasmill_core::descriptor::Ttl;
 
@@ -14,7 +13,7 @@ use wasmill_core::descriptor::Ttl;
 #[derive(Debug)]
 pub struct MapColumn {
     ttl: Option<Ttl>,
-    maps: Paged<Table, RICH>,
+    maps: Cells<Table>,
     len: usize,
     /// Memory behind the cells.
     bytes: usize,
@@ -24,7 +23,7 @@ pub struct MapColumn {
 #[derive(Debug)]
 pub(super) struct MapImage {
     has_clock: bool,
-    maps: PagedImage<Table, RICH>,
+    maps: CellsImage<Table>,
 }
 
 impl MapColumn {
@@ -32,7 +31,7 @@ impl MapColumn {
     pub fn new(ttl: Option<Ttl>) -> Self {
         Self {
             ttl,
-            maps: Paged::new(),
+            maps: Cells::new(),
             len: 0,
             bytes: 0,
         }

@@ -223,7 +223,7 @@ impl WindowOperator {
         self.next_end = walk.next;
         for place in &walk.emptied {
             let id = self.roster.id(*place);
-            let cell = std::mem::take(self.cells.get_mut(id));
+            let cell = self.cells.take(id);
             self.content_bytes = self.content_bytes.saturating_sub(cell.counted as usize);
             index.release(id);
         }

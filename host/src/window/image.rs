@@ -16,7 +16,7 @@ use super::{STATE, WindowOperator};
 use crate::{
     crash_point::{CrashPoint, reach},
     segment::{Address, Kind, Put, Reader, Row, SegmentError},
-    state::{self, KeyIndex, KeyRows, KeyedImage, KeysImage, PagedImage, RICH, RestoreError},
+    state::{self, CellsImage, KeyIndex, KeyRows, KeyedImage, KeysImage, RestoreError},
 };
 
 /// What an entry's first byte says that its value is.
@@ -32,7 +32,7 @@ pub struct WindowImage {
     shape: Arc<Shape>,
     lives: Lives,
     keys: Option<KeysImage>,
-    cells: PagedImage<Cell, RICH>,
+    cells: CellsImage<Cell>,
     grid: Option<GridImage>,
 }
 

@@ -189,7 +189,7 @@ impl WindowOperator {
 
     /// Nothing is left of a key.
     pub(super) fn let_go(&mut self, id: u32, index: &mut KeyIndex) {
-        let cell = std::mem::take(self.cells.get_mut(id));
+        let cell = self.cells.take(id);
         self.content_bytes = self.content_bytes.saturating_sub(cell.counted as usize);
         self.stale += 1;
         self.roster.leave();

@@ -4,7 +4,6 @@ use wasmill_core::watermark;
 
 use super::WindowOperator;
 use super::accumulator::Accumulator;
-use super::cell::Cell;
 use crate::{clock, state::KeyIndex};
 
 impl WindowOperator {
@@ -50,7 +49,7 @@ impl WindowOperator {
             }
             if cell.is_empty() {
                 freed -= i64::from(cell.counted);
-                *cell = Cell::default();
+                cells.take(id);
                 index.release(id);
                 return false;
             }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::{JoinKind, JoinType, RowAt, Side};
 use crate::batch::op;
-use crate::paged::{Paged, RICH};
+use crate::paged::Cells;
 use crate::watermark;
 
 pub(super) use kept::moved_to;
@@ -65,7 +65,7 @@ pub struct Matcher {
     kind: JoinKind,
     join_type: JoinType,
     /// The rows that are kept, by key.
-    keys: Paged<KeyRows, RICH>,
+    keys: Cells<KeyRows>,
     /// Interval and as-of: when kept rows may go, with their keys, soonest first. What is named
     /// here may be gone: a row goes if it is still there and its time is over.
     due: [VecDeque<(i64, u32)>; 2],
@@ -105,7 +105,7 @@ impl Matcher {
         Self {
             kind,
             join_type,
-            keys: Paged::new(),
+            keys: Cells::new(),
             due: Default::default(),
             back: BinaryHeap::new(),
             windows: BTreeMap::new(),

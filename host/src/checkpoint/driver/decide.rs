@@ -45,8 +45,11 @@ pub(super) async fn settled(storage: &Storage, plan: &Plan) -> Result<Found, Che
     let Some(decider) = &plan.decider else {
         return Ok(found);
     };
+    if goes_on {
+        fits(storage, plan, (&found.recovered, decider)).await?;
+    }
     let of = decider.clone();
-    let (place, notes) = blocking(move || sink::verdict(&of)).await?;
+    let (place, notes) = blocking(move || sink::verdict(&of, true)).await?;
     reach(CrashPoint::VerdictRead);
     // What an earlier attempt has decided until now may be in the log now.
     let found = recover(storage, plan).await?;
@@ -63,6 +66,32 @@ pub(super) async fn settled(storage: &Storage, plan: &Plan) -> Result<Found, Che
     let checkpoint = verdict.checkpoint;
     tracing::info!(%checkpoint, "a checkpoint was committed, and is in the log now");
     recover(storage, plan).await
+}
+
+/// Refuses a run whose storage knows nothing of what its sink has decided, before it ends what
+/// another one has open: a second job of the same name has its checkpoints elsewhere.
+async fn fits(
+    storage: &Storage,
+    plan: &Plan,
+    (recovered, decider): (&Recovered, &sink::DecidingSink),
+) -> Result<(), CheckpointsError> {
+    let of = decider.clone();
+    let (place, notes) = blocking(move || sink::verdict(&of, false)).await?;
+    let told = (&*decider.sink.name, &*place);
+    // All else may look different as soon as nobody else writes there.
+    let Ok(Settled::Ahead(verdict)) = settle(&plan.scope, recovered, told, &notes) else {
+        return Ok(());
+    };
+    let prepared = plan.scope.object(&verdict.name());
+    if storage.get(&prepared).await?.is_some() {
+        return Ok(());
+    }
+    // Whoever prepared it has entered it since, and perhaps gone on.
+    let again = recover(storage, plan).await?.recovered;
+    match again.position == recovered.position {
+        true => Err(verdict.unprepared(&plan.scope, told, "is not there").into()),
+        false => Ok(()),
+    }
 }
 
 /// Writes the entry that is missing. Whoever has committed the checkpoint may be writing it, too.

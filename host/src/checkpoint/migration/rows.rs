@@ -49,7 +49,8 @@ pub(super) async fn migrate(
         }
     };
     let range = KeyGroupRange::all(groups);
-    let mut writer = Writer::new(SegmentKind::Base, range, &addresses).map_err(wrong(migration))?;
+    let mut writer =
+        Writer::new(SegmentKind::Base, range, &addresses, 0).map_err(wrong(migration))?;
     for key_group in 0..groups {
         let mut rows = read(segments, key_group, &addresses).map_err(wrong(migration))?;
         for job in 0..migration.jobs.len() {

@@ -105,8 +105,13 @@ fn row<'a>(key_group: u16, key: &'a [u8], address: usize, value: Option<&'a [u8]
 /// is wrong with it.
 fn verified(rows: &[Row<'_>], change: impl FnOnce(&mut Segment)) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut writer = Writer::new(SegmentKind::Base, KeyGroupRange::all(GROUPS), &addresses())
-        .expect("few states");
+    let mut writer = Writer::new(
+        SegmentKind::Base,
+        KeyGroupRange::all(GROUPS),
+        &addresses(),
+        0,
+    )
+    .expect("few states");
     for row in rows {
         writer.push(*row).expect("a small row");
     }

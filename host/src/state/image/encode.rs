@@ -41,7 +41,8 @@ pub fn encode(
     }
     let images: Vec<_> = images.iter().copied().zip(bases).collect();
     let Some((ids, kept)) = keys.delta(earlier) else {
-        let mut pieces = Pieces::new(SegmentKind::Base, keys.range, &addresses, put)?;
+        let like = room(earlier, SegmentKind::Base);
+        let mut pieces = Pieces::new((SegmentKind::Base, like), keys.range, &addresses, put)?;
         match &keys.disk {
             None => {
                 for block in keys.order(&used(&images)).chunks(BLOCK) {
@@ -61,12 +62,20 @@ pub fn encode(
         kind: Kind::Gone,
         name: String::new(),
     });
-    let mut pieces = Pieces::new(SegmentKind::Delta, keys.range, &addresses, put)?;
+    let like = room(&kept, SegmentKind::Delta);
+    let mut pieces = Pieces::new((SegmentKind::Delta, like), keys.range, &addresses, put)?;
     keys.write_changes(&ids, (&images, gone), &mut pieces)?;
     if pieces.rows > 0 {
         pieces.finish()?;
     }
     Ok(kept)
+}
+
+/// As many bytes as the newest segment of a kind has: the next one is much like it.
+fn room(earlier: &[Segment], kind: SegmentKind) -> usize {
+    let newest = earlier.iter().rev().find(|segment| segment.kind == kind);
+    let bytes = newest.map_or(0, |segment| segment.object.bytes);
+    usize::try_from(bytes).map_or(SEGMENT_BYTES, |bytes| bytes.min(SEGMENT_BYTES))
 }
 
 /// Images, each with the number of its first address.
@@ -86,13 +95,13 @@ struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     fn new(
-        kind: SegmentKind,
+        (kind, room): (SegmentKind, usize),
         range: KeyGroupRange,
         addresses: &'a [Address],
         put: Put<'a>,
     ) -> Result<Self, SegmentError> {
         Ok(Self {
-            writer: Writer::new(kind, range, addresses)?,
+            writer: Writer::new(kind, range, addresses, room)?,
             kind,
             addresses,
             range,
@@ -112,7 +121,7 @@ impl TakeRow for Pieces<'_> {
         let is_next = row.key_group != self.key_group;
         if is_next && self.writer.len() >= SEGMENT_BYTES {
             self.range.start = row.key_group;
-            let next = Writer::new(self.kind, self.range, self.addresses)?;
+            let next = Writer::new(self.kind, self.range, self.addresses, SEGMENT_BYTES)?;
             let full = std::mem::replace(&mut self.writer, next);
             (self.put)(full.finish_before(row.key_group)?)?;
         }

@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 use super::windows::{ends, last};
 use super::{Entry, JoinKind, KeyRows, Matcher, is_before};
 use crate::join::{RowAt, Side};
-use crate::paged::{PagedImage, RICH};
+use crate::paged::CellsImage;
 
 /// So many rows that are gone are not worth looking for where they are named.
 const STALE_MIN: usize = 4_096;
 
 /// What a matcher kept when the image was taken.
 #[derive(Debug)]
-pub struct MatcherImage(PagedImage<KeyRows, RICH>);
+pub struct MatcherImage(CellsImage<KeyRows>);
 
 /// What becomes of a kept row that meets none any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Fate {
 impl MatcherImage {
     /// The keys that had rows.
     pub fn keys(&self) -> impl Iterator<Item = u32> {
-        let keys = (0..).zip(self.0.iter());
+        let keys = self.0.iter();
         keys.filter(|(_, rows)| !rows.is_empty())
             .map(|(key, _)| key)
     }
@@ -82,7 +82,7 @@ impl Matcher {
         if self.keys.get(key).is_none_or(KeyRows::is_empty) {
             return Default::default();
         }
-        let rows = std::mem::take(self.keys.get_mut(key)).sides;
+        let rows = self.keys.take(key).sides;
         let count = rows.iter().map(VecDeque::len).sum::<usize>();
         self.len -= count;
         self.stale += count;
@@ -160,7 +160,7 @@ impl Matcher {
     /// The rows that are kept of a side.
     pub fn rows_of(&self, side: Side) -> Vec<RowAt> {
         let keys = self.keys.iter();
-        let entries = keys.flat_map(|key| &key.sides[side.index()]);
+        let entries = keys.flat_map(|(_, rows)| &rows.sides[side.index()]);
         entries.map(|entry| entry.row).collect()
     }
 

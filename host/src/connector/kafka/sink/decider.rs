@@ -224,11 +224,16 @@ impl Decider for KafkaDecider {
     }
 }
 
-/// Ends what earlier attempts have open, and reads what is noted. Gives where that stands, too.
+/// Reads what is noted, behind the end of what earlier attempts have open if `ends` says so. Gives
+/// where that stands, too.
 ///
 /// # Errors
 /// If the brokers are away, or the topic of markers is not this sink's.
-pub fn verdict(of: &DecidingSink, kafka: &KafkaSink) -> Result<(String, Notes), ConnectorError> {
+pub fn verdict(
+    of: &DecidingSink,
+    kafka: &KafkaSink,
+    ends: bool,
+) -> Result<(String, Notes), ConnectorError> {
     let nobody = Fence {
         attempt: AttemptId::FIRST,
         begun_us: 0,
@@ -236,7 +241,11 @@ pub fn verdict(of: &DecidingSink, kafka: &KafkaSink) -> Result<(String, Notes), 
     let target = Target::new(kafka, (&of.job, &of.sink.name), nobody);
     let give_up_after = give_up_after(kafka);
     let found = patiently(&mut Patience::default(), || {
-        session::found(&target).map_err(|error| told(error, give_up_after))
+        let found = match ends {
+            true => session::found(&target),
+            false => session::noted(&target),
+        };
+        found.map_err(|error| told(error, give_up_after))
     })?;
     let notes = Notes {
         verdict: found.marker.and_then(|marker| marker.verdict()),

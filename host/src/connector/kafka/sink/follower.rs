@@ -79,10 +79,14 @@ impl KafkaFollower {
         opening: &Opening<'_>,
     ) -> Result<Self, ConnectorError> {
         let (job, is_fresh) = (opening.job, opening.is_fresh);
+        let before = match is_fresh || opening.is_detour {
+            true => Before::Nothing { is_fresh },
+            false => Before::Follows(opening.since),
+        };
         let mut follower = Self {
             target: Target::new(target, (job, &sink.name), opening.fence),
             give_up_after: give_up_after(target),
-            before: Before::Nothing { is_fresh },
+            before,
             // A row stands in the output once: what it is called is the reader's to ask for.
             encoder: RecordEncoder::new((target, format), metadata, (job, false))?,
             spool: Spool::new(opening.spool, opening.since),

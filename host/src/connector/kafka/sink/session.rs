@@ -60,6 +60,8 @@ pub(super) enum Before {
     Nothing { is_fresh: bool },
     /// It goes on from this checkpoint, and nothing else must be out.
     GoesOn(Option<CheckpointId>),
+    /// It goes on from this checkpoint, and nothing newer must be out.
+    Follows(Option<CheckpointId>),
     /// It has taken the topics over, and this was the marker.
     Known(Option<Marker>),
 }
@@ -125,6 +127,9 @@ impl Session {
         let output = target.topic.as_deref();
         if !marker_topic::prepare(cluster, (&place.topic, !is_known), output)? {
             return Err(no_markers(place).into());
+        }
+        if let Before::Follows(since) = before {
+            fits(target, *since)?;
         }
         let mut producer = target.producer()?;
         let taken = take_over(&mut producer, target, before).and_then(|taken| {
@@ -250,19 +255,33 @@ fn renew(producer: &mut Producer, target: &Target) -> Result<(), ConnectorError>
     }
 }
 
-/// Ends what earlier attempts have open, so that they can commit no more, and reads what is noted.
+/// Sees that nothing newer than a checkpoint is out before anything of others is ended: that would
+/// be another job's of the same name, or this one's whose checkpoints are lost.
+fn fits(target: &Target, since: Option<CheckpointId>) -> Result<(), ConnectorError> {
+    let marker = noted(target)?.marker.map(|marker| marker.checkpoint);
+    match marker.filter(|marker| Some(*marker) > since) {
+        Some(marker) => Err(FollowError::Ahead { marker, since }.into()),
+        None => Ok(()),
+    }
+}
+
+/// What is noted, read beside whoever writes there: an end of a transaction may be on its way.
 /// Nothing is noted where the topic of markers is not there.
-pub(super) fn found(target: &Target) -> Result<Found, ConnectorError> {
+pub(super) fn noted(target: &Target) -> Result<Found, ConnectorError> {
     let Target { cluster, place, .. } = target;
+    let output = target.topic.as_deref();
+    if !marker_topic::prepare(cluster, (&place.topic, false), output)? {
+        return Ok(Found::default());
+    }
+    let mut reader = Reader::new(cluster, place)?;
+    Ok(reader.read(None)?.clone())
+}
+
+/// The same behind the end of what earlier attempts have open: they can commit no more.
+pub(super) fn found(target: &Target) -> Result<Found, ConnectorError> {
     let mut producer = target.producer()?;
-    let read = producer.init().map_err(Into::into).and_then(|()| {
-        let output = target.topic.as_deref();
-        if !marker_topic::prepare(cluster, (&place.topic, false), output)? {
-            return Ok(Found::default());
-        }
-        let mut reader = Reader::new(cluster, place)?;
-        Ok(reader.read(None)?.clone())
-    });
+    let ended = producer.init().map_err(Into::into);
+    let read = ended.and_then(|()| noted(target));
     producer.throw_away();
     read
 }
@@ -317,10 +336,11 @@ fn taken_over(
             is_there(target, found, *since)?;
             &nothing
         }
+        Before::Follows(_) => &nothing,
         other => other,
     };
     match (before, &found.taken) {
-        (Before::GoesOn(_), _) => unreachable!("it is like nothing now"),
+        (Before::GoesOn(_) | Before::Follows(_), _) => unreachable!("it is like nothing now"),
         (Before::Nothing { is_fresh }, None) => {
             let first = fence.attempt;
             Ok((Taken { fence, first }, *is_fresh && found.marker.is_some()))
