@@ -22,6 +22,7 @@ const MARKERS: &[(&str, &str)] = &[("cleanup.policy", "compact")];
 /// A job that hands rows on, with topics of its own.
 struct Case<'a> {
     broker: &'a Broker,
+    form: Form,
     name: String,
     job: Job,
     fed: usize,
@@ -31,6 +32,7 @@ impl<'a> Case<'a> {
     fn new(broker: &'a Broker, form: Form, name: &str) -> Self {
         let case = Self {
             broker,
+            form,
             name: format!("{name}-{}", form.name()),
             job: Job::new(),
             fed: 0,
@@ -39,11 +41,16 @@ impl<'a> Case<'a> {
         for topic in [case.input(), case.output()] {
             client::create(&case.direct(), &topic);
         }
-        let (brokers, name, decides) =
-            (broker.proxy().address(), &case.name, form == Form::Decides);
-        let (input, output) = (case.input(), case.output());
+        case.job.write(&case.document());
+        case
+    }
+
+    fn document(&self) -> String {
+        let (brokers, name) = (self.broker.proxy().address(), &self.name);
+        let decides = self.form == Form::Decides;
+        let (input, output) = (self.input(), self.output());
         let away = "give-up-after: 2s, options: { socket.timeout.ms: \"2000\" }";
-        case.job.write(&format!(
+        format!(
             "name: {name}
 checkpoint: {{ interval: 100ms, storage: checkpoints }}
 restart: none
@@ -57,8 +64,7 @@ sinks:
     kafka: {{ brokers: \"{brokers}\", topic: {output}, decides: {decides}, key: n, {away} }}
     delivery: exactly-once
 "
-        ));
-        case
+        )
     }
 
     fn direct(&self) -> String {
@@ -120,7 +126,11 @@ sinks:
 
     /// What is wrong now is said with all these parts.
     fn refused(&self, parts: &[&str]) {
-        let said = self.job.refuse();
+        self.refused_by(&self.job, parts);
+    }
+
+    fn refused_by(&self, job: &Job, parts: &[&str]) {
+        let said = job.refuse();
         let last = said.lines().last().unwrap_or_default();
         println!("{}: {last}", self.name);
         for part in parts {
@@ -227,6 +237,29 @@ fn checkpoints_that_are_gone_or_old() {
     case.refused(&["is another than was committed", "bring"]);
     fs::write(&prepared, bytes).expect("the folder is writable");
     case.goes_on();
+}
+
+/// A second job of the same name has its checkpoints elsewhere. It is refused, and the first one goes
+/// on as if nothing had been: `restart: none` ends a job that is thrown out.
+#[test]
+fn a_second_job_of_the_name() {
+    let broker = Broker::start(Settings::default());
+    for form in Form::ALL {
+        let mut case = Case::new(&broker, *form, "namesake");
+        let mut first = case.advance();
+        let second = Job::new();
+        second.write(&case.document());
+        match form {
+            Form::Follower => case.refused_by(&second, &["`out`", "--fresh"]),
+            Form::Decides => case.refused_by(&second, &["another job's", "--fresh"]),
+        }
+        case.feed();
+        case.come(&mut first);
+        let said = first.said();
+        assert!(!said.contains("transactional id"), "{said}");
+        first.kill();
+        case.goes_on();
+    }
 }
 
 /// The newest manifest that waits for its verdict.

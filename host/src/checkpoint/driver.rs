@@ -100,8 +100,23 @@ pub enum CheckpointsError {
     #[error("sink `{0}` has failed")]
     SinkFailed(String),
     /// A sink cannot bring out what is decided.
-    #[error(transparent)]
-    Sink(#[from] ConnectorError),
+    #[error("`{name}`")]
+    Sink {
+        /// The sink.
+        name: String,
+        /// Why.
+        source: Box<ConnectorError>,
+    },
+}
+
+impl CheckpointsError {
+    /// What is wrong with a sink.
+    fn sink(name: &str, source: ConnectorError) -> Self {
+        Self::Sink {
+            name: name.into(),
+            source: Box::new(source),
+        }
+    }
 }
 
 /// What takes part in a job's checkpoints.

@@ -37,7 +37,7 @@ impl JobError {
         match self {
             Self::Checkpoints(CheckpointsError::Attempt(AttemptError::Fenced { .. })) => true,
             Self::Sink { source, .. } | Self::Open { source, .. } => overtaken(source),
-            Self::Checkpoints(CheckpointsError::Sink(source)) => overtaken(source),
+            Self::Checkpoints(CheckpointsError::Sink { source, .. }) => overtaken(source),
             _ => false,
         }
     }
@@ -79,7 +79,7 @@ fn checkpoints(error: &CheckpointsError) -> Failure {
             RecoveryError::Unreadable { .. } | RecoveryError::Outrun { .. },
         ) => Failure::Passing,
         CheckpointsError::Attempt(AttemptError::Failures { .. }) => Failure::Passing,
-        CheckpointsError::Sink(error) => connector(error),
+        CheckpointsError::Sink { source, .. } => connector(source),
         // Its own error comes in place of this one.
         CheckpointsError::SinkFailed(_) => Failure::Passing,
         _ => Failure::Lasting,

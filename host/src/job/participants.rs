@@ -22,11 +22,11 @@ use wasmill_core::{
     plan::{Plan, Root, TaskPlan},
 };
 
-use super::Plugins;
+use super::{JobError, Plugins};
 use crate::{
     checkpoint::{self, Offer, Offers},
     connector::{
-        ConnectorError, Follower,
+        Follower,
         sink::{self, DecidingSink, Fence, Opening, Output},
     },
     join,
@@ -166,7 +166,7 @@ pub fn followers(
     plan: &Plan,
     (since, spool): (Option<CheckpointId>, &Path),
     fence: Fence,
-) -> Result<HashMap<String, Box<dyn Follower>>, ConnectorError> {
+) -> Result<HashMap<String, Box<dyn Follower>>, JobError> {
     let mut followers = HashMap::new();
     for sink in &pipeline.sinks {
         let opening = Opening {
@@ -187,7 +187,12 @@ pub fn followers(
         // A plain sink would begin its output anew.
         if sink.delivery == Delivery::ExactlyOnce
             && let Output::Follower(follower) =
-                sink::open_for(sink, &plan.stream(*stream).schema, &opening)?
+                sink::open_for(sink, &plan.stream(*stream).schema, &opening).map_err(|source| {
+                    JobError::Open {
+                        name: sink.name.clone(),
+                        source,
+                    }
+                })?
         {
             followers.insert(sink.name.clone(), follower);
         }

@@ -49,7 +49,8 @@ impl Checkpoints {
         sinks: &mut HashMap<String, Box<dyn Follower>>,
     ) -> Result<(), CheckpointsError> {
         for (name, sink) in sinks.iter_mut() {
-            let marker = patiently(&mut Patience::default(), || sink.marker())?;
+            let marker = patiently(&mut Patience::default(), || sink.marker());
+            let marker = marker.map_err(|source| CheckpointsError::sink(name, source))?;
             let sink = name.clone();
             self.tell(Fact::Applied { sink, marker });
         }
@@ -72,9 +73,10 @@ impl Checkpoints {
                 };
                 let share = self.share(&sink, &manifest).await?;
                 if let Some(follower) = sinks.get_mut(&sink) {
-                    patiently(&mut Patience::default(), || {
+                    let applied = patiently(&mut Patience::default(), || {
                         follower.apply(manifest.checkpoint, &share)
-                    })?;
+                    });
+                    applied.map_err(|source| CheckpointsError::sink(&sink, source))?;
                     reach(CrashPoint::CaughtUp);
                     let marker = Some(manifest.checkpoint);
                     self.tell(Fact::Applied { sink, marker });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wasmill_core::checkpoint::{
-    AttemptError, CheckpointId, Created, Digest, Entry, Position, Recovered, Scope, Settled,
+    AttemptError, CheckpointId, Created, Digest, Entry, Notes, Position, Recovered, Scope, Settled,
     Verdict, settle, undecided,
 };
 
@@ -48,8 +48,7 @@ pub(super) async fn settled(storage: &Storage, plan: &Plan) -> Result<Found, Che
     if goes_on {
         fits(storage, plan, (&found.recovered, decider)).await?;
     }
-    let of = decider.clone();
-    let (place, notes) = blocking(move || sink::verdict(&of, true)).await?;
+    let (place, notes) = noted(decider, true).await?;
     reach(CrashPoint::VerdictRead);
     // What an earlier attempt has decided until now may be in the log now.
     let found = recover(storage, plan).await?;
@@ -75,8 +74,7 @@ async fn fits(
     plan: &Plan,
     (recovered, decider): (&Recovered, &sink::DecidingSink),
 ) -> Result<(), CheckpointsError> {
-    let of = decider.clone();
-    let (place, notes) = blocking(move || sink::verdict(&of, false)).await?;
+    let (place, notes) = noted(decider, false).await?;
     let told = (&*decider.sink.name, &*place);
     // All else may look different as soon as nobody else writes there.
     let Ok(Settled::Ahead(verdict)) = settle(&plan.scope, recovered, told, &notes) else {
@@ -252,6 +250,16 @@ impl Checkpoints {
             let _ = orders.send(SinkOrder::Aborted(checkpoint)).await;
         }
     }
+}
+
+/// What a deciding sink has noted, and where.
+async fn noted(
+    decider: &sink::DecidingSink,
+    ends: bool,
+) -> Result<(String, Notes), CheckpointsError> {
+    let of = decider.clone();
+    let noted = blocking(move || sink::verdict(&of, ends)).await;
+    noted.map_err(|source| CheckpointsError::sink(&decider.sink.name, source))
 }
 
 /// Runs what blocks on a thread of its own.

@@ -120,11 +120,7 @@ impl Session {
                 let since = Some(manifest.checkpoint);
                 let fence = checkpoints.fence();
                 let followers = job::followers(pipeline, plan, (since, &self.folder), fence);
-                let caught_up = match followers {
-                    Ok(mut followers) => checkpoints.catch_up(&mut followers).await,
-                    Err(error) => Err(error.into()),
-                };
-                caught_up?;
+                checkpoints.catch_up(&mut followers?).await?;
                 return Ok(Next::Finished(manifest));
             }
         };

@@ -20,6 +20,7 @@ use super::{
     watch,
 };
 use crate::{
+    checkpoint::CheckpointsError,
     cli::{
         complain,
         failure::{Failure, chain},
@@ -168,14 +169,17 @@ impl Running<'_> {
 
 /// Why the first attempt did not begin: somebody is there to mend that.
 fn refusal(error: JobError) -> Failure {
-    match error {
-        error if error.is_fenced() => Failure::fenced(error),
-        JobError::Open {
-            source: ConnectorError::Away { .. } | ConnectorError::GaveUp { .. },
-            ..
-        } => Failure::failed(error),
-        JobError::Open { .. } => Failure::invalid(error),
-        error => Failure::failed(error),
+    let of_connector = match &error {
+        JobError::Open { source, .. } => Some(source),
+        JobError::Checkpoints(CheckpointsError::Sink { source, .. }) => Some(&**source),
+        _ => None,
+    };
+    match of_connector {
+        _ if error.is_fenced() => Failure::fenced(error),
+        None | Some(ConnectorError::Away { .. } | ConnectorError::GaveUp { .. }) => {
+            Failure::failed(error)
+        }
+        Some(_) => Failure::invalid(error),
     }
 }
 

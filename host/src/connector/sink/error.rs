@@ -172,7 +172,8 @@ pub enum FollowError {
     /// The job goes on from an older checkpoint than the output has.
     #[error(
         "it holds the rows up to checkpoint {marker}, and the job goes on from {}: rows would be \
-         doubled; bring its data back as of there, or empty it and begin anew with --fresh",
+         doubled; give one of them another name if two jobs have this one, bring its data back as \
+         of there, or empty it and begin anew with --fresh",
         told(.since)
     )]
     Ahead {
