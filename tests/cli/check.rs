@@ -77,6 +77,37 @@ fn a_mistake_has_its_place_and_a_remedy() {
 }
 
 #[test]
+fn an_option_that_the_kafka_client_does_not_take() {
+    let cases = [
+        (
+            "linger.ns: \"5\"",
+            "linger.ns",
+            "No such configuration property",
+        ),
+        ("linger.ms: soon", "linger.ms", "Invalid value"),
+        ("sasl.pasword: { env: NOBODY }", "sasl.pasword", "No such"),
+        ("acks: \"0\"", "acks", "the engine's own"),
+    ];
+    for (option, name, reason) in cases {
+        let text = format!(
+            "name: copy
+sources:
+  rows:
+    kafka: {{ brokers: \"localhost:9092\", topic: rows, options: {{ {option} }} }}
+    format: {{ json: {{ n: u64 }} }}
+sinks:
+  out: {{ input: rows, discard: {{}} }}
+"
+        );
+        let ran = check(&text).ended(2);
+        let place = format!("sources.rows.kafka.options.{name}: ");
+        for part in [&*place, reason] {
+            assert!(ran.err.contains(part), "{option}: {}", ran.err);
+        }
+    }
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     let text = document::finite(10);
     let text = text

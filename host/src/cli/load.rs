@@ -8,13 +8,16 @@ use std::{
 };
 
 use wasmill_core::{
-    pipeline::{self, Pipeline, Written, document::OneOrMore},
+    pipeline::{
+        self, Pipeline, Written,
+        document::{ClientOptions, OneOrMore},
+    },
     tree,
 };
 
 use super::failure::{Failure, chain};
 use crate::{
-    connector::file::FileSource,
+    connector::{file::FileSource, kafka},
     plugin_store::{self, PluginStore},
     secret,
 };
@@ -50,6 +53,7 @@ pub(super) fn load(path: &Path, inputs: Inputs) -> Result<Loaded, Failure> {
         .and_then(|mut written| {
             if inputs != Inputs::Unread {
                 missing_files(&mut written, &folder);
+                wrong_options(&mut written);
                 missing_secrets(&mut written, |message| match inputs {
                     Inputs::Needed => true,
                     _ => {
@@ -94,6 +98,30 @@ fn missing_files(written: &mut Written, folder: &Path) {
         }
     }
     for (path, message) in missing {
+        written.wrong(&path, message, None);
+    }
+}
+
+/// Notes the options of Kafka's client that it does not take.
+fn wrong_options(written: &mut Written) {
+    let mut wrong = Vec::new();
+    let mut check = |kind: &str, name: &str, options: &ClientOptions| {
+        let path = tree::Path::keys(&[kind, name, "kafka", "options"]);
+        for (option, error) in kafka::wrong_options(options) {
+            wrong.push((path.key(option), error.to_string()));
+        }
+    };
+    for (name, source) in &written.document().sources {
+        if let Some(topic) = &source.kafka {
+            check("sources", name, &topic.options);
+        }
+    }
+    for (name, sink) in &written.document().sinks {
+        if let Some(topic) = &sink.kafka {
+            check("sinks", name, &topic.options);
+        }
+    }
+    for (path, message) in wrong {
         written.wrong(&path, message, None);
     }
 }

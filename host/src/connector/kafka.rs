@@ -6,6 +6,7 @@ mod letter;
 mod sink;
 pub mod source;
 
+pub use client::wrong_options;
 pub use error::KafkaError;
 pub use letter::{Letter, read as read_letters};
 pub use sink::{KafkaDecider, KafkaFollower, KafkaPlain, Redriven, redrive, verdict};

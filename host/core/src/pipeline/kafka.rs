@@ -75,6 +75,11 @@ const OWN: &[(&str, &str)] = &[
     ("isolation.level", "only committed records are read"),
     ("transactional.id", "say `delivery`"),
     ("enable.idempotence", "no record is sent twice"),
+    ("acks", "all replicas in sync acknowledge each record"),
+    (
+        "request.required.acks",
+        "all replicas in sync acknowledge each record",
+    ),
 ];
 
 /// Options whose values nobody else may read.

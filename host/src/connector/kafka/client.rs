@@ -9,6 +9,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     error::{KafkaError as ClientError, RDKafkaErrorCode},
     statistics::Statistics,
+    types::RDKafkaConfRes,
 };
 use wasmill_core::{
     pipeline::document::{ClientOptions, OneOrMore},
@@ -82,6 +83,29 @@ impl Cluster {
             trouble: Arc::default(),
         }
     }
+}
+
+/// The options that librdkafka does not take, each with its reason. Of a secret only the name is
+/// looked at.
+pub fn wrong_options(options: &ClientOptions) -> Vec<(&str, KafkaError)> {
+    let wrong = |(name, value): (&'_ String, &TextOrSecret)| {
+        let mut config = ClientConfig::new();
+        let text = match value {
+            TextOrSecret::Text(text) => text,
+            TextOrSecret::Secret(_) => "",
+        };
+        let error = config.set(name, text).create_native_config().err()?;
+        let is_unknown = matches!(
+            &error,
+            ClientError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)
+        );
+        let is_secret = matches!(value, TextOrSecret::Secret(_));
+        (is_unknown || !is_secret).then(|| KafkaError::of_client(error))
+    };
+    let known = options.iter().filter(|(name, _)| *name != TOKEN);
+    known
+        .filter_map(|(name, value)| Some((name.as_str(), wrong((name, value))?)))
+        .collect()
 }
 
 /// What a client tells, and asks for.
