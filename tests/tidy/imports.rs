@@ -89,7 +89,7 @@ const LAYERS: &[&[&str]] = &[
     &["segment"],
     &["slot"],
     &["crash_point"],
-    &["clock", "spawn", "metrics", "secret"],
+    &["clock", "spawn", "metrics", "secret", "allocator"],
 ];
 
 /// A module that is a room of its own beneath the room it stands in: tasks run on slots, and who

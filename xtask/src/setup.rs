@@ -59,6 +59,11 @@ const BUILD_TOOLS: &[Tool] = &[
         reason: "RocksDB, zstd and SQLite are compiled from C and C++",
     },
     Tool {
+        what: What::Program("make"),
+        package: "build-essential",
+        reason: "the allocator and Kafka's client are built by it",
+    },
+    Tool {
         what: What::Library("libclang"),
         package: "libclang-dev",
         reason: "it reads RocksDB's header for the bindings",
