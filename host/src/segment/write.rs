@@ -207,6 +207,9 @@ impl Columns {
         let bytes =
             |of: &BinaryBuilder| BinaryBuilder::with_capacity(self.rows, of.values_slice().len());
         Self {
+            key_group: 0,
+            rows: 0,
+            bytes: 0,
             key_groups: UInt16Builder::with_capacity(self.rows),
             keys: bytes(&self.keys),
             kinds: UInt8Builder::with_capacity(self.rows),
@@ -214,7 +217,6 @@ impl Columns {
             entries: bytes(&self.entries),
             values: bytes(&self.values),
             times: Int64Builder::with_capacity(self.rows),
-            ..Self::default()
         }
     }
 

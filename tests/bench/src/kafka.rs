@@ -24,6 +24,8 @@ use ours::Program;
 const RECORDS_A_SECOND: f64 = 1e6;
 /// Transactions of the flagship for each second that is asked for: each costs some ten times more.
 const TRANSACTIONS_A_SECOND: f64 = 1e5;
+/// The flagship tells of one transaction in about so many; who only passes records on does the same.
+const ALERTS_EVERY: u64 = 70;
 /// Milliseconds from one checkpoint to the next where throughput is measured.
 const INTERVAL: u64 = 1_000;
 
@@ -85,7 +87,7 @@ const JOBS: &[Job] = &[
     soon("kafka-latency-p99", 99.0),
     soon("kafka-latency-p999", 99.9),
     committed_soon("kafka-latency-exactly-once-p99", Mode::Fraud),
-    rate("kafka-flagship", Mode::Flagship, 1),
+    rate("kafka-flagship", Mode::Flagship, ALERTS_EVERY),
     committed_soon("kafka-flagship-p99", Mode::Flagship),
 ];
 

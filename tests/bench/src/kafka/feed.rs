@@ -15,7 +15,8 @@ use crate::data;
 pub(super) enum Feed {
     /// Payments whose `ts` is the time of their sending; it comes back with what is told of them.
     Payments,
-    /// The flagship's transactions. An alert names its transaction, by a number that counts from 1.
+    /// The flagship's transactions. An alert names its transaction, by a number that counts from 1;
+    /// so does the transaction itself, which a program that only passes it on gives back.
     Transactions(Transactions),
 }
 
@@ -66,14 +67,18 @@ impl Feed {
 
     /// When that was sent of which a record that came out tells.
     pub(super) fn sent(&self, value: &[u8]) -> Result<u64> {
-        let number = |mark: &[u8]| -> Result<u64> {
-            let digits = topics::digits_behind(value, mark).context("what came out is odd")?;
+        let number = |marks: &[&[u8]]| -> Result<u64> {
+            let mut found = marks.iter().map(|mark| topics::digits_behind(value, mark));
+            let digits = found
+                .find_map(|digits| digits)
+                .context("what came out is odd")?;
             Ok(std::str::from_utf8(digits)?.parse()?)
         };
         match self {
-            Self::Payments => number(b"\"ts\":"),
+            Self::Payments => number(&[b"\"ts\":"]),
             Self::Transactions(all) => {
-                let at = usize::try_from(number(b"\"transaction\":\"tx-")?)? - 1;
+                let named = number(&[b"\"transaction\":\"tx-", b"{\"id\":\"tx-"])?;
+                let at = usize::try_from(named)? - 1;
                 let sent = all.sent.get(at).context("nobody sent such a transaction")?;
                 Ok(sent.load(Ordering::Acquire))
             }

@@ -13,6 +13,7 @@ use anyhow::{Result, bail, ensure};
 use wasmill_host::{clock, spawn};
 
 use super::{
+    ALERTS_EVERY,
     batch::Found,
     client::{self, PARTITIONS, READ_SOON, Sender, Topics, WRITE_SOON},
     feed::Feed,
@@ -61,7 +62,10 @@ pub(super) fn round(
         from: topics.make("in")?,
         to: topics.make("out")?,
         records: 0,
-        every: 1,
+        every: match mode {
+            Mode::Flagship => ALERTS_EVERY,
+            Mode::Pass | Mode::Fraud => 1,
+        },
         guarantee,
         milliseconds,
     };
