@@ -239,8 +239,8 @@ fn checkpoints_that_are_gone_or_old() {
     case.goes_on();
 }
 
-/// A second job of the same name has its checkpoints elsewhere. It is refused, and the first one goes
-/// on as if nothing had been: `restart: none` ends a job that is thrown out.
+/// A second job of the same name has its checkpoints elsewhere. It is refused, and the first one
+/// goes on as if nothing had been: `restart: none` ends a job that is thrown out.
 #[test]
 fn a_second_job_of_the_name() {
     let broker = Broker::start(Settings::default());

@@ -136,6 +136,7 @@ const ALLOWS: &[(&str, &[&str])] = &[
     (
         "unsafe_code",
         &[
+            "host/src/allocator",
             "host/src/connector/kafka",
             "host/src/wasm",
             "host/src/state",

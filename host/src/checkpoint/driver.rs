@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod decide;
+mod error;
 mod grant;
 mod migrate;
 mod recover;
@@ -21,20 +22,18 @@ use std::{
 
 use async_channel::{Receiver, Sender, bounded};
 use wasmill_core::checkpoint::{
-    Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, Incompatible,
-    KeyHash, Manifest, Now, Position, Reason, Recovered, RecoveryError, Scope, Settings, Start,
-    VerdictError,
+    Action, AttemptError, AttemptId, CheckpointId, Coordinator, End, Fact, Identity, KeyHash,
+    Manifest, Now, Position, Reason, Recovered, Scope, Settings, Start,
 };
 use wasmill_core::pipeline::Storage as Place;
 
 use super::{
-    Beginning, Ledger, MigrationError, Offers, Report, SinkOrder, SourceBarriers, Storage,
-    StorageError, Wish, wish::Waiting,
+    Beginning, Ledger, Offers, Report, SinkOrder, SourceBarriers, Storage, Wish, wish::Waiting,
 };
 use crate::{
     clock,
     connector::{
-        ConnectorError, Share,
+        Share,
         sink::{DecidingSink, Fence},
     },
     crash_point::{CrashPoint, reach},
@@ -42,6 +41,7 @@ use crate::{
     spawn,
 };
 
+pub use error::CheckpointsError;
 pub use migrate::{DryRun, dry_run};
 pub use recover::{Found, read_log, recover};
 pub use restore::{Detour, Restored, RestoredOperator};
@@ -52,72 +52,6 @@ const FACTS_MAX: usize = 256;
 const ENTER_TRIES: usize = 20;
 /// Orders that may wait for a sink: more than it may have to apply.
 const ORDERS_MAX: usize = 64;
-
-/// Why a job has no checkpoints.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CheckpointsError {
-    /// The storage cannot be used.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// What is stored cannot be restored.
-    #[error(transparent)]
-    Recovery(#[from] RecoveryError),
-    /// What is stored is another pipeline's.
-    #[error("{0}; change the pipeline back, run it under another name, or begin anew with --fresh")]
-    Incompatible(Incompatible),
-    /// An object that the checkpoint names is gone or damaged.
-    #[error("checkpoint {checkpoint} cannot be restored: `{name}` {reason}")]
-    Damaged {
-        /// The checkpoint.
-        checkpoint: CheckpointId,
-        /// The object.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// State cannot be brought to a new schema.
-    #[error(transparent)]
-    Migration(#[from] MigrationError),
-    /// A savepoint that was named cannot be used.
-    #[error("`{place}` {reason}")]
-    Origin {
-        /// Where it should lie.
-        place: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// What a deciding sink says and what is stored contradict each other.
-    #[error(transparent)]
-    Verdict(#[from] VerdictError),
-    /// The attempt cannot go on.
-    #[error(transparent)]
-    Attempt(#[from] AttemptError),
-    /// A sink has no marker; the text says where it would stand.
-    #[error("{0}; if it has been written to, its marker is lost: bring back {1}")]
-    NoMarker(AttemptError, String),
-    /// A sink has ended.
-    #[error("sink `{0}` has failed")]
-    SinkFailed(String),
-    /// A sink cannot bring out what is decided.
-    #[error("`{name}`")]
-    Sink {
-        /// The sink.
-        name: String,
-        /// Why.
-        source: Box<ConnectorError>,
-    },
-}
-
-impl CheckpointsError {
-    /// What is wrong with a sink.
-    fn sink(name: &str, source: ConnectorError) -> Self {
-        Self::Sink {
-            name: name.into(),
-            source: Box::new(source),
-        }
-    }
-}
 
 /// What takes part in a job's checkpoints.
 #[derive(Debug, Clone)]

@@ -24,7 +24,8 @@ use ours::Program;
 const RECORDS_A_SECOND: f64 = 1e6;
 /// Transactions of the flagship for each second that is asked for: each costs some ten times more.
 const TRANSACTIONS_A_SECOND: f64 = 1e5;
-/// The flagship tells of one transaction in about so many; who only passes records on does the same.
+/// The flagship tells of about one transaction in so many. Who only passes records on does the
+/// same.
 const ALERTS_EVERY: u64 = 70;
 /// Milliseconds from one checkpoint to the next where throughput is measured.
 const INTERVAL: u64 = 1_000;
