@@ -179,7 +179,8 @@ fn an_attempt_that_was_taken_over_writes_nothing() {
     let outside = Outside::new(1);
     let mut old = outside.follower(1, true);
     applied(&mut old, 1);
-    let mut new = outside.follower(2, false);
+    let goes_on = outside.opening(2, false, Some(1));
+    let mut new = outside.try_follower(&goes_on).expect("it takes over");
     assert_eq!(new.marker().expect("it is read"), Some(CheckpointId(1)));
     let two = handed_in(&mut old, 2);
     let error = patiently(|| old.apply(CheckpointId(2), &two)).expect_err("it is too late");
