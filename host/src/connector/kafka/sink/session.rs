@@ -255,10 +255,16 @@ fn renew(producer: &mut Producer, target: &Target) -> Result<(), ConnectorError>
     }
 }
 
-/// Sees that nothing newer than a checkpoint is out before anything of others is ended: that would
-/// be another job's of the same name, or this one's whose checkpoints are lost.
+/// Sees, before anything of others is ended, that no later attempt writes and that nothing newer
+/// than a checkpoint is out: that would be another job's of the same name, or this one's whose
+/// checkpoints are lost.
 fn fits(target: &Target, since: Option<CheckpointId>) -> Result<(), ConnectorError> {
-    let marker = noted(target)?.marker.map(|marker| marker.checkpoint);
+    let found = noted(target)?;
+    let taken = found.taken.map(|taken| taken.fence);
+    if let Some(later) = taken.filter(|fence| fence.attempt > target.fence.attempt) {
+        return Err(fenced(target, later).into());
+    }
+    let marker = found.marker.map(|marker| marker.checkpoint);
     match marker.filter(|marker| Some(*marker) > since) {
         Some(marker) => Err(FollowError::Ahead { marker, since }.into()),
         None => Ok(()),
