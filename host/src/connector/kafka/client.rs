@@ -88,18 +88,17 @@ impl Cluster {
 /// The options that librdkafka does not take, each with its reason. Of a secret only the name is
 /// looked at.
 pub fn wrong_options(options: &ClientOptions) -> Vec<(&str, KafkaError)> {
-    let wrong = |(name, value): (&'_ String, &TextOrSecret)| {
+    let wrong = |(name, value): (&String, &TextOrSecret)| {
         let mut config = ClientConfig::new();
-        let text = match value {
-            TextOrSecret::Text(text) => text,
-            TextOrSecret::Secret(_) => "",
+        let (text, is_secret) = match value {
+            TextOrSecret::Text(text) => (text.as_str(), false),
+            TextOrSecret::Secret(_) => ("", true),
         };
         let error = config.set(name, text).create_native_config().err()?;
         let is_unknown = matches!(
             &error,
             ClientError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)
         );
-        let is_secret = matches!(value, TextOrSecret::Secret(_));
         (is_unknown || !is_secret).then(|| KafkaError::of_client(error))
     };
     let known = options.iter().filter(|(name, _)| *name != TOKEN);
