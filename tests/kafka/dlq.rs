@@ -75,7 +75,10 @@ fn brought_back_once(format: &str, more: &str) {
         json!([{ "name": "text", "value": "v" }])
     );
     let tried = dlq(&job, &["redrive", "pipeline.yaml", "--dry-run"]);
-    assert!(tried.contains("1 letter would be brought back"), "{tried}");
+    assert!(
+        tried.contains("1 would be brought back, 0 had been before"),
+        "{tried}"
+    );
     assert_eq!(records(&topic).len(), 3, "nothing was done");
     let first = dlq(&job, &["redrive", "pipeline.yaml"]);
     assert!(
@@ -86,6 +89,11 @@ fn brought_back_once(format: &str, more: &str) {
     assert!(
         again.contains("0 brought back, 1 had been before"),
         "{again}"
+    );
+    let tried = dlq(&job, &["redrive", "pipeline.yaml", "--dry-run"]);
+    assert!(
+        tried.contains("0 would be brought back, 1 had been before"),
+        "{tried}"
     );
     let all = records(&topic);
     assert_eq!(all.len(), 4, "{all:?}");

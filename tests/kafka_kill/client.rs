@@ -13,6 +13,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::PATIENCE;
@@ -74,6 +75,20 @@ pub(crate) fn delete(brokers: &str, name: &str) {
     crate::wait("the topic is gone", || {
         !topics(brokers).contains(&name.to_owned())
     });
+}
+
+/// Ends what a transactional id has begun, as its next producer would, and waits for that.
+///
+/// # Panics
+///
+/// If the broker does not.
+pub(crate) fn end_transactions(brokers: &str, id: &str) {
+    let mut config = config(brokers);
+    let producer: BaseProducer = config
+        .set("transactional.id", id)
+        .create()
+        .expect("a client");
+    producer.init_transactions(PATIENCE).expect("an answer");
 }
 
 /// The names of all topics.

@@ -1,6 +1,8 @@
 //! Ends processes by force at random times, however fast or slow the machine is.
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -59,8 +61,27 @@ impl Kills {
         self.number += usize::from(was_running);
         if !was_running && self.number == 0 {
             self.longest = (self.longest / 2).max(2);
+            forget(command.get_current_dir().unwrap_or(Path::new(".")));
         }
         was_running
+    }
+}
+
+/// Takes away the outputs and the checkpoints of a job that is done: a start that begins anew and
+/// is killed before it has come to that would leave them there as its own.
+fn forget(folder: &Path) {
+    let entries = fs::read_dir(folder).expect("a job's folder can be listed");
+    for entry in entries {
+        let path = entry.expect("a job's folder can be listed").path();
+        if path.extension().is_some_and(|suffix| suffix == "commits") {
+            for file in [path.with_extension(""), path] {
+                fs::remove_file(file).expect("an output has its commits beside it");
+            }
+        }
+    }
+    let checkpoints = folder.join("checkpoints");
+    if checkpoints.exists() {
+        fs::remove_dir_all(checkpoints).expect("a job's folder is writable");
     }
 }
 

@@ -1,5 +1,7 @@
 //! `wasmill dlq`: dead letters in a topic.
 
+mod shape;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, Subcommand};
@@ -15,11 +17,11 @@ use super::{
     load,
     table::Table,
 };
-use crate::connector::kafka::{Letter, read_letters, redrive};
+use crate::connector::kafka::{Letter, Redriven, read_letters, redrive, would_redrive};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Count dead letters, by where and why rows failed.
+    /// Count dead letters, by where and why rows failed; reasons that differ in values alone are one.
     Ls(ListArguments),
     /// Show dead letters with all that is known of them.
     Show(ShowArguments),
@@ -137,20 +139,25 @@ impl Which {
 fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let pipeline = arguments.which.pipeline()?;
     let (_, kafka, format) = arguments.which.sink(&pipeline)?;
-    let mut counts: BTreeMap<[String; 3], u64> = BTreeMap::new();
+    // Of each group how many there are, and the newest reason.
+    let mut groups: BTreeMap<[String; 3], (u64, String)> = BTreeMap::new();
     for letter in arguments.which.letters((kafka, format))? {
         let [at, kind, reason] =
             [letter.at, letter.kind, letter.reason].map(Option::unwrap_or_default);
-        *counts.entry([at, kind, reason]).or_default() += 1;
+        let group = groups.entry([at, kind, shape::shape(&reason)]).or_default();
+        *group = (group.0 + 1, reason);
     }
     if arguments.json {
-        let rows = counts.into_iter().map(|([at, kind, reason], count)| {
-            json!({ "at": at, "kind": kind, "reason": reason, "letters": count })
+        let rows = groups.into_iter().map(|([at, kind, shape], group)| {
+            let (count, newest) = group;
+            json!({ "at": at, "kind": kind, "reason": shape, "letters": count, "newest": newest })
         });
         return super::print(&pretty(&rows.collect()));
     }
     let mut table = Table::new(&["at", "kind", "#letters", "reason"]);
-    for ([at, kind, reason], count) in counts {
+    for ([at, kind, shape], (count, newest)) in groups {
+        // One alone is told as it is.
+        let reason = if count == 1 { newest } else { shape };
         table.row([at, kind, count.to_string(), reason]);
     }
     super::print(&table.text())
@@ -214,18 +221,14 @@ fn bring_back(arguments: &RedriveArguments) -> Result<(), Failure> {
         let Some(kafka) = topics(&pipeline, *source) else {
             continue;
         };
-        let count = super::count(letters.len() as u64, "letter");
-        if arguments.dry_run {
-            super::print(&format!(
-                "{name}: {count} would be brought back, unless they have been before\n"
-            ))?;
-            continue;
-        }
-        let done = redrive(kafka, (&pipeline.name, &sink.name), letters);
-        let done = done.map_err(Failure::failed)?;
-        let (sent, before) = (done.sent, done.before);
+        let of = (&*pipeline.name, &*sink.name);
+        let (done, would) = match arguments.dry_run {
+            true => (would_redrive(kafka, of, letters), "would be "),
+            false => (redrive(kafka, of, letters), ""),
+        };
+        let Redriven { sent, before } = done.map_err(Failure::failed)?;
         super::print(&format!(
-            "{name}: {sent} brought back, {before} had been before\n"
+            "{name}: {sent} {would}brought back, {before} had been before\n"
         ))?;
     }
     if without > 0 {

@@ -9,4 +9,6 @@ pub mod source;
 pub use client::wrong_options;
 pub use error::KafkaError;
 pub use letter::{Letter, read as read_letters};
-pub use sink::{KafkaDecider, KafkaFollower, KafkaPlain, Redriven, redrive, verdict};
+pub use sink::{
+    KafkaDecider, KafkaFollower, KafkaPlain, Redriven, redrive, verdict, would_redrive,
+};

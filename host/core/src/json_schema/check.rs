@@ -135,10 +135,10 @@ impl<'a> Checker<'a> {
             }
         }
         if let (Value::Text(text), Some(_)) = (&node.value, &least) {
-            let mut words = Vec::new();
-            self.words(rules, depth, &mut words);
-            if !words.is_empty() {
-                let remedy = spelling::hint(text, words.iter().map(String::as_str));
+            let mut known = Known::default();
+            self.known(rules, depth, &mut known);
+            if !known.words.is_empty() {
+                let remedy = known.instead_of(text);
                 return vec![mistake(node, path, not_known(text), remedy)];
             }
         }
@@ -193,8 +193,8 @@ impl<'a> Checker<'a> {
         types
     }
 
-    /// The words that alternatives allow, where text stands.
-    fn words(&mut self, rules: &[usize], depth: usize, words: &mut Vec<String>) {
+    /// What alternatives allow where text stands, and in its place.
+    fn known(&mut self, rules: &[usize], depth: usize, known: &mut Known) {
         for rule in rules {
             self.steps += 1;
             if depth > DEPTH_MAX || self.steps > STEPS_MAX {
@@ -202,10 +202,39 @@ impl<'a> Checker<'a> {
             }
             let rule = &self.schema.rules[*rule];
             let choices = rule.choices.iter().flatten();
-            words.extend(choices.filter_map(Json::as_str).map(str::to_owned));
-            self.words(&rule.all_of, depth + 1, words);
-            self.words(&rule.any_of, depth + 1, words);
+            let words = choices.filter_map(Json::as_str).map(str::to_owned);
+            known.words.extend(words);
+            known.fields.extend(rule.properties.keys().cloned());
+            self.known(&rule.all_of, depth + 1, known);
+            self.known(&rule.any_of, depth + 1, known);
         }
+    }
+}
+
+/// What alternatives allow.
+#[derive(Default)]
+struct Known {
+    words: Vec<String>,
+    /// Fields of mappings that may stand in place of a word.
+    fields: Vec<String>,
+}
+
+impl Known {
+    /// What to write instead of a word.
+    fn instead_of(&self, text: &str) -> Option<String> {
+        let words = || self.words.iter().map(String::as_str);
+        let hint = spelling::hint(text, words());
+        if self.fields.is_empty() || spelling::nearest(text, words()).is_some() {
+            return hint;
+        }
+        let field = spelling::nearest(text, self.fields.iter().map(String::as_str));
+        Some(match field {
+            Some(field) => format!("write a mapping, `{{ {field}: … }}`"),
+            None => {
+                let fields = spelling::list(&self.fields);
+                format!("{}, or a mapping with {fields}", hint.unwrap_or_default())
+            }
+        })
     }
 }
 

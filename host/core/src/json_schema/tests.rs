@@ -65,6 +65,15 @@ fn alternatives_speak_for_the_type_that_stands_there() {
     });
     assert_eq!(mistakes(&schema, "skip"), [""; 0]);
     assert!(mistakes(&schema, "skipp")[0].contains("did you mean `skip`?"));
+    let (other, long) = (mistakes(&schema, "retry"), mistakes(&schema, "dead-leter"));
+    assert!(
+        other[0].contains("use one of `fail`, `skip`, or a mapping with `dead-letter`"),
+        "{other:?}"
+    );
+    assert!(
+        long[0].contains("write a mapping, `{ dead-letter: … }`"),
+        "{long:?}"
+    );
     assert!(
         mistakes(&schema, "{dead-leter: x}")
             .iter()

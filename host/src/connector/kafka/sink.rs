@@ -22,7 +22,7 @@ mod told;
 pub use decider::{KafkaDecider, verdict};
 pub use follower::KafkaFollower;
 pub use plain::KafkaPlain;
-pub use redrive::{Redriven, redrive};
+pub use redrive::{Redriven, redrive, would_redrive};
 
 pub(super) use {producer::PATIENCE, told::Told};
 

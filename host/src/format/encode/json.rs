@@ -12,6 +12,9 @@ use crate::format::{FormatError, base64, time};
 /// The largest integer up to which a float holds every one.
 const FLOAT_EXACT_MAX: u64 = 1 << 53;
 
+/// Whole floats below this are their digits and `.0`: those of 32 bits, and of 64.
+const WHOLE_MAX: [f64; 2] = [1e7, 1e15];
+
 /// Writes rows as JSON lines.
 #[derive(Debug)]
 pub struct JsonEncoder {
@@ -107,8 +110,10 @@ impl Viewed<'_> {
                     |out| print_integer(values[row], out),
                 );
             }
-            View::F32(values) => write_float(values[row], f64::from(values[row]), out),
-            View::F64(values) => write_float(values[row], values[row], out),
+            View::F32(values) => {
+                write_float(values[row], f64::from(values[row]), WHOLE_MAX[0], out)
+            }
+            View::F64(values) => write_float(values[row], values[row], WHOLE_MAX[1], out),
             View::Decimal(values, scale) => {
                 quoted(options.decimals == NumberStyle::String, out, |out| {
                     print_decimal(values[row], *scale, out)
@@ -158,11 +163,16 @@ fn quoted(quoted: bool, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// The shortest text that reads back as the same float; what JSON has no number for is a string.
-fn write_float<F: serde::Serialize>(value: F, wide: f64, out: &mut Vec<u8>) {
+fn write_float<F: serde::Serialize>(value: F, wide: f64, whole_max: f64, out: &mut Vec<u8>) {
     let text: &[u8] = match wide {
         wide if wide.is_nan() => b"\"NaN\"",
         f64::INFINITY => b"\"Infinity\"",
         f64::NEG_INFINITY => b"\"-Infinity\"",
+        // Sums and counts are often whole, and an integer's digits cost a fraction of a float's.
+        wide if wide.trunc() == wide && wide.abs() < whole_max && wide != 0.0 => {
+            print_integer(wide as i64, out);
+            b".0"
+        }
         _ => {
             serde_json::to_writer(out, &value).expect("a float into memory cannot fail");
             return;
@@ -195,4 +205,32 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&text.as_bytes()[from..]);
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{WHOLE_MAX, write_float};
+
+    proptest! {
+        #[test]
+        fn whole_floats_are_written_as_all_floats_are(
+            whole in -2_000_000_000_000_000_i64..2_000_000_000_000_000,
+            shift in 0..50,
+            any in any::<f64>().prop_filter("JSON has no number for it", |it| it.is_finite()),
+        ) {
+            for wide in [(whole >> shift) as f64, any, 0.0, -0.0, 0.5] {
+                let mut out = Vec::new();
+                write_float(wide, wide, WHOLE_MAX[1], &mut out);
+                prop_assert_eq!(out, serde_json::to_vec(&wide).expect("a float"));
+                let narrow = wide as f32;
+                if narrow.is_finite() {
+                    let mut out = Vec::new();
+                    write_float(narrow, f64::from(narrow), WHOLE_MAX[0], &mut out);
+                    prop_assert_eq!(out, serde_json::to_vec(&narrow).expect("a float"));
+                }
+            }
+        }
+    }
 }

@@ -161,6 +161,14 @@ impl Builder<'_> {
         let files = before.as_ref().map_or(0, |files| files.count);
         let mut known = readers.known.clone();
         known.retain(|name, _| kafka::source::is_split(&input.kafka, name));
+        if before.is_none() && known.len() < readers.known.len() {
+            let left = readers
+                .known
+                .keys()
+                .filter(|name| !known.contains_key(*name));
+            let left: Vec<&str> = left.map(String::as_str).collect();
+            left_behind(&spec.name, &left);
+        }
         let opening = Opening {
             document: &input.kafka,
             known,
@@ -207,6 +215,18 @@ impl Builder<'_> {
             nulls: format.kind == FormatKind::Raw && format.fields().all(Field::is_nullable),
         }
     }
+}
+
+/// Says that a document no longer names topics that a checkpoint knows: with that, what was not read
+/// of them is left out, and another topic of the same rows begins where `start` says.
+fn left_behind(source: &str, splits: &[&str]) {
+    let splits = splits.join(", ");
+    tracing::warn!(
+        source,
+        splits,
+        "the checkpoint has these partitions, of topics that the document does not name now: they \
+         are read no further"
+    );
 }
 
 /// Makes the turns of a split, by its name and where it goes on.

@@ -13,7 +13,7 @@ use wasmill_core::{
 use super::{
     away, give_up_after,
     marker::Marker,
-    record::{Record, RecordEncoder},
+    record::{self, RecordEncoder},
     session::{self, Before, Session, Target},
     topic, topic_of_all,
 };
@@ -85,11 +85,9 @@ impl KafkaDecider {
             return Ok(());
         }
         self.begin()?;
-        let mut records = &self.buffer[..];
-        while let Some(record) = Record::take(&mut records) {
-            self.session.send(&self.topic, &record)?;
-        }
-        debug_assert!(records.is_empty(), "they were written just now");
+        record::for_each_in(&self.buffer, |record| {
+            self.session.send(&self.topic, record)
+        })?;
         self.buffer.clear();
         Ok(())
     }

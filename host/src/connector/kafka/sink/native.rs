@@ -25,8 +25,24 @@ type Header = raw::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2;
 pub(super) struct Native {
     client: *mut raw::rd_kafka_t,
     queue: *mut raw::rd_kafka_queue_t,
+    /// The topic of the newest record: that it is found by its name takes a lock.
+    topic: Option<Topic>,
     /// The parts of the record that is being handed over; none between two calls.
     parts: Vec<rd_kafka_vu_t>,
+}
+
+/// A topic as the client knows it.
+struct Topic {
+    name: CString,
+    handle: *mut raw::rd_kafka_topic_t,
+}
+
+impl Drop for Topic {
+    #[expect(unsafe_code, reason = "the handle of the topic is given back")]
+    fn drop(&mut self) {
+        // SAFETY: the client is still there, and nobody uses the handle from here on.
+        unsafe { raw::rd_kafka_topic_destroy(self.handle) };
+    }
 }
 
 /// What became of a record.
@@ -55,8 +71,27 @@ impl Native {
             client,
             // SAFETY: the caller says that the client is there; the handle is given back on drop.
             queue: unsafe { raw::rd_kafka_queue_get_main(client) },
+            topic: None,
             parts: Vec::new(),
         }
+    }
+
+    /// The client's handle of a topic.
+    #[expect(unsafe_code, reason = "the crate has no topics of producers")]
+    fn topic(&mut self, name: &CStr) -> Result<*mut raw::rd_kafka_topic_t, Code> {
+        if let Some(topic) = self.topic.as_ref().filter(|it| *it.name == *name) {
+            return Ok(topic.handle);
+        }
+        // SAFETY: the client is there, the name ends with a zero byte, and without settings of its
+        // own a topic has the client's.
+        let handle =
+            unsafe { raw::rd_kafka_topic_new(self.client, name.as_ptr(), ptr::null_mut()) };
+        if handle.is_null() {
+            // SAFETY: it tells of the newest call of this thread.
+            return Err(unsafe { raw::rd_kafka_last_error() }.into());
+        }
+        let name = name.to_owned();
+        Ok(self.topic.insert(Topic { name, handle }).handle)
     }
 
     /// Hands a record over; the client copies it. `mark` comes back with the report.
@@ -73,12 +108,9 @@ impl Native {
                 size: octets.map_or(0, <[u8]>::len),
             },
         };
-        let topic = record.topic.unwrap_or(topic);
+        let rkt = self.topic(record.topic.unwrap_or(topic))?;
         let mut add = |vtype, u| self.parts.push(rd_kafka_vu_t { vtype, u });
-        let topic = Value {
-            cstr: topic.as_ptr(),
-        };
-        add(Part::RD_KAFKA_VTYPE_TOPIC, topic);
+        add(Part::RD_KAFKA_VTYPE_RKT, Value { rkt });
         let i32_ = record.partition.unwrap_or(-1);
         add(Part::RD_KAFKA_VTYPE_PARTITION, Value { i32_ });
         let i = raw::RD_KAFKA_MSG_F_COPY;
@@ -98,7 +130,7 @@ impl Native {
             add(Part::RD_KAFKA_VTYPE_HEADER, Value { header });
         }
         // SAFETY: every part holds what its type says, and what it points to lives in `record` and
-        // `topic` until the call returns, by when the client has copied it.
+        // `self` until the call returns, by when the client has copied it.
         let error =
             unsafe { raw::rd_kafka_produceva(self.client, self.parts.as_ptr(), self.parts.len()) };
         self.parts.clear();
@@ -112,6 +144,14 @@ impl Native {
             code
         };
         Err(code.into())
+    }
+
+    /// Has the client keep back no records for fuller requests, for so long or until it has none.
+    #[expect(unsafe_code, reason = "the crate takes the reports meanwhile")]
+    pub(super) fn flush(&self, wait: Duration) {
+        let wait = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: the client is there. What is left is no error: the reports tell of each record.
+        unsafe { raw::rd_kafka_flush(self.client, wait) };
     }
 
     /// Waits for the next event, and hands on what it reports; false if none has come.
@@ -202,6 +242,7 @@ impl Native {
 impl Drop for Native {
     #[expect(unsafe_code, reason = "the handle of the queue is given back")]
     fn drop(&mut self) {
+        self.topic = None;
         // SAFETY: the client is still there, and nobody uses the handle from here on.
         unsafe { raw::rd_kafka_queue_destroy(self.queue) };
     }

@@ -14,7 +14,7 @@ use wasmill_core::{
 use super::{
     give_up_after,
     producer::Producer,
-    record::{Record, RecordEncoder},
+    record::{self, RecordEncoder},
     topic, topic_of_all,
 };
 use crate::{
@@ -87,13 +87,10 @@ impl Sink for KafkaPlain {
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
         self.buffer.clear();
         self.encoder.encode(batch, &mut self.buffer)?;
-        let mut records = &self.buffer[..];
-        while let Some(record) = Record::take(&mut records) {
-            let sent = self.producer.send(&self.topic, &record, self.give_up_after);
-            sent.map_err(|error| self.over(error))?;
-        }
-        debug_assert!(records.is_empty(), "they were written just now");
-        Ok(())
+        let sent = record::for_each_in(&self.buffer, |record| {
+            self.producer.send(&self.topic, record, self.give_up_after)
+        });
+        sent.map_err(|error| self.over(error))
     }
 
     /// The client sends by itself; nobody waits for it.

@@ -18,6 +18,9 @@ use crate::{
     spawn,
 };
 
+/// So long a wait for reports of delivery lasts, and one in which the client keeps nothing back.
+const TURN: Duration = Duration::from_millis(100);
+const FLUSH_TURN: Duration = Duration::from_millis(1);
 /// From one look at a call that takes long to the next.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So long a producer waits for a sign of life before it is given up for now.
@@ -275,7 +278,7 @@ impl Producer {
                 Ok(()) => break,
                 Err(Code::QueueFull) => {
                     let before = self.done();
-                    self.wait(patience, |this| this.done() > before)?;
+                    self.wait(patience, |this| this.done() > before, Self::turn)?;
                 }
                 Err(code) => {
                     let topic = record.topic.unwrap_or(topic);
@@ -301,13 +304,14 @@ impl Producer {
         &mut self,
         patience: Duration,
         is_so: impl Fn(&Self) -> bool,
+        turn: impl Fn(&mut Self),
     ) -> Result<(), KafkaError> {
         let now = clock::monotonic_us;
         let patience = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
         let (mut moved_us, mut done) = (now(), self.done());
         let mut is_told = false;
         while !is_so(self) {
-            self.serve(Duration::from_millis(100));
+            turn(self);
             self.check()?;
             if self.done() > done {
                 (moved_us, done) = (now(), self.done());
@@ -336,7 +340,19 @@ impl Producer {
     /// If one has failed, or nothing has moved for `patience`.
     pub(super) fn settle(&mut self, patience: Duration) -> Result<(), KafkaError> {
         self.poll()?;
-        self.wait(patience, |this| this.acked == this.sent)
+        self.wait(patience, |this| this.acked == this.sent, Self::flush)
+    }
+
+    /// Waits a moment for reports.
+    fn turn(&mut self) {
+        self.serve(TURN);
+    }
+
+    /// Waits a moment in which records do not wait for others. The client waits for all that it has
+    /// and takes no reports itself: short turns.
+    fn flush(&mut self) {
+        self.native.flush(FLUSH_TURN);
+        while self.serve(Duration::ZERO) {}
     }
 
     /// The offset of the newest record that was to be noted, once it is there.

@@ -24,6 +24,7 @@ use wasmill_core::{
 };
 
 use crate::{
+    clock,
     connector::{ConnectorError, KafkaError},
     format::{
         FormatError,
@@ -144,6 +145,21 @@ pub(super) fn for_each(
         let record = Record::parse(&mut &buffer[..]);
         take(&record.ok_or_else(|| unread("a record is not whole".into()))?)?;
     }
+    Ok(())
+}
+
+/// Hands on every record of a buffer that was written just now. Those without a time have this
+/// moment's: the client would ask its clock for each.
+pub(super) fn for_each_in<E>(
+    mut buffer: &[u8],
+    mut take: impl FnMut(&Record<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let now_ms = clock::wall_us() / 1_000;
+    while let Some(mut record) = Record::take(&mut buffer) {
+        record.time_ms.get_or_insert(now_ms);
+        take(&record)?;
+    }
+    debug_assert!(buffer.is_empty(), "it was written just now");
     Ok(())
 }
 

@@ -30,6 +30,26 @@ pub struct Redriven {
     pub before: usize,
 }
 
+/// Tells what [`redrive`] would come to now, and changes nothing.
+///
+/// # Errors
+/// If the brokers are away or refuse.
+pub fn would_redrive(
+    source: &KafkaSource,
+    (job, sink): (&str, &str),
+    letters: &[Letter],
+) -> Result<Redriven, KafkaError> {
+    let cluster = Cluster::new(&source.brokers, &source.options);
+    let notes = notes_topic(job, sink);
+    let mut done = HashSet::new();
+    if marker_topic::prepare(&cluster, (&notes, false), None)? {
+        done = noted(&cluster, &notes)?;
+    }
+    let (due, before) = due(letters, done);
+    let sent = due.len();
+    Ok(Redriven { sent, before })
+}
+
 /// Brings letters back to the topics that their rows were read from: the original key, value,
 /// headers and time, in the original partition. Which ones that was done with is noted in the same
 /// transactions, in a topic of its own, so that a letter is brought back once, however often this
@@ -43,28 +63,14 @@ pub fn redrive(
     letters: &[Letter],
 ) -> Result<Redriven, KafkaError> {
     let cluster = Cluster::new(&source.brokers, &source.options);
-    let notes = format!("wasmill.redriven.{job}.{sink}");
+    let notes = notes_topic(job, sink);
     marker_topic::prepare(&cluster, (&notes, true), None)?;
     let id = format!("wasmill.redrive.{job}.{sink}");
     let mut producer = Producer::new(&cluster, &[], &[("transactional.id", &id)])?;
     // Whoever is at it at this moment can commit no more.
     producer.init()?;
-    let mut done = HashSet::new();
-    letter::for_each(&cluster, &notes, |message| {
-        let key = message.key().unwrap_or_default();
-        done.insert(String::from_utf8_lossy(key).into_owned());
-        Ok(())
-    })?;
-    let mut redriven = Redriven::default();
-    let named = |letter: &'_ Letter| letter.lineage().filter(|_| letter.origin().is_some());
-    let mut due = Vec::new();
-    for letter in letters {
-        match named(letter) {
-            Some(lineage) if done.insert(lineage.clone()) => due.push((lineage, letter)),
-            Some(_) => redriven.before += 1,
-            None => {}
-        }
-    }
+    let (due, before) = due(letters, noted(&cluster, &notes)?);
+    let mut redriven = Redriven { sent: 0, before };
     let notes = CString::new(notes).unwrap_or_default();
     for together in due.chunks(TOGETHER) {
         producer.begin()?;
@@ -84,6 +90,36 @@ pub fn redrive(
     }
     producer.throw_away();
     Ok(redriven)
+}
+
+/// Where it is noted which letters were brought back.
+fn notes_topic(job: &str, sink: &str) -> String {
+    format!("wasmill.redriven.{job}.{sink}")
+}
+
+/// The rows of which it is noted.
+fn noted(cluster: &Cluster, notes: &str) -> Result<HashSet<String>, KafkaError> {
+    let mut done = HashSet::new();
+    letter::for_each(cluster, notes, |message| {
+        let key = message.key().unwrap_or_default();
+        done.insert(String::from_utf8_lossy(key).into_owned());
+        Ok(())
+    })?;
+    Ok(done)
+}
+
+/// The letters that were not brought back, each row once, and how many were.
+fn due(letters: &[Letter], mut done: HashSet<String>) -> (Vec<(String, &Letter)>, usize) {
+    let (mut due, mut before) = (Vec::new(), 0);
+    for letter in letters {
+        let lineage = letter.lineage().filter(|_| letter.origin().is_some());
+        match lineage {
+            Some(lineage) if done.insert(lineage.clone()) => due.push((lineage, letter)),
+            Some(_) => before += 1,
+            None => {}
+        }
+    }
+    (due, before)
 }
 
 fn send(producer: &mut Producer, letter: &Letter, lineage: &str) -> Result<(), KafkaError> {

@@ -34,8 +34,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     // The most that brokers allow by default. Nothing is lost when one takes longer: it is
     // aborted, and its rows go out in the next.
     ("transaction.timeout.ms", "900000"),
-    // Many rows come at once: requests fill by themselves.
-    ("linger.ms", "2"),
+    // Nobody reads a row before the commit, which waits for none of this: requests may fill.
+    ("linger.ms", "20"),
 ];
 
 /// What transactions are for.
