@@ -7,12 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use card_fraud_data::{Generator, Options, Writer};
+use card_fraud_data::{Generator, Options, Writer, oracle::Oracle, row::Row};
 
 use crate::job;
 
 /// Bytes gathered before a write.
 const CHUNK_BYTES: usize = 1 << 20;
+/// The flagship's least score that is an alert.
+const SCORE_MIN: f64 = 0.7;
 
 /// The folder for files that outlast a run.
 pub(crate) fn folder() -> Result<PathBuf> {
@@ -67,6 +69,31 @@ pub(crate) fn transactions(records: u64) -> Result<PathBuf> {
             }
         }
         Ok(out.write_all(&text)?)
+    })?;
+    Ok(path)
+}
+
+/// What the flagship must tell of as many of its transactions, as plain Rust finds it.
+pub(crate) fn alerts(records: u64) -> Result<PathBuf> {
+    let path = folder()?.join(format!("alerts-{records}.jsonl"));
+    // The rules are part of this program: what an older one found may be another's.
+    let written = |path: &Path| fs::metadata(path)?.modified();
+    if path.exists() && written(&path)? < written(&std::env::current_exe()?)? {
+        fs::remove_file(&path)?;
+    }
+    once(&path, |out| {
+        let text = fs::read_to_string(transactions(records)?)?;
+        let mut oracle = Oracle::new("{}", SCORE_MIN)?;
+        for line in text.lines() {
+            oracle.push(Row::parse(line)?)?;
+        }
+        let (alerts, nearest) = oracle.finish()?;
+        for alert in &alerts {
+            serde_json::to_writer(&mut *out, alert)?;
+            out.write_all(b"\n")?;
+        }
+        eprintln!("the score nearest to the threshold is {nearest:.6} away");
+        Ok(())
     })?;
     Ok(path)
 }

@@ -4,6 +4,7 @@
 //! Every program runs in a process of its own, so that its CPU time is its own and not the
 //! broker's. What it has written is counted by a reader of committed records, round by round.
 
+mod alerts;
 mod batch;
 mod client;
 mod feed;
@@ -150,18 +151,7 @@ fn throughput((mode, every): (Mode, u64), seconds: f64, program: &Program) -> Re
         "{} of {records} records were read",
         figures.records
     );
-    let committed = client::committed(&brokers, &order.to)?;
-    match (mode, program) {
-        // Not all programs look for the same frauds: ours says how many it found.
-        (Mode::Flagship, _) => {}
-        // Bytes that nobody looks into: each of its threads counts its own.
-        (_, Program::Other(words)) if words.iter().any(|word| word == raw::NAME) => {
-            let missing = (records / every).abs_diff(committed);
-            ensure!(missing <= PARTITIONS as u64, "{committed} records came out");
-        }
-        (Mode::Pass, _) => same(records / every, committed)?,
-        (Mode::Fraud, _) => same(topics::told(records, every), committed)?,
-    }
+    let committed = check(&order, program)?;
     if let Some(told) = figures.written {
         same(told, committed)?;
     }
@@ -181,6 +171,30 @@ fn throughput((mode, every): (Mode, u64), seconds: f64, program: &Program) -> Re
         cpu: Some(figures.cpu_seconds * 1e6 / records as f64),
         ..Measured::rate(records, figures.seconds)
     })
+}
+
+/// Holds what a program has told, as a reader of committed records finds it, against what it must;
+/// gives the number of records.
+fn check(order: &Order, program: &Program) -> Result<u64> {
+    let (records, every) = (order.records, order.every);
+    let mut told = Vec::new();
+    let committed = client::committed(&order.brokers, &order.to, |value| {
+        if order.mode == Mode::Flagship {
+            told.extend_from_slice(value);
+            told.push(b'\n');
+        }
+    })?;
+    match (order.mode, program) {
+        // Bytes that nobody looks into: each of its threads counts its own.
+        (_, Program::Other(words)) if words.iter().any(|word| word == raw::NAME) => {
+            let missing = (records / every).abs_diff(committed);
+            ensure!(missing <= PARTITIONS as u64, "{committed} records came out");
+        }
+        (Mode::Flagship, _) => alerts::check(&told, records)?,
+        (Mode::Pass, _) => same(records / every, committed)?,
+        (Mode::Fraud, _) => same(topics::told(records, every), committed)?,
+    }
+    Ok(committed)
 }
 
 fn same(expected: u64, committed: u64) -> Result<()> {

@@ -200,12 +200,13 @@ public class FlinkPeer {
     return source.build();
   }
 
-  static KafkaSink<Bytes> sink(
-      String brokers, String topic, String prefix, boolean exact, boolean ends) {
-    KafkaSinkBuilder<Bytes> sink =
-        KafkaSink.<Bytes>builder()
+  static <T> KafkaSink<T> sink(
+      KafkaRecordSerializationSchema<T> write,
+      String brokers, String prefix, boolean exact, boolean ends) {
+    KafkaSinkBuilder<T> sink =
+        KafkaSink.<T>builder()
             .setBootstrapServers(brokers)
-            .setRecordSerializer(new Write(topic))
+            .setRecordSerializer(write)
             .setProperty("linger.ms", ends ? "20" : "1")
             .setProperty("batch.size", "1000000")
             .setProperty("transaction.timeout.ms", "600000")
@@ -215,6 +216,12 @@ public class FlinkPeer {
       sink.setTransactionalIdPrefix(prefix);
     }
     return sink.build();
+  }
+
+  static DataStream<Bytes> told(String mode, DataStream<Bytes> read, long every) {
+    return mode.equals("pass")
+        ? read.filter(new Some(every))
+        : read.map(new Parse()).keyBy(payment -> payment.account).process(new Fraud(every));
   }
 
   static double cpuSeconds() {
@@ -247,11 +254,12 @@ public class FlinkPeer {
     DataStream<Bytes> read =
         environment.fromSource(
             source(brokers, from, to, ends), WatermarkStrategy.noWatermarks(), "from");
-    DataStream<Bytes> told =
-        mode.equals("pass")
-            ? read.filter(new Some(every))
-            : read.map(new Parse()).keyBy(payment -> payment.account).process(new Fraud(every));
-    told.sinkTo(sink(brokers, to, to, exact, ends));
+    if (mode.equals("flagship")) {
+      FlinkFlagship.alerts(read, ends)
+          .sinkTo(sink(new FlinkFlagship.Write(to), brokers, to, exact, ends));
+    } else {
+      told(mode, read, every).sinkTo(sink(new Write(to), brokers, to, exact, ends));
+    }
     double cpu = cpuSeconds();
     environment.execute();
     cpu = cpuSeconds() - cpu;

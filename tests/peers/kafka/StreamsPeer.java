@@ -17,13 +17,14 @@ import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.processor.api.Processor;
 import org.apache.kafka.streams.processor.api.ProcessorContext;
+import org.apache.kafka.streams.processor.api.ProcessorSupplier;
 import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
 
 /**
- * The benchmark job through Kafka for Kafka Streams, state in memory with its changelog topic and its
- * cache on. Records are keyed by account already, so nothing is sent through the broker in between.
+ * The benchmark jobs through Kafka for Kafka Streams, state in memory with its changelog topic and
+ * its cache on. Records are keyed by account already: no topic lies in between.
  *
  * <p>Usage: StreamsPeer MODE BROKERS FROM TO RECORDS EVERY GUARANTEE MILLISECONDS. Without records it
  * runs until it is ended. Prints one line of JSON. The time runs from the first record to the last.
@@ -110,6 +111,10 @@ public class StreamsPeer {
     properties.put(
         StreamsConfig.STATE_DIR_CONFIG, Files.createTempDirectory("kafka-streams").toString());
     properties.put(StreamsConfig.REPLICATION_FACTOR_CONFIG, 1);
+    if (args[0].equals("flagship")) {
+      properties.put(
+          StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, StreamsFlagship.CACHE_BYTES);
+    }
     consumer(properties, ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest");
     consumer(properties, ConsumerConfig.MAX_POLL_RECORDS_CONFIG, "10000");
     consumer(properties, ConsumerConfig.FETCH_MIN_BYTES_CONFIG, ends ? "100000" : "1");
@@ -128,16 +133,25 @@ public class StreamsPeer {
     properties.put(StreamsConfig.producerPrefix(name), value);
   }
 
-  static Topology topology(String from, String to, long every) {
+  static Topology topology(
+      String from, String to, ProcessorSupplier<byte[], byte[], byte[], byte[]> job) {
     var bytes = Serdes.ByteArray();
     return new Topology()
         .addSource("from", bytes.deserializer(), bytes.deserializer(), from)
-        .addProcessor("fraud", () -> new Fraud(every), "from")
+        .addProcessor("fraud", job, "from")
         .addStateStore(
             Stores.keyValueStoreBuilder(Stores.inMemoryKeyValueStore("accounts"), bytes, bytes)
                 .withCachingEnabled(),
             "fraud")
         .addSink("to", to, bytes.serializer(), bytes.serializer(), "fraud");
+  }
+
+  static ProcessorSupplier<byte[], byte[], byte[], byte[]> job(String mode, long every) {
+    return switch (mode) {
+      case "fraud" -> () -> new Fraud(every);
+      case "flagship" -> StreamsFlagship::new;
+      default -> throw new IllegalArgumentException("no mode " + mode);
+    };
   }
 
   static double cpuSeconds() {
@@ -146,14 +160,9 @@ public class StreamsPeer {
   }
 
   public static void main(String[] args) throws Exception {
-    if (!args[0].equals("fraud")) {
-      throw new IllegalArgumentException("no mode " + args[0]);
-    }
     long records = Long.parseLong(args[4]);
-    KafkaStreams streams =
-        new KafkaStreams(
-            topology(args[2], args[3], Long.parseLong(args[5])),
-            properties(args, records > 0));
+    Topology topology = topology(args[2], args[3], job(args[0], Long.parseLong(args[5])));
+    KafkaStreams streams = new KafkaStreams(topology, properties(args, records > 0));
     double cpu = cpuSeconds();
     streams.start();
     while (records == 0 || SEEN.get() < records) {

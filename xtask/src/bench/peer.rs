@@ -219,9 +219,17 @@ impl<'a> Peers<'a> {
     }
 }
 
+/// The flagship's model, which its programs in Java find beside their classes.
+const MODEL: &str = "plugins/fraud-scorer/model";
+
 /// The words that start a Java program; Flink's serializers look into these packages.
 fn java(folder: &Path, class: &str) -> Vec<String> {
-    let class_path = format!("{0}/classes:{0}/lib/*", folder.display());
+    let model = root().join(MODEL);
+    let class_path = format!(
+        "{0}/classes:{0}/lib/*:{1}",
+        folder.display(),
+        model.display()
+    );
     let mut words = vec!["java".to_owned(), "-Xmx4g".to_owned()];
     for package in ["java.lang", "java.time", "java.util"] {
         words.push(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));

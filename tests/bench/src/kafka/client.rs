@@ -276,14 +276,17 @@ pub(crate) fn reader(
     Batches::of(consumer)
 }
 
-/// How many committed records a topic holds.
-pub(crate) fn committed(brokers: &str, topic: &str) -> Result<u64> {
+/// Shows the value of each committed record of a topic; says how many they are.
+pub(crate) fn committed(brokers: &str, topic: &str, mut each: impl FnMut(&[u8])) -> Result<u64> {
     let mut batches = reader((brokers, topic), 0..PARTITIONS, "read_committed", READ_FAST)?;
     let (mut records, mut ends, mut since) = (0, 0, clock::monotonic());
     while ends < PARTITIONS {
         let found = batches.read(PATIENCE / 60, |found| {
             match found {
-                Found::Record(_) => records += 1,
+                Found::Record(record) => {
+                    each(record.value);
+                    records += 1;
+                }
                 Found::End => ends += 1,
             }
             Ok(())
