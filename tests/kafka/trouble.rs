@@ -6,14 +6,18 @@ use crate::job::{Job, said};
 use crate::topics::{Topic, name};
 
 fn copy(topic: &str, fields: &str) -> Job {
-    Job::new(&format!(
+    Job::new(&document(topic, fields))
+}
+
+fn document(topic: &str, fields: &str) -> String {
+    format!(
         "name: copy\n\
          restart: none\n\
          checkpoint: {{ interval: 30ms, storage: checkpoints }}\n\
          sources:\n  in:\n    kafka: {{ topic: {topic}, {fields} }}\n\
          \x20   format: {{ raw: {{ value: string }} }}\n\
          sinks:\n  out: {{ input: in, file: {{ path: out.jsonl }} }}\n"
-    ))
+    )
 }
 
 fn says(said: &str, parts: &[&str]) {
@@ -132,4 +136,20 @@ fn a_topic_that_was_made_anew_and_is_shorter() {
     let (code, said) = job.fail(1);
     assert_eq!(code, Some(2), "{said}");
     says(&said, &["the topic was made anew", "--fresh"]);
+}
+
+#[test]
+fn another_topic_in_place_of_one_that_was_read() {
+    let (old, new) = (Topic::new("old", 1), Topic::new("new", 1));
+    old.values(0, (0..10).map(|n| format!("a{n}")));
+    new.values(0, (0..5).map(|n| format!("b{n}")));
+    let job = copy(&old.name, "brokers: BROKERS");
+    let mut running = job.start(1);
+    job.wait_for(&mut running, "out.jsonl", 10);
+    running.stop();
+    job.write(&document(&new.name, "brokers: BROKERS"));
+    let mut running = job.start(1);
+    job.wait_for(&mut running, "out.jsonl", 15);
+    let said = said(&running.stop());
+    says(&said, &["read no further", &format!("{}/0", old.name)]);
 }
