@@ -351,6 +351,21 @@ impl Operator {
     }
 }
 
+/// Starts a plugin as an operator would, and lets go of it: tells whether it takes its
+/// configuration, and its limits leave it enough for that.
+///
+/// # Errors
+/// If it cannot be started.
+pub async fn try_start(
+    name: &str,
+    used: &pipeline::PluginUse,
+    plugin: Plugin,
+) -> Result<(), CallError> {
+    let context = call::context(name, used, (0, 1));
+    let mut guest = Guest::new(Make::Plugin(plugin), context, &used.limits);
+    guest.instance().await.map(drop)
+}
+
 impl Guest {
     /// No instance yet.
     pub fn new(make: Make, context: String, limits: &pipeline::Limits) -> Self {

@@ -24,7 +24,7 @@ mod ticker;
 mod wasi;
 
 pub use bindings::Fault;
-pub use call::{CallContext, StateQuestion, StateReader};
+pub use call::{CallContext, StateQuestion, StateReader, block_on};
 pub use engine::{Compiler, Engine, EngineOptions, compile_child};
 pub use error::{CallError, PluginError, TrapKind};
 pub use instance::{Fold, Instance, InstanceOptions, RawOutput, World};

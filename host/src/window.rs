@@ -64,7 +64,7 @@ use crate::{
     wasm::Plugin,
 };
 
-pub use image::WindowImage;
+pub use image::{Kept, WindowImage, describe};
 
 /// The name of the operator's one state.
 pub const STATE: &str = "window";

@@ -43,6 +43,32 @@ fn a_job_that_stopped_with_a_savepoint_goes_on_and_nothing_is_lost_or_doubled() 
     assert_eq!(bench.lines("job.jsonl"), totals(0, RECORDS));
 }
 
+#[test]
+fn a_sink_that_comes_later_gets_what_comes_from_then_on() {
+    let bench = Bench::new();
+    bench.totals("job", RECORDS, 6_000);
+    let job = bench.start(&["job.yaml", "--parallelism", "2"]);
+    bench.until_read("job", RECORDS / 4);
+    let rows = bench.rows_at(&place(&bench.ask(&["stop", "job", "--savepoint"])));
+    job.wait();
+    let document = fs::read_to_string(bench.file("job.yaml")).expect("it is there");
+    let later = document
+        + "  later: { input: totals, file: { path: later.jsonl } }\n"
+        + "  table: { input: totals, sqlite: { path: later.db, table: totals } }\n";
+    bench.write("job.yaml", &later);
+    let job = bench.start(&["job.yaml", "--parallelism", "3"]);
+    bench.until_read("job", RECORDS / 8);
+    job.kill();
+    bench.ask(&["run", "job.yaml"]);
+    assert_eq!(bench.lines("job.jsonl"), totals(0, RECORDS));
+    assert_eq!(bench.lines("later.jsonl"), totals(rows, RECORDS));
+    // A job that is done has nothing for who comes still later.
+    let last = later + "  last: { input: totals, file: { path: last.jsonl } }\n";
+    bench.write("job.yaml", &last);
+    bench.ask(&["run", "job.yaml"]);
+    assert_eq!(bench.lines("later.jsonl"), totals(rows, RECORDS));
+}
+
 /// Clicks of an endless generator, counted by page in windows of a second of event time.
 fn clicks(bench: &Bench, checkpoint: &str) {
     let plugin = root().join("target/plugins/tumbling-count.wasm");

@@ -6,3 +6,4 @@ mod bucket;
 mod damage;
 mod migration;
 mod state;
+mod windows;

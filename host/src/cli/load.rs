@@ -10,7 +10,7 @@ use std::{
 use wasmill_core::{
     pipeline::{
         self, Pipeline, Written,
-        document::{ClientOptions, OneOrMore},
+        document::{ClientOptions, OneOrMore, SourceDocument},
     },
     tree,
 };
@@ -18,8 +18,10 @@ use wasmill_core::{
 use super::failure::{Failure, chain};
 use crate::{
     connector::{file::FileSource, kafka},
+    operator,
     plugin_store::{self, PluginStore},
     secret,
+    wasm::block_on,
 };
 
 /// A pipeline and what it runs.
@@ -53,6 +55,7 @@ pub(super) fn load(path: &Path, inputs: Inputs) -> Result<Loaded, Failure> {
         .and_then(|mut written| {
             if inputs != Inputs::Unread {
                 missing_files(&mut written, &folder);
+                own_inputs(&mut written, &folder);
                 wrong_options(&mut written);
                 missing_secrets(&mut written, |message| match inputs {
                     Inputs::Needed => true,
@@ -63,7 +66,11 @@ pub(super) fn load(path: &Path, inputs: Inputs) -> Result<Loaded, Failure> {
                     }
                 });
             }
-            written.validate(&find)
+            let pipeline = written.validate(&find)?;
+            if inputs != Inputs::Unread && refused(&mut written, &pipeline, &plugins) {
+                return written.validate(&find);
+            }
+            Ok(pipeline)
         })
         .map_err(|errors| {
             let lines = errors
@@ -100,6 +107,49 @@ fn missing_files(written: &mut Written, folder: &Path) {
     for (path, message) in missing {
         written.wrong(&path, message, None);
     }
+}
+
+/// Notes the sinks whose files the pipeline reads.
+fn own_inputs(written: &mut Written, folder: &Path) {
+    let document = written.document();
+    let mut wrong = Vec::new();
+    for (name, sink) in &document.sinks {
+        let Some(file) = &sink.file else { continue };
+        let reads = |source: &SourceDocument| {
+            let file_of = source.file.as_ref().map(|it| FileSource::new(it, folder));
+            file_of.is_some_and(|it| it.reads(Path::new(&file.path)))
+        };
+        if let Some((source, _)) = document.sources.iter().find(|(_, it)| reads(it)) {
+            let path = tree::Path::keys(&["sinks", name, "file", "path"]);
+            wrong.push((path, format!("source `{source}` reads this file")));
+        }
+    }
+    for (path, message) in wrong {
+        written.wrong(&path, message, Some("write into another one".into()));
+    }
+}
+
+/// Notes the operators whose plugins do not start with what the document gives them; says whether
+/// there are any.
+fn refused(written: &mut Written, pipeline: &Pipeline, plugins: &PluginStore) -> bool {
+    let mut is_any = false;
+    for operator in &pipeline.operators {
+        let Some(used) = operator.plugin() else {
+            continue;
+        };
+        let Ok(loaded) = plugins.load(&used.plugin) else {
+            continue;
+        };
+        let started = operator::try_start(&operator.name, used, loaded.plugin.clone());
+        if let Err(error) = block_on(started) {
+            let path = tree::Path::keys(&["operators", &operator.name, "config"]);
+            let message = format!("the plugin does not start: {}", chain(&error));
+            let remedy = "mend its `config` or its `limits`";
+            written.wrong(&path, message, Some(remedy.into()));
+            is_any = true;
+        }
+    }
+    is_any
 }
 
 /// Notes the options of Kafka's client that it does not take.

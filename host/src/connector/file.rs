@@ -93,6 +93,33 @@ impl FileSource {
             .collect()
     }
 
+    /// Whether a file is one of the source's, or would be if it was there.
+    pub fn reads(&self, file: &Path) -> bool {
+        if file.exists() && !file.is_file() {
+            return false;
+        }
+        let file = whole(file);
+        let (folder, name) = (file.parent(), file.file_name().and_then(|it| it.to_str()));
+        self.paths.iter().any(|path| {
+            let path = Path::new(path);
+            if path.is_dir() {
+                let is_hidden = name.is_some_and(|name| name.starts_with('.'));
+                return !is_hidden && folder == Some(&whole(path));
+            }
+            if whole(path) == file {
+                return true;
+            }
+            let pattern = path
+                .file_name()
+                .and_then(|it| glob::Pattern::new(it.to_str()?).ok());
+            let is_like = pattern
+                .zip(name)
+                .is_some_and(|(like, name)| like.matches(name));
+            let beside = path.parent().map(whole);
+            is_like && folder == beside.as_deref()
+        })
+    }
+
     /// The files of one of the paths. There must be one, unless the source waits for more.
     fn found(&self, path: &str) -> Result<Vec<PathBuf>, ConnectorError> {
         let found = find(path)?;
@@ -164,6 +191,19 @@ pub fn open_stdin(options: RowOptions) -> Box<dyn SplitReader> {
         "stdin".into(),
         None,
     ))
+}
+
+/// A path from the root, its links followed as far as it is there.
+fn whole(path: &Path) -> PathBuf {
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+    match (folder, path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.into(),
+    }
 }
 
 /// The files that a path, folder or glob means.

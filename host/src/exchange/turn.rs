@@ -8,7 +8,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-/// A number before ours was dropped: its holder panicked, and its own error says why.
+/// A number before ours was lost: its holder failed or panicked, and its own error says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the rows of an earlier turn are lost")]
 pub struct Lost;
@@ -55,13 +55,18 @@ impl<T> Turns<T> {
         }
     }
 
+    fn lose(&self, number: u64) {
+        self.lost.fetch_min(number, Ordering::Release);
+        self.wake_all();
+    }
+
     fn wake_all(&self) {
         self.wakers.iter().for_each(AtomicWaker::wake);
     }
 }
 
-/// A number that waits for its turn. Dropped before it, as a panic does, it ends the turns: all
-/// numbers behind it are told instead of waiting for ever.
+/// A number that waits for its turn. Dropped before it, as a panic does, it is lost: all numbers
+/// behind it are told instead of waiting for ever.
 pub struct Held<'a, T> {
     turns: &'a Turns<T>,
     number: u64,
@@ -69,10 +74,10 @@ pub struct Held<'a, T> {
 }
 
 impl<'a, T> Held<'a, T> {
-    /// Waits for the turn. It ends when the guard is dropped.
+    /// Waits for the turn.
     ///
     /// # Errors
-    /// If a number before this one was dropped.
+    /// If a number before this one was lost.
     pub async fn turn(mut self, subtask: usize) -> Result<Turn<'a, T>, Lost> {
         let (turns, number) = (self.turns, self.number);
         let look = || {
@@ -93,23 +98,28 @@ impl<'a, T> Held<'a, T> {
         })
         .await?;
         self.is_taken = true;
-        Ok(Turn { turns, number })
+        Ok(Turn {
+            turns,
+            number,
+            is_passed: false,
+        })
     }
 }
 
 impl<T> Drop for Held<'_, T> {
     fn drop(&mut self) {
         if !self.is_taken {
-            self.turns.lost.fetch_min(self.number, Ordering::Release);
-            self.turns.wake_all();
+            self.turns.lose(self.number);
         }
     }
 }
 
-/// The right to hand on one chunk.
+/// The right to hand on one chunk. It is passed on when the chunk has been handed on; dropped before
+/// that it is lost with all behind it, so that nobody takes what comes later for all there is.
 pub struct Turn<'a, T> {
     turns: &'a Turns<T>,
     number: u64,
+    is_passed: bool,
 }
 
 impl<T> Turn<'_, T> {
@@ -117,12 +127,20 @@ impl<T> Turn<'_, T> {
     pub fn with_baton<R>(&mut self, body: impl FnOnce(&mut T) -> R) -> R {
         body(&mut self.turns.baton.lock())
     }
+
+    /// It is the next number's turn.
+    pub fn pass(mut self) {
+        self.is_passed = true;
+        self.turns.next.store(self.number + 1, Ordering::Release);
+        self.turns.wake_all();
+    }
 }
 
 impl<T> Drop for Turn<'_, T> {
     fn drop(&mut self) {
-        self.turns.next.store(self.number + 1, Ordering::Release);
-        self.turns.wake_all();
+        if !self.is_passed {
+            self.turns.lose(self.number);
+        }
     }
 }
 
@@ -153,8 +171,9 @@ mod tests {
                             yield_now().await;
                         }
                         let turn = turns.hold(number).turn(subtask).await;
-                        turn.expect("none is lost")
-                            .with_baton(|seen| seen.push(number));
+                        let mut turn = turn.expect("none is lost");
+                        turn.with_baton(|seen| seen.push(number));
+                        turn.pass();
                     }
                 })
             })
@@ -184,7 +203,10 @@ mod tests {
                         _ => {}
                     }
                     let turn = held.turn(number as usize).await;
-                    turn.map(|mut turn| turn.with_baton(|seen| seen.push(number)))
+                    turn.map(|mut turn| {
+                        turn.with_baton(|seen| seen.push(number));
+                        turn.pass();
+                    })
                 };
                 let supervised = AssertUnwindSafe(work).catch_unwind();
                 slots.spawn(number as usize, TaskClock::new(100), supervised)
@@ -204,5 +226,17 @@ mod tests {
         assert_eq!(end(0).expect("no panic"), Ok(()));
         assert_eq!(end(1).expect("no panic"), Ok(()));
         assert_eq!(*turns.baton.lock(), [0, 1]);
+    }
+
+    #[test]
+    fn a_turn_that_fails_is_the_last() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let turns = Turns::new(1, ());
+        let turn = |number| runtime.block_on(turns.hold(number).turn(0));
+        turn(0).expect("none is lost").pass();
+        drop(turn(1).expect("none is lost"));
+        assert_eq!(turn(2).err(), Some(Lost));
     }
 }

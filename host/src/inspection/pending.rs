@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt16Array, UInt32Array,
-    cast::AsArray,
+    UInt64Array, cast::AsArray,
 };
 use arrow_schema::Field;
 use wasmill_core::{
@@ -17,6 +17,7 @@ use crate::{
     feature,
     format::base64,
     segment::{Address, Kind, Row},
+    window::{Kept, describe},
 };
 
 /// Rows of one record batch.
@@ -151,6 +152,7 @@ impl Pending {
                 let told = told.map(|json| json.map_or_else(String::new, |it| it.to_string()));
                 columns.push(Arc::new(StringArray::from_iter_values(told)));
             }
+            KeptOf::Windows => columns.extend(self.windows()),
             KeptOf::Value | KeptOf::List | KeptOf::Map | KeptOf::Subtask => {
                 if let Some(value) = &table.value {
                     columns.extend(decode(value, self.values.iter())?);
@@ -161,6 +163,28 @@ impl Pending {
             }
         }
         Ok(columns)
+    }
+
+    /// What windows keep: part, start, end and rows.
+    fn windows(&self) -> [ArrayRef; 4] {
+        let kept = self.entries.iter().zip(self.values.iter());
+        let kept: Vec<_> = kept.map(|(entry, value)| describe(entry, value)).collect();
+        let parts = kept.iter().map(|it| it.map_or("", |it| it.part));
+        let times = |of: fn(&Kept) -> Option<i64>| {
+            let times = kept.iter().map(|it| it.as_ref().and_then(of));
+            Arc::new(
+                times
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("UTC"),
+            ) as ArrayRef
+        };
+        let rows: UInt64Array = kept.iter().map(|it| it.and_then(|it| it.rows)).collect();
+        [
+            Arc::new(StringArray::from_iter_values(parts)),
+            times(|it| it.start),
+            times(|it| it.end),
+            Arc::new(rows),
+        ]
     }
 
     /// Finds the row that does not decode.

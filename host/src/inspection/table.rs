@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, SchemaRef};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use wasmill_core::{
     checkpoint::{Manifest, OperatorState, StateSchema},
     data_type, encoding, spelling,
@@ -17,8 +17,9 @@ use super::{
     stretch::Stretches,
 };
 use crate::{
-    feature,
+    feature, join,
     segment::{Address, Kind, Row},
+    window,
 };
 
 /// The names of key columns, by operator's uid.
@@ -39,6 +40,8 @@ pub enum KeptOf {
     Timers,
     /// What features remember.
     Features,
+    /// What windows keep.
+    Windows,
 }
 
 /// A state, the pending timers, or what features remember of one operator.
@@ -84,7 +87,12 @@ impl<'a> Tables<'a> {
             let names = names.get(uid).map(Vec::as_slice);
             let key = KeyColumns::new(uid, &operator.identity, names)?;
             for (name, schema) in &operator.identity.states {
-                tables.push(Table::of_state((uid, name), schema, &key)?);
+                match &*schema.kind {
+                    // It has no rows: it stands for the join's definition.
+                    join::STATE => {}
+                    window::STATE => tables.push(Table::windows((uid, name), schema, &key)),
+                    _ => tables.push(Table::of_state((uid, name), schema, &key)?),
+                }
             }
             if !key.fields().is_empty() {
                 let is_free = |name: &str| !operator.identity.states.contains_key(name);
@@ -289,6 +297,19 @@ impl Table {
         Self::beside(uid, key, (KeptOf::Timers, "timers", is_free), &columns)
     }
 
+    fn windows((uid, name): (&str, &str), schema: &StateSchema, key: &KeyColumns) -> Self {
+        let columns = [
+            Field::new("part", DataType::Utf8, false),
+            Field::new("start", data_type::timestamp(), true),
+            Field::new("end", data_type::timestamp(), true),
+            Field::new("rows", DataType::UInt64, true),
+        ];
+        Self {
+            state: Some(schema.clone()),
+            ..Self::beside(uid, key, (KeptOf::Windows, name, true), &columns)
+        }
+    }
+
     fn features(uid: &str, key: &KeyColumns, is_free: bool) -> Self {
         let columns = [
             Field::new("memory", DataType::Utf8, false),
@@ -329,7 +350,7 @@ impl Table {
         match (self.kept, address.kind) {
             (KeptOf::Value, Kind::Value)
             | (KeptOf::List, Kind::List)
-            | (KeptOf::Map, Kind::Map) => self.name == address.name,
+            | (KeptOf::Map | KeptOf::Windows, Kind::Map) => self.name == address.name,
             (KeptOf::Timers, Kind::Timer) | (KeptOf::Features, Kind::Feature) => true,
             _ => false,
         }
@@ -355,6 +376,13 @@ impl Table {
                 let value = row.value.ok_or("has no value")?;
                 let told = feature::describe(&address.name, value);
                 told.map(drop).ok_or("is not what its definition says")?;
+            }
+            KeptOf::Windows => {
+                let told = window::describe(
+                    row.entry.ok_or("has no entry")?,
+                    row.value.ok_or("has no value")?,
+                );
+                told.map(drop).ok_or("is not what windows keep")?;
             }
             KeptOf::Value | KeptOf::List | KeptOf::Map | KeptOf::Subtask => {
                 if let Some(value) = &self.value {
@@ -392,6 +420,11 @@ impl Table {
             (KeptOf::Features, _) => row
                 .value
                 .and_then(|it| feature::describe(&address.name, it)),
+            (KeptOf::Windows, _) => row
+                .entry
+                .zip(row.value)
+                .and_then(|(entry, value)| window::describe(entry, value))
+                .map(kept_json),
             (_, Some(field)) => row.value.and_then(|value| json(field, value)),
             _ => None,
         };
@@ -402,4 +435,20 @@ impl Table {
             time: row.time,
         })
     }
+}
+
+/// What windows keep, for people.
+fn kept_json(kept: window::Kept) -> Json {
+    let mut told = json!({ "part": kept.part });
+    let times = [("start", kept.start), ("end", kept.end)];
+    for (name, us) in times {
+        if let Some(us) = us {
+            let text = encoding::to_json(&data_type::timestamp(), false, &us.to_le_bytes());
+            told[name] = text.unwrap_or_default();
+        }
+    }
+    if let Some(rows) = kept.rows {
+        told["rows"] = rows.into();
+    }
+    told
 }

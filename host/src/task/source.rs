@@ -265,7 +265,7 @@ impl SourceTask {
         self.proceed(place, decoded).await
     }
 
-    /// Hands rows on, or fails in turn: what came before still goes on.
+    /// Hands rows on, or fails in turn: what came before still goes on, and nothing behind it.
     async fn proceed(
         &mut self,
         place: Place<'_>,
@@ -376,7 +376,7 @@ impl SourceTask {
         let targets = std::mem::take(&mut self.targets);
         let pushed = self.chain.push(&targets, batch, None).await;
         self.targets = targets;
-        // The turn is taken even after a failure: the other subtasks wait for it.
+        // The turn is taken even after a failure: what came before goes on.
         let turn = self.turn(place.held).await;
         pushed?;
         let mut turn = turn?;
@@ -390,12 +390,15 @@ impl SourceTask {
             // Nobody gets these rows: they are the next run's.
             self.metrics.records_in.replace(len as u64, 0);
             self.metrics.records_out.replace(len as u64, 0);
+            turn.pass();
             return Ok(());
         }
         let split = place.split;
         let Some(times) = times else {
             turn.with_baton(|progress| progress.reach(place.behind));
-            return Ok(self.chain.outbox.send().await?);
+            self.chain.outbox.send().await?;
+            turn.pass();
+            return Ok(());
         };
         let mut late: Vec<LateRow> = Vec::new();
         let idle = self.idle.as_deref();
@@ -432,6 +435,7 @@ impl SourceTask {
                 .broadcast(&Message::Watermark { lane, time: after })
                 .await?;
         }
+        turn.pass();
         Ok(())
     }
 
@@ -465,6 +469,7 @@ impl SourceTask {
             self.send_barrier(barrier).await?;
         }
         if self.is_over {
+            turn.pass();
             return Ok(());
         }
         if let Some(idle) = &self.idle {
@@ -475,7 +480,9 @@ impl SourceTask {
         }
         let lane = self.lane + place.split;
         let end = Message::LaneEnd { lane };
-        Ok(self.chain.outbox.broadcast(&end).await?)
+        self.chain.outbox.broadcast(&end).await?;
+        turn.pass();
+        Ok(())
     }
 
     fn error(&self, message: String) -> TaskError {

@@ -212,7 +212,7 @@ fn answer(
 }
 
 /// Runs a future that only ever waits for its own next turn.
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     loop {

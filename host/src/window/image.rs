@@ -1,10 +1,13 @@
 //! Windows as of a barrier, and the way back (`docs/formats/segment.md`).
 
 mod bytes;
+mod describe;
 
 use std::sync::Arc;
 
 use wasmill_core::{checkpoint::Segment, key::KeyGroupRange, window::Assigner};
+
+pub use self::describe::{Kept, describe};
 
 use self::bytes::Input;
 use super::accumulator::Accumulator;

@@ -174,12 +174,17 @@ impl Findings<'_> {
             return;
         }
         let own = name.rsplit('.').next().unwrap_or(name);
+        // A gate's name has spaces in it.
+        let quoted = match name.contains(' ') {
+            true => format!("'{name}'"),
+            false => name.to_owned(),
+        };
         let hint = spelling::hint(own, names)
             .map(|hint| format!(" ({hint})"))
             .unwrap_or_default();
         self.reasons.push(format!(
             "{what} `{name}` has state in it and is not in the pipeline{hint}: give it its name \
-             back, or let go of the state with --drop-state {name}"
+             back, or let go of the state with --drop-state {quoted}"
         ));
     }
 

@@ -36,9 +36,21 @@ pub enum Detour {
 }
 
 impl Restored {
-    /// Behind which decided checkpoint the rows of a sink begin whose output ends with `marker`.
-    pub fn since(&self, marker: Option<CheckpointId>) -> Option<CheckpointId> {
-        let base = self.manifest.as_ref().map(|manifest| manifest.checkpoint);
+    /// The decided checkpoint of the job's own log that it goes on from.
+    pub fn base(&self) -> Option<CheckpointId> {
+        let manifest = self.manifest.as_ref();
+        let own = manifest.filter(|_| self.detour != Some(Detour::Elsewhere));
+        own.map(|manifest| manifest.checkpoint)
+    }
+
+    /// Behind which decided checkpoint the rows of a sink begin whose output ends with `marker`. None
+    /// where its output begins: with the job, or with a sink that the pipeline has got since.
+    pub fn since(&self, sink: &str, marker: Option<CheckpointId>) -> Option<CheckpointId> {
+        let manifest = self.manifest.as_ref();
+        if manifest.is_some_and(|it| !it.sinks.contains_key(sink)) && marker.is_none() {
+            return None;
+        }
+        let base = manifest.map(|manifest| manifest.checkpoint);
         match self.detour {
             None => base,
             // Rows behind an older checkpoint come again, behind what is there.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{TestArguments, build, fixture};
+use super::{TestArguments, build, fixture, fixture::Fixture};
 use crate::cli::{self, failure::Failure};
 use crate::plugin_store::{self, Loaded};
 
@@ -14,12 +14,20 @@ pub(super) fn run(arguments: &TestArguments) -> Result<(), Failure> {
     let engine = plugin_store::engine().map_err(Failure::failed)?;
     let loaded = plugin_store::load(&engine, &component).map_err(Failure::invalid)?;
     let fixtures = fixtures(&arguments.folder)?;
-    let mut failed = 0;
+    let (mut passed, mut failed, mut unread) = (0, 0, Vec::new());
     for path in &fixtures {
-        failed += usize::from(!one(path, &loaded)?);
+        match fixture::read(path) {
+            Ok(fixture) => match one(path, fixture, &loaded)? {
+                true => passed += 1,
+                false => failed += 1,
+            },
+            Err(mistakes) => unread.push(mistakes),
+        }
     }
-    let passed = fixtures.len() - failed;
     cli::print(&format!("{passed} passed, {failed} failed\n"))?;
+    if !unread.is_empty() {
+        return Err(Failure::Invalid(unread.join("\nwasmill: ")));
+    }
     if failed > 0 {
         let fixtures = cli::count(failed as u64, "fixture");
         return Err(Failure::Failed(format!("{fixtures} failed")));
@@ -28,9 +36,8 @@ pub(super) fn run(arguments: &TestArguments) -> Result<(), Failure> {
 }
 
 /// Runs one fixture and tells how it went.
-fn one(path: &Path, loaded: &Loaded) -> Result<bool, Failure> {
+fn one(path: &Path, fixture: Fixture, loaded: &Loaded) -> Result<bool, Failure> {
     let shown = path.display();
-    let fixture = fixture::read(path).map_err(Failure::Invalid)?;
     let name = fixture.name.clone();
     let outcome = fixture::run(fixture, loaded);
     match &outcome {
@@ -43,7 +50,7 @@ fn one(path: &Path, loaded: &Loaded) -> Result<bool, Failure> {
     Ok(outcome.is_ok())
 }
 
-/// The fixtures of a plugin's folder, `tests/*.json`, by name.
+/// The fixtures of a plugin's folder, `tests/*.json` and `tests/*.yaml`, by name.
 fn fixtures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let tests = folder.join("tests");
     let entries = tests.read_dir().map_err(|error| {
@@ -54,8 +61,17 @@ fn fixtures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     })?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut fixtures: Vec<PathBuf> = paths
-        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|end| end == "json" || end == "yaml")
+        })
         .collect();
     fixtures.sort();
+    if fixtures.is_empty() {
+        let tests = tests.display();
+        let message =
+            format!("there is no fixture in `{tests}`: put one there, NAME.json or NAME.yaml");
+        return Err(Failure::Invalid(message));
+    }
     Ok(fixtures)
 }

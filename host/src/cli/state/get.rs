@@ -105,6 +105,10 @@ fn put(states: &mut Map<String, Json>, table: &Table, row: KeyRow) {
                 written(state);
             }
         },
+        KeptOf::Windows => match state["windows"].as_array_mut() {
+            Some(windows) => windows.push(value),
+            None => state["windows"] = vec![value].into(),
+        },
         KeptOf::Map => {
             let mut entry = json!({ "key": row.entry, "value": value });
             written(&mut entry);

@@ -43,7 +43,7 @@ impl Builder<'_> {
                         job: &self.pipeline.name,
                         fence: attempt.checkpoints.fence(),
                         is_fresh: attempt.is_fresh,
-                        since: attempt.restored.since(None),
+                        since: attempt.restored.base(),
                         is_detour: attempt.restored.detour.is_some(),
                         spool: &attempt.spool,
                     };
@@ -96,7 +96,7 @@ fn open_for(
         return Ok(opened);
     };
     let marker = patiently(&mut Patience::default(), || follower.marker())?;
-    let since = restored.since(marker);
+    let since = restored.since(&spec.name, marker);
     if let Some(marker) = marker.filter(|marker| Some(*marker) > since) {
         return Err(FollowError::Ahead { marker, since }.into());
     }

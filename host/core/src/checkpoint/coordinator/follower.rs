@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::checkpoint::{CheckpointId, Manifest};
+use serde_json::Value as Json;
+
+use crate::checkpoint::{CheckpointId, Manifest, Part};
 
 use super::shelf::Shelf;
 use super::{Action, AttemptError};
@@ -64,6 +66,9 @@ impl Follower {
         newest: Option<CheckpointId>,
         out: &mut Vec<Action>,
     ) -> Result<(), AttemptError> {
+        if self.marker == Some(CheckpointId(0)) {
+            self.marker = self.joined(shelf, newest).max(self.marker);
+        }
         let (Some(marker), None) = (self.marker, self.applying) else {
             return Ok(());
         };
@@ -81,6 +86,21 @@ impl Follower {
             manifest: oldest,
         });
         Ok(())
+    }
+
+    /// Behind which checkpoint a sink's rows begin that has applied nothing: the pipeline did not
+    /// have it then. None if it had it all along, as far as that can be told.
+    fn joined(&self, shelf: &Shelf, newest: Option<CheckpointId>) -> Option<CheckpointId> {
+        for manifest in shelf.lineage(newest) {
+            let Some(state) = manifest.sinks.get(&self.sink) else {
+                return Some(manifest.checkpoint);
+            };
+            let begins = |part: &Part| part.state.get("since").is_some_and(Json::is_null);
+            if state.parts.first().is_some_and(begins) {
+                return manifest.since;
+            }
+        }
+        None
     }
 
     /// How many decided checkpoints it has not applied.
