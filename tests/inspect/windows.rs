@@ -25,7 +25,7 @@ operators:
   visits:
     input: entries
     key-by: [account]
-    window: { session: 10m }
+    window: { session: { gap: 10m } }
     aggregates: { n: { count: rows } }
   all:
     input: entries
