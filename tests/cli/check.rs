@@ -1,5 +1,7 @@
 //! `wasmill check`: every mistake with its place and the nearest right word.
 
+use std::fs;
+
 use crate::document;
 use crate::program::{Ran, run};
 
@@ -108,6 +110,48 @@ sinks:
 }
 
 #[test]
+fn a_sink_that_writes_what_is_read() {
+    for (read, written) in [
+        ("rows.jsonl", "rows.jsonl"),
+        ("in/*.jsonl", "./in/out.jsonl"),
+        ("in", "in/new.jsonl"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("in")).expect("ours");
+        for file in ["rows.jsonl", "in/rows.jsonl"] {
+            fs::write(folder.path().join(file), "{\"n\":1}\n").expect("ours");
+        }
+        let text = format!(
+            "name: copy
+sources:
+  rows: {{ file: {{ path: \"{read}\" }}, format: {{ json: {{ n: u64 }} }} }}
+sinks:
+  out: {{ input: rows, file: {{ path: {written} }} }}
+"
+        );
+        document::write(folder.path(), &text);
+        for verb in ["check", "run"] {
+            let ran = run(folder.path(), &[verb, "pipeline.yaml"]).ended(2);
+            let wanted = "sinks.out.file.path: source `rows` reads this file";
+            assert!(ran.err.contains(wanted), "{read}: {}", ran.err);
+        }
+        let text = text.replace(written, "elsewhere.jsonl");
+        document::write(folder.path(), &text);
+        run(folder.path(), &["run", "pipeline.yaml"]).ended(0);
+    }
+}
+
+#[test]
+fn a_plugin_that_does_not_start() {
+    let text = document::finite(10);
+    let ran = check(&text.replace("    config:", "    limits: { memory: 64KiB }\n    config:"));
+    let ran = ran.ended(2);
+    for part in ["operators.large.config: ", "does not start", "`memory`"] {
+        assert!(ran.err.contains(part), "{part}: {}", ran.err);
+    }
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     let text = document::finite(10);
     let text = text
@@ -186,7 +230,7 @@ fn what_is_no_document_is_refused() {
         "{}",
         ran.err
     );
-    std::fs::write(folder.path().join("bytes.yaml"), b"name: \xff").expect("the folder is ours");
+    fs::write(folder.path().join("bytes.yaml"), b"name: \xff").expect("the folder is ours");
     let ran = run(folder.path(), &["check", "bytes.yaml"]).ended(2);
     assert_eq!(ran.err, "wasmill: bytes.yaml: the file is not UTF-8 text\n");
 }
@@ -203,7 +247,7 @@ fn what_is_no_plugin_is_refused() {
     );
     // Something else, and a core module, which has no types to hold it to.
     for bytes in [&b"name: x"[..], b"\0asm\x01\0\0\0"] {
-        std::fs::write(folder.path().join("here.wasm"), bytes).expect("the folder is ours");
+        fs::write(folder.path().join("here.wasm"), bytes).expect("the folder is ours");
         let ran = run(folder.path(), &["check", "pipeline.yaml"]).ended(2);
         assert!(ran.err.contains("`here.wasm` is refused: "), "{}", ran.err);
         assert!(ran.err.contains("component"), "{}", ran.err);

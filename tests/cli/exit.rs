@@ -164,3 +164,42 @@ fn wrong_arguments_and_wrong_paths_are_invalid_input() {
         ran.err
     );
 }
+
+/// A row that fails ends its source's job with all that lies behind it: nothing of that counts.
+#[test]
+fn nothing_comes_of_what_lies_behind_a_row_that_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let row = |i: u32| match i {
+        10 => "{\"account\":1,\"amount\":\"bad\"}\n".to_owned(),
+        _ => format!("{{\"account\":{},\"amount\":1}}\n", i % 3),
+    };
+    let rows: String = (0..20_000).map(row).collect();
+    fs::write(folder.path().join("rows.jsonl"), rows).expect("ours");
+    let text = "name: totals
+sources:
+  rows:
+    file: { path: rows.jsonl }
+    format: { json: { account: u64, amount: f64 } }
+operators:
+  totals:
+    input: rows
+    key-by: [account]
+    window: { global: {} }
+    aggregates: { n: { count: rows } }
+sinks:
+  out: { input: totals, stdout: {} }
+";
+    document::write(folder.path(), text);
+    for parallelism in ["1", "2", "4", "2", "2", "4"] {
+        let arguments = [
+            "run",
+            "pipeline.yaml",
+            "--fresh",
+            "--parallelism",
+            parallelism,
+        ];
+        let ran = run(folder.path(), &arguments).ended(1);
+        assert!(ran.err.contains("row 11 of `rows.jsonl`"), "{}", ran.err);
+        assert_eq!(ran.out, "", "parallelism {parallelism}");
+    }
+}

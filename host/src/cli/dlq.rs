@@ -21,7 +21,7 @@ use crate::connector::kafka::{Letter, Redriven, read_letters, redrive, would_red
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Count dead letters, by where and why rows failed; reasons that differ in values alone are one.
+    /// Count dead letters, by where and why rows failed: reasons that differ in values are one.
     Ls(ListArguments),
     /// Show dead letters with all that is known of them.
     Show(ShowArguments),

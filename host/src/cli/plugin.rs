@@ -18,7 +18,7 @@ pub(super) enum Command {
     New(NewArguments),
     /// Build a plugin's folder into a component.
     Build(BuildArguments),
-    /// Build a plugin's folder, and hold the component against its fixtures, `tests/*.json` and `*.yaml`.
+    /// Build a plugin's folder, and hold the component against the fixtures in its `tests`.
     Test(TestArguments),
     /// Tell what a component says about itself.
     Inspect(InspectArguments),

@@ -114,8 +114,8 @@ impl<T> Drop for Held<'_, T> {
     }
 }
 
-/// The right to hand on one chunk. It is passed on when the chunk has been handed on; dropped before
-/// that it is lost with all behind it, so that nobody takes what comes later for all there is.
+/// The right to hand on one chunk. It is passed on when that is done; dropped before, it is lost
+/// with all behind it, so that nobody takes what comes later for all there is.
 pub struct Turn<'a, T> {
     turns: &'a Turns<T>,
     number: u64,

@@ -63,6 +63,14 @@ impl CallFailure {
         }
     }
 
+    /// What is wrong, for who is told the row's place besides.
+    fn reason(&self) -> String {
+        match self {
+            Self::Call(error) => error.reason(),
+            other => other.to_string(),
+        }
+    }
+
     fn is_limit(&self) -> bool {
         matches!(self, Self::Call(CallError::Limit { .. }))
     }
@@ -306,19 +314,19 @@ impl Operator {
         row: usize,
         failure: &CallFailure,
     ) -> Result<(), OperatorError> {
-        let place = place(run.batch, row);
+        let (reason, place) = (failure.reason(), place(run.batch, row));
         self.failures
             .count(1)
-            .map_err(|budget| self.failed(format!("{failure}, {place}; {budget}")))?;
+            .map_err(|budget| self.failed(format!("{reason}, {place}; {budget}")))?;
         match self.failures.policy {
             Policy::Fail => Err(self.failed(format!(
-                "{failure}, {place}; mend the plugin or the row, or say `on-error: skip` or \
+                "{reason}, {place}; mend the plugin or the row, or say `on-error: skip` or \
                  `on-error: {{ dead-letter: SINK }}`"
             ))),
             Policy::Skip => Ok(()),
             Policy::DeadLetter(stream) => {
                 self.metrics.dead_letters.add(1);
-                let (reason, log) = (failure.to_string(), failure.log());
+                let log = failure.log();
                 let row = run.batch.slice(row, 1);
                 let batch = self
                     .letters(&row, kind::FAULT, [reason.as_str()].into_iter(), &log)

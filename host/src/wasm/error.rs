@@ -143,6 +143,16 @@ impl CallError {
         }
     }
 
+    /// What is wrong, without the row's number in its call: that depends on which rows came
+    /// together.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Fault { message, .. } => format!("the plugin failed: {message}"),
+            Self::Trap { kind, message, .. } => format!("the plugin crashed ({kind}): {message}"),
+            Self::Limit { .. } | Self::Spent => self.to_string(),
+        }
+    }
+
     /// Blames a row that the guest could not name itself.
     pub(super) fn at_row(mut self, at: usize) -> Self {
         let at = u32::try_from(at).ok();

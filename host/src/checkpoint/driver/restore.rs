@@ -43,8 +43,8 @@ impl Restored {
         own.map(|manifest| manifest.checkpoint)
     }
 
-    /// Behind which decided checkpoint the rows of a sink begin whose output ends with `marker`. None
-    /// where its output begins: with the job, or with a sink that the pipeline has got since.
+    /// Behind which decided checkpoint the rows of a sink begin whose output ends with `marker`.
+    /// None where its output begins: with the job, or with a sink that the pipeline has got since.
     pub fn since(&self, sink: &str, marker: Option<CheckpointId>) -> Option<CheckpointId> {
         let manifest = self.manifest.as_ref();
         if manifest.is_some_and(|it| !it.sinks.contains_key(sink)) && marker.is_none() {

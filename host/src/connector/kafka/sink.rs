@@ -7,6 +7,7 @@
 //! rows -- RecordEncoder --> Producer: an open transaction, verdict --> cluster         decides
 //! ```
 
+mod codes;
 mod decider;
 mod follower;
 mod marker;

@@ -13,7 +13,8 @@ use crate::format::{FormatError, base64, time};
 const FLOAT_EXACT_MAX: u64 = 1 << 53;
 
 /// Whole floats below this are their digits and `.0`: those of 32 bits, and of 64.
-const WHOLE_MAX: [f64; 2] = [1e7, 1e15];
+const NARROW_MAX: f64 = 1e7;
+const WIDE_MAX: f64 = 1e15;
 
 /// Writes rows as JSON lines.
 #[derive(Debug)]
@@ -110,10 +111,8 @@ impl Viewed<'_> {
                     |out| print_integer(values[row], out),
                 );
             }
-            View::F32(values) => {
-                write_float(values[row], f64::from(values[row]), WHOLE_MAX[0], out)
-            }
-            View::F64(values) => write_float(values[row], values[row], WHOLE_MAX[1], out),
+            View::F32(values) => write_float(values[row], values[row].into(), NARROW_MAX, out),
+            View::F64(values) => write_float(values[row], values[row], WIDE_MAX, out),
             View::Decimal(values, scale) => {
                 quoted(options.decimals == NumberStyle::String, out, |out| {
                     print_decimal(values[row], *scale, out)
@@ -211,7 +210,7 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{WHOLE_MAX, write_float};
+    use super::{NARROW_MAX, WIDE_MAX, write_float};
 
     proptest! {
         #[test]
@@ -222,12 +221,12 @@ mod tests {
         ) {
             for wide in [(whole >> shift) as f64, any, 0.0, -0.0, 0.5] {
                 let mut out = Vec::new();
-                write_float(wide, wide, WHOLE_MAX[1], &mut out);
+                write_float(wide, wide, WIDE_MAX, &mut out);
                 prop_assert_eq!(out, serde_json::to_vec(&wide).expect("a float"));
                 let narrow = wide as f32;
                 if narrow.is_finite() {
                     let mut out = Vec::new();
-                    write_float(narrow, f64::from(narrow), WHOLE_MAX[0], &mut out);
+                    write_float(narrow, narrow.into(), NARROW_MAX, &mut out);
                     prop_assert_eq!(out, serde_json::to_vec(&narrow).expect("a float"));
                 }
             }

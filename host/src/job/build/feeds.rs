@@ -217,8 +217,8 @@ impl Builder<'_> {
     }
 }
 
-/// Says that a document no longer names topics that a checkpoint knows: with that, what was not read
-/// of them is left out, and another topic of the same rows begins where `start` says.
+/// Says that a document no longer names topics that a checkpoint knows: so what was not read of
+/// them is left out, and another topic of the same rows begins where `start` says.
 fn left_behind(source: &str, splits: &[&str]) {
     let splits = splits.join(", ");
     tracing::warn!(

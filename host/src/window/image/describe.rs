@@ -16,7 +16,7 @@ pub struct Kept {
     pub rows: Option<u64>,
 }
 
-/// Tells what an entry of the state of windows is (`docs/formats/segment.md`); none if it is not one.
+/// Tells what an entry of the state of windows is (`docs/formats/segment.md`); none if it is none.
 ///
 /// ```
 /// use wasmill_host::window::describe;

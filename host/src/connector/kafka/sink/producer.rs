@@ -8,7 +8,12 @@ use rdkafka::{
     producer::{BaseProducer, Producer as _},
 };
 
-use super::{native::Native, record::Record, told::Told};
+use super::{
+    codes::{follows, is_refusal},
+    native::Native,
+    record::Record,
+    told::Told,
+};
 use crate::{
     clock,
     connector::kafka::{
@@ -80,14 +85,6 @@ impl Failure {
     fn follows(&self) -> bool {
         follows(self.code)
     }
-}
-
-/// Whether an error only follows from another one, which says more.
-fn follows(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Fatal | Code::State | Code::PurgeQueue | Code::PurgeInflight
-    )
 }
 
 impl Producer {
@@ -475,29 +472,6 @@ impl Producer {
     pub(super) fn throw_away(self) {
         drop(spawn::thread("kafka-reaper", move || drop(self)));
     }
-}
-
-/// Whether the cluster would refuse the same again. Anything else that it says of a producer may be
-/// over with the next one.
-fn is_refusal(code: Code) -> bool {
-    matches!(
-        code,
-        Code::TopicAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-            | Code::InvalidTransactionTimeout
-            | Code::InvalidTimestamp
-            | Code::InvalidRecord
-            | Code::InvalidTopic
-            | Code::InvalidArgument
-            | Code::InvalidConfig
-            | Code::NotConfigured
-            | Code::PolicyViolation
-            | Code::SecurityDisabled
-            | Code::UnsupportedFeature
-            | Code::UnsupportedForMessageFormat
-            | Code::UnsupportedVersion
-    )
 }
 
 fn is_over(began_us: i64, limit: Duration) -> bool {
