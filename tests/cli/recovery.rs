@@ -84,10 +84,15 @@ fn a_job_whose_output_lasts_remembers_that_it_is_done() {
             .is_dir()
     );
     let again = run(folder, &RUN).ended(0);
-    let said = "wasmill: `numbers` has come to the end of its input before (checkpoint 1), so there \
-                is nothing left to do; --fresh begins anew: files are replaced, and topics and \
-                tables get all rows besides those that they have\n";
-    assert_eq!((&*again.out, &*again.err), ("", said));
+    assert_eq!(again.out, "");
+    for said in [
+        "wasmill: `numbers` has come to the end of its input before (checkpoint 1 in ",
+        "data/wasmill/checkpoints",
+        "so there is nothing left to do; --fresh begins anew: files are replaced, and ",
+        "tables get all rows besides those that they have. If that was another pipeline, give this ",
+    ] {
+        assert!(again.err.contains(said), "{}", again.err);
+    }
     check_numbers(folder, 500);
     let again = run(folder, &[&RUN[..], &["--summary", "json"]].concat()).ended(0);
     let summary = Ran::summary_of(&again.out);

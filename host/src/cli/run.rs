@@ -146,7 +146,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     runtime.block_on(running.listening.end(outcome));
     let (outcome, signal) = match ran? {
         Ran::To(outcome, signal) => (*outcome, signal),
-        Ran::Finished(manifest) => return finished(arguments, &loaded.pipeline, &manifest),
+        Ran::Finished(manifest) => {
+            let place = running.session.as_ref().map(Session::location);
+            return finished(arguments, &loaded.pipeline, (&manifest, place));
+        }
     };
     report(arguments, &loaded.pipeline, &outcome)?;
     match (outcome.error, signal) {
@@ -184,13 +187,16 @@ pub(super) fn plugins(loaded: &load::Loaded) -> Result<job::Plugins, Failure> {
 fn finished(
     arguments: &Arguments,
     pipeline: &Pipeline,
-    manifest: &Manifest,
+    (manifest, place): (&Manifest, Option<&str>),
 ) -> Result<(), Failure> {
     super::complain(&format!(
-        "wasmill: `{}` has come to the end of its input before (checkpoint {}), so there is \
+        "wasmill: `{}` has come to the end of its input before (checkpoint {} in {}), so there is \
          nothing left to do; --fresh begins anew: files are replaced, and topics and tables get \
-         all rows besides those that they have",
-        pipeline.name, manifest.checkpoint,
+         all rows besides those that they have. If that was another pipeline, give this one \
+         another name",
+        pipeline.name,
+        manifest.checkpoint,
+        place.unwrap_or_default(),
     ));
     if arguments.summary == Summary::Human && arguments.summary_file.is_none() {
         return Ok(());
