@@ -166,13 +166,16 @@ fn more_failures_than_the_budget_end_the_job() {
 }
 
 #[test]
-fn a_guest_that_spins_from_the_start_ends_the_job_with_its_reason() {
+fn a_guest_that_spins_from_the_start_is_refused_with_its_reason() {
     let folder = tempfile::tempdir().expect("a folder for the test's files");
     let plugin = root().join("target/plugins/guest-hostile.wasm");
     let output = run(folder.path(), &plugin, "spin-in-open");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("operator `hostile` cannot start"), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("operators.hostile.config: the plugin does not start"),
+        "{said}"
+    );
     assert!(said.contains("`cpu`"), "{said}");
 }
 

@@ -115,6 +115,7 @@ fn a_sink_that_writes_what_is_read() {
         ("rows.jsonl", "rows.jsonl"),
         ("in/*.jsonl", "./in/out.jsonl"),
         ("in", "in/new.jsonl"),
+        ("**/*.jsonl", "in/new.jsonl"),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("in")).expect("ours");
@@ -135,7 +136,7 @@ sinks:
             let wanted = "sinks.out.file.path: source `rows` reads this file";
             assert!(ran.err.contains(wanted), "{read}: {}", ran.err);
         }
-        let text = text.replace(written, "elsewhere.jsonl");
+        let text = text.replace(&format!("path: {written}"), "path: elsewhere.csv");
         document::write(folder.path(), &text);
         run(folder.path(), &["run", "pipeline.yaml"]).ended(0);
     }

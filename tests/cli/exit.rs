@@ -203,3 +203,31 @@ sinks:
         assert_eq!(ran.out, "", "parallelism {parallelism}");
     }
 }
+
+/// That a source fails is no end of another one: what is cut off gives out no totals.
+#[test]
+fn an_input_that_is_cut_off_has_not_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("bad.jsonl"), "{\"n\":1}\n{\"n\":true}\n").expect("ours");
+    let text = "name: cut
+sources:
+  bad: { file: { path: bad.jsonl }, format: { json: { n: u64 } } }
+  endless: { generator: { rate: 100000, columns: { account: { mod: 7 } } } }
+operators:
+  totals:
+    input: endless
+    key-by: [account]
+    window: { global: {} }
+    aggregates: { n: { count: rows } }
+sinks:
+  out: { input: totals, stdout: {} }
+  rest: { input: bad, discard: {} }
+";
+    document::write(folder.path(), text);
+    for parallelism in ["1", "2", "3"] {
+        let arguments = ["run", "pipeline.yaml", "--parallelism", parallelism];
+        let ran = run(folder.path(), &arguments).ended(1);
+        assert!(ran.err.contains("row 2 of `bad.jsonl`"), "{}", ran.err);
+        assert_eq!(ran.out, "", "parallelism {parallelism}");
+    }
+}

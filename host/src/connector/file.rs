@@ -101,22 +101,16 @@ impl FileSource {
         let file = whole(file);
         let (folder, name) = (file.parent(), file.file_name().and_then(|it| it.to_str()));
         self.paths.iter().any(|path| {
+            // Links lead there, too.
+            if find(path).is_ok_and(|found| found.iter().any(|it| whole(it) == file)) {
+                return true;
+            }
             let path = Path::new(path);
             if path.is_dir() {
                 let is_hidden = name.is_some_and(|name| name.starts_with('.'));
                 return !is_hidden && folder == Some(&whole(path));
             }
-            if whole(path) == file {
-                return true;
-            }
-            let pattern = path
-                .file_name()
-                .and_then(|it| glob::Pattern::new(it.to_str()?).ok());
-            let is_like = pattern
-                .zip(name)
-                .is_some_and(|(like, name)| like.matches(name));
-            let beside = path.parent().map(whole);
-            is_like && folder == beside.as_deref()
+            !path.exists() && is_like(path, &file)
         })
     }
 
@@ -191,6 +185,17 @@ pub fn open_stdin(options: RowOptions) -> Box<dyn SplitReader> {
         "stdin".into(),
         None,
     ))
+}
+
+/// Whether a pattern matches a file that may not be there yet.
+fn is_like(pattern: &Path, file: &Path) -> bool {
+    let pattern = std::path::absolute(pattern).unwrap_or_else(|_| pattern.into());
+    let pattern = pattern.to_str().and_then(|it| glob::Pattern::new(it).ok());
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        ..glob::MatchOptions::new()
+    };
+    pattern.is_some_and(|pattern| pattern.matches_path_with(file, options))
 }
 
 /// A path from the root, its links followed as far as it is there.

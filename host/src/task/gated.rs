@@ -165,10 +165,12 @@ impl GatedTask {
             let received = match taken {
                 Taken::Received(received) => received,
                 Taken::End => {
+                    self.is_sound()?;
                     self.end(&mut pending).await?;
                     continue;
                 }
                 Taken::Watched => {
+                    self.is_sound()?;
                     self.flush(&mut pending).await?;
                     self.load().await?;
                     continue;
@@ -199,6 +201,7 @@ impl GatedTask {
                     lanes.merge.idle(number)
                 }
                 Message::LaneEnd { lane } => {
+                    self.is_sound()?;
                     let number = lanes.number(lane);
                     lanes.merge.close(number)
                 }
@@ -208,10 +211,16 @@ impl GatedTask {
                 self.advance(watermark).await?;
             }
         }
-        if self.failed.load(Ordering::Acquire) {
-            return Err(Gone.into());
+        self.is_sound()
+    }
+
+    /// No task has failed. After that an end means nothing: it is of an input that was cut off, and
+    /// whoever failed has not come to one.
+    fn is_sound(&self) -> Result<(), TaskError> {
+        match self.failed.load(Ordering::Acquire) {
+            true => Err(Gone.into()),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Everything before the barrier has been processed, nothing behind it.

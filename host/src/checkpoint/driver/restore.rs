@@ -45,10 +45,11 @@ impl Restored {
 
     /// Behind which decided checkpoint the rows of a sink begin whose output ends with `marker`.
     /// None where its output begins: with the job, or with a sink that the pipeline has got since.
+    /// What a sink has missed that was not in the pipeline for a while, it does not get.
     pub fn since(&self, sink: &str, marker: Option<CheckpointId>) -> Option<CheckpointId> {
         let manifest = self.manifest.as_ref();
-        if manifest.is_some_and(|it| !it.sinks.contains_key(sink)) && marker.is_none() {
-            return None;
+        if manifest.is_some_and(|it| !it.sinks.contains_key(sink)) {
+            return marker;
         }
         let base = manifest.map(|manifest| manifest.checkpoint);
         match self.detour {

@@ -91,6 +91,11 @@ fn open_for(
     schema: &SchemaRef,
     (opening, restored): (&Opening<'_>, &Restored),
 ) -> Result<Output, ConnectorError> {
+    let since = match spec.decides() {
+        true => restored.since(&spec.name, None),
+        false => opening.since,
+    };
+    let opening = &Opening { since, ..*opening };
     let opened = sink::open_for(spec, schema, opening)?;
     let Output::Follower(mut follower) = opened else {
         return Ok(opened);

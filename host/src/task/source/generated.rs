@@ -62,7 +62,7 @@ impl SourceTask {
             .collect();
         let start = clock::monotonic();
         let mut at = 0;
-        while !mine.is_empty() && !self.is_over && !self.stopping.load(Ordering::Relaxed) {
+        while !mine.is_empty() && !self.is_over && !self.stopping.load(Ordering::Acquire) {
             if let Some(barrier) = self.barriers.newer(self.sent) {
                 self.send_barrier(barrier).await?;
                 continue;

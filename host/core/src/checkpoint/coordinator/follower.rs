@@ -66,9 +66,9 @@ impl Follower {
         newest: Option<CheckpointId>,
         out: &mut Vec<Action>,
     ) -> Result<(), AttemptError> {
-        if self.marker == Some(CheckpointId(0)) {
-            self.marker = self.joined(shelf, newest).max(self.marker);
-        }
+        self.marker = self
+            .marker
+            .map(|marker| self.joined(marker, shelf, newest).unwrap_or(marker));
         let (Some(marker), None) = (self.marker, self.applying) else {
             return Ok(());
         };
@@ -88,15 +88,21 @@ impl Follower {
         Ok(())
     }
 
-    /// Behind which checkpoint a sink's rows begin that has applied nothing: the pipeline did not
-    /// have it then. None if it had it all along, as far as that can be told.
-    fn joined(&self, shelf: &Shelf, newest: Option<CheckpointId>) -> Option<CheckpointId> {
-        for manifest in shelf.lineage(newest) {
+    /// Behind which checkpoint the rows begin that a sink still gets: the pipeline did not have it
+    /// then. None if it had it all along, as far as that can be told.
+    fn joined(
+        &self,
+        marker: CheckpointId,
+        shelf: &Shelf,
+        newest: Option<CheckpointId>,
+    ) -> Option<CheckpointId> {
+        let behind = shelf.lineage(newest);
+        for manifest in behind.take_while(|manifest| manifest.checkpoint > marker) {
             let Some(state) = manifest.sinks.get(&self.sink) else {
                 return Some(manifest.checkpoint);
             };
             let begins = |part: &Part| part.state.get("since").is_some_and(Json::is_null);
-            if state.parts.first().is_some_and(begins) {
+            if marker.0 == 0 && state.parts.first().is_some_and(begins) {
                 return manifest.since;
             }
         }

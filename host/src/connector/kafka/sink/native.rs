@@ -21,12 +21,15 @@ type Value = raw::rd_kafka_vu_s__bindgen_ty_1;
 type Memory = raw::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1;
 type Header = raw::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2;
 
+/// So many topics are known by their names.
+const TOPICS_MAX: usize = 8;
+
 /// A producer's client and its queue of events.
 pub(super) struct Native {
     client: *mut raw::rd_kafka_t,
     queue: *mut raw::rd_kafka_queue_t,
-    /// The topic of the newest record: that it is found by its name takes a lock.
-    topic: Option<Topic>,
+    /// The topics of the newest records, the oldest first: to find one by its name takes a lock.
+    topics: Vec<Topic>,
     /// The parts of the record that is being handed over; none between two calls.
     parts: Vec<rd_kafka_vu_t>,
 }
@@ -59,8 +62,8 @@ pub(super) struct Delivery<'a> {
     unsafe_code,
     reason = "the client's functions may be called from any thread"
 )]
-// SAFETY: librdkafka's clients and queues belong to no thread, and `parts` holds no pointer that
-// anybody follows between two calls.
+// SAFETY: librdkafka's clients, queues and topics belong to no thread, and `parts` holds no pointer
+// that anybody follows between two calls.
 unsafe impl Send for Native {}
 
 impl Native {
@@ -71,7 +74,7 @@ impl Native {
             client,
             // SAFETY: the caller says that the client is there; the handle is given back on drop.
             queue: unsafe { raw::rd_kafka_queue_get_main(client) },
-            topic: None,
+            topics: Vec::new(),
             parts: Vec::new(),
         }
     }
@@ -79,7 +82,7 @@ impl Native {
     /// The client's handle of a topic.
     #[expect(unsafe_code, reason = "the crate has no topics of producers")]
     fn topic(&mut self, name: &CStr) -> Result<*mut raw::rd_kafka_topic_t, Code> {
-        if let Some(topic) = self.topic.as_ref().filter(|it| *it.name == *name) {
+        if let Some(topic) = self.topics.iter().find(|it| *it.name == *name) {
             return Ok(topic.handle);
         }
         // SAFETY: the client is there, the name ends with a zero byte, and without settings of its
@@ -90,8 +93,12 @@ impl Native {
             // SAFETY: it tells of the newest call of this thread.
             return Err(unsafe { raw::rd_kafka_last_error() }.into());
         }
+        if self.topics.len() == TOPICS_MAX {
+            self.topics.remove(0);
+        }
         let name = name.to_owned();
-        Ok(self.topic.insert(Topic { name, handle }).handle)
+        self.topics.push(Topic { name, handle });
+        Ok(handle)
     }
 
     /// Hands a record over; the client copies it. `mark` comes back with the report.
@@ -242,7 +249,7 @@ impl Native {
 impl Drop for Native {
     #[expect(unsafe_code, reason = "the handle of the queue is given back")]
     fn drop(&mut self) {
-        self.topic = None;
+        self.topics.clear();
         // SAFETY: the client is still there, and nobody uses the handle from here on.
         unsafe { raw::rd_kafka_queue_destroy(self.queue) };
     }

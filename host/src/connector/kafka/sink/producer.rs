@@ -301,20 +301,21 @@ impl Producer {
         &mut self,
         patience: Duration,
         is_so: impl Fn(&Self) -> bool,
-        turn: impl Fn(&mut Self),
+        turn: impl Fn(&mut Self, Duration),
     ) -> Result<(), KafkaError> {
         let now = clock::monotonic_us;
         let patience = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
         let (mut moved_us, mut done) = (now(), self.done());
-        let mut is_told = false;
+        let (mut is_told, mut waited) = (false, 0);
         while !is_so(self) {
-            turn(self);
+            turn(self, Duration::from_micros(waited));
             self.check()?;
             if self.done() > done {
                 (moved_us, done) = (now(), self.done());
             }
-            let waited = now().saturating_sub(moved_us);
-            if waited > patience {
+            let still = now().saturating_sub(moved_us);
+            waited = still.unsigned_abs();
+            if still > patience {
                 return Err(self.away("it takes no records"));
             }
             if waited > 2_000_000 && !is_told {
@@ -341,14 +342,15 @@ impl Producer {
     }
 
     /// Waits a moment for reports.
-    fn turn(&mut self) {
+    fn turn(&mut self, _waited: Duration) {
         self.serve(TURN);
     }
 
-    /// Waits a moment in which records do not wait for others. The client waits for all that it has
-    /// and takes no reports itself: short turns.
-    fn flush(&mut self) {
+    /// Waits a moment in which records do not wait for others: a short one, since the client takes
+    /// no reports meanwhile. Where nothing has moved for long, these are ever more seldom.
+    fn flush(&mut self, waited: Duration) {
         self.native.flush(FLUSH_TURN);
+        self.serve((waited / 8).min(TURN));
         while self.serve(Duration::ZERO) {}
     }
 
