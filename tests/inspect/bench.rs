@@ -204,6 +204,19 @@ sinks:
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
+    /// The answer to a question in SQL, as JSON lines.
+    #[track_caller]
+    pub(crate) fn answer(&self, question: &str) -> String {
+        self.ask(&[
+            "state",
+            "sql",
+            "pipeline.yaml",
+            question,
+            "--format",
+            "json",
+        ])
+    }
+
     /// Runs the job until a decided checkpoint has seen all of the input, then stops it.
     pub(crate) fn run_until_read(&self, arguments: &[&str]) {
         let mut command = self.command(&["run", "pipeline.yaml"]);

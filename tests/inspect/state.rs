@@ -97,14 +97,7 @@ fn exported(bench: &Bench, accounts: &BTreeMap<u64, Memory>) {
 fn asked(bench: &Bench, accounts: &BTreeMap<u64, Memory>) {
     let question = "select count(*) as n, sum(t.value) as total from ledger.total t \
         join ledger.timers using (account) where account < 100";
-    let answer = bench.ask(&[
-        "state",
-        "sql",
-        "pipeline.yaml",
-        question,
-        "--format",
-        "json",
-    ]);
+    let answer = bench.answer(question);
     let few = accounts.range(..100);
     let total: i64 = few.clone().map(|(_, it)| it.total).sum();
     assert_eq!(

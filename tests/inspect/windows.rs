@@ -116,14 +116,7 @@ fn windows_and_joins_are_told() {
     let pane = json!([{ "part": "pane", "start": short(start), "rows": n }]);
     assert_eq!(told["states"]["window"]["windows"], pane);
     let question = "select sum(\"rows\") as n from hourly.window where part = 'pane'";
-    let answer = bench.ask(&[
-        "state",
-        "sql",
-        "pipeline.yaml",
-        question,
-        "--format",
-        "json",
-    ]);
+    let answer = bench.answer(question);
     let n: u64 = hour.values().sum();
     assert_eq!(answer, format!("{}\n", json!({ "n": n })));
     let listed = bench.ask(&["state", "ls", "pipeline.yaml"]);
