@@ -2,7 +2,7 @@
 //! parallelism. A folder of `tests/fixtures` is what a run left that was asked to stop; it is never
 //! written anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -12,6 +12,13 @@ use wasmill_tests::{programs, root};
 /// Rows in all; the runs that were frozen had seen some of them.
 const ROWS: u64 = 1_200;
 const ACCOUNTS: u64 = 40;
+
+/// The folders, each of which a test below lets go on.
+const SEGMENTS: &str = "segments-v1";
+const WINDOWS: &str = "windows-1";
+const AGGREGATES: &str = "aggregates-1";
+/// Folders that `tests/restore.rs` lets go on, whatever number follows.
+const OF_RESTORE: &str = "checkpoint-";
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
@@ -140,12 +147,47 @@ sinks:
     );
 }
 
+/// A folder that nothing lets go on would be a promise that nobody keeps.
+#[test]
+fn every_frozen_folder_has_its_test() {
+    let (mut own, mut of_restore) = (BTreeSet::new(), 0);
+    for entry in fs::read_dir(root().join("tests/fixtures")).expect("the frozen folders") {
+        let path = entry.expect("an entry").path();
+        if !path.is_dir() {
+            continue;
+        }
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.expect("names are text").to_owned();
+        assert!(
+            path.join("checkpoints").is_dir(),
+            "{name} holds no checkpoints"
+        );
+        match name.strip_prefix(OF_RESTORE) {
+            Some(number) => {
+                assert!(
+                    number.parse::<u32>().is_ok(),
+                    "{name}: no version is called so"
+                );
+                of_restore += 1;
+            }
+            None => assert!(own.insert(name)),
+        }
+    }
+    let claimed = [SEGMENTS, WINDOWS, AGGREGATES].map(str::to_owned);
+    assert_eq!(
+        own,
+        BTreeSet::from(claimed),
+        "tests/fixtures, and what this file lets go on"
+    );
+    assert!(of_restore > 0, "tests/restore.rs has nothing to let go on");
+}
+
 #[test]
 fn segments_of_version_1_restore() {
     for parallelism in ["1", "2", "3"] {
-        goes_on("segments-v1", "{ backend: memory }", parallelism);
+        goes_on(SEGMENTS, "{ backend: memory }", parallelism);
         let spilling = "{ backend: rocksdb, cache: 64KiB, directory: spill }";
-        goes_on("segments-v1", spilling, parallelism);
+        goes_on(SEGMENTS, spilling, parallelism);
     }
 }
 
@@ -160,10 +202,10 @@ fn ends_everywhere(version: &str) {
 
 #[test]
 fn windows_and_joins_of_version_1_restore() {
-    ends_everywhere("windows-1");
+    ends_everywhere(WINDOWS);
 }
 
 #[test]
 fn aggregates_of_plugins_of_version_1_restore() {
-    ends_everywhere("aggregates-1");
+    ends_everywhere(AGGREGATES);
 }

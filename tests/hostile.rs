@@ -21,8 +21,8 @@ const CASES: &[Case] = &[
     ("trap-at-13", |id| id == 13, "unreachable"),
     ("report", ALL, "about to fail"),
     ("fault-every-7th", |id| id % 7 == 3, "every seventh"),
-    ("spin", ALL, "`cpu`"),
-    ("spin-at-13", |id| id == 13, "`cpu`"),
+    ("spin", ALL, "`cpu-per-batch`"),
+    ("spin-at-13", |id| id == 13, "`cpu-per-batch`"),
     ("recursion", ALL, "out of bounds"),
     ("deep-calls", ALL, "`stack`"),
     ("null-pointer", ALL, "out of bounds"),
@@ -173,10 +173,10 @@ fn a_guest_that_spins_from_the_start_is_refused_with_its_reason() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(
-        said.contains("operators.hostile.config: the plugin does not start"),
+        said.contains("operators.hostile.limits: the plugin does not start"),
         "{said}"
     );
-    assert!(said.contains("`cpu`"), "{said}");
+    assert!(said.contains("`cpu-per-batch`"), "{said}");
 }
 
 #[test]

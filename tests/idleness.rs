@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use wasmill_tests::{programs, root};
+use wasmill_tests::{Signal, programs, root, signal};
 
 /// A run that takes longer hangs.
 const HANGS: Duration = Duration::from_secs(60);
@@ -78,11 +78,7 @@ sinks:
         assert!(start.elapsed() < HANGS, "windows stay open: {}", rows());
         std::thread::yield_now();
     }
-    // The shell's own `kill`: a small system has no other.
-    let line = format!("kill -TERM {}", running.0.id());
-    let sent = Command::new("sh").args(["-c", &line]).status();
-    let sent = sent.expect("sh starts");
-    assert!(sent.success());
+    signal(&running.0, Signal::TERM);
     let ended = running.0.wait().expect("the child is ours");
     assert_eq!(ended.code(), Some(143), "{}", rows());
     let last = "\"start\":\"2026-01-01T00:01:30.000000Z\"";

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use wasmill_tests::postgres::{Database, Server};
-use wasmill_tests::programs;
+use wasmill_tests::{Signal, programs, signal};
 
 /// Rows of a job.
 const ROWS: u64 = 40_000;
@@ -105,7 +105,7 @@ impl Job {
         while !until() {
             thread::yield_now();
         }
-        signal(&running, "TERM");
+        signal(&running, Signal::TERM);
         let output = running.wait_with_output().expect("it ends");
         assert_eq!(output.status.code(), Some(143), "{}", said(&output));
     }
@@ -113,12 +113,6 @@ impl Job {
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn signal(child: &Child, name: &str) {
-    let id = child.id().to_string();
-    let asked = Command::new("kill").args(["-s", name, &id]).status();
-    assert!(asked.expect("kill starts").success());
 }
 
 fn literal(database: &Database) -> String {
@@ -234,7 +228,7 @@ fn a_stopped_process_that_wakes_up_writes_nothing() {
     while rows(&database) < ROWS / 5 {
         thread::yield_now();
     }
-    signal(&running, "STOP");
+    signal(&running, Signal::STOP);
     let new = Job::new(&database, "20ms", 20_000, &literal(&database));
     copy(&old.path("checkpoints"), &new.path("checkpoints"));
     let taken_over = new.start();
@@ -242,7 +236,7 @@ fn a_stopped_process_that_wakes_up_writes_nothing() {
     while rows(&database) <= before {
         thread::yield_now();
     }
-    signal(&running, "CONT");
+    signal(&running, Signal::CONT);
     let output = running.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     assert!(

@@ -1,5 +1,6 @@
 //! A job that goes on from a checkpoint, whoever wrote it: at every parallelism after every other
-//! one, and from every format that ever stood on main, it brings out what plain Rust finds.
+//! one, with either kind of state after the other, and from every format that ever stood on main,
+//! it brings out what plain Rust finds.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,11 +8,17 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use wasmill_tests::kill::reaches;
 use wasmill_tests::sales::{self, OUT_OF_ORDERNESS, Sale, Sales};
-use wasmill_tests::{programs, root};
+use wasmill_tests::{Signal, programs, root, signal};
 
 /// Each of the four follows each of the four, itself included, once.
 const WALK: [u8; 17] = [1, 1, 2, 1, 4, 1, 8, 2, 2, 4, 2, 8, 4, 4, 8, 8, 1];
+
+/// All state in memory.
+const MEMORY: &str = "state: { backend: memory }\n";
+/// So little memory that keys leave it and come back.
+const SPILLING: &str = "state: { backend: rocksdb, cache: 64KiB, directory: spill }\n";
 
 /// Rows of the input in each step of the walk.
 const STEP: usize = 400;
@@ -78,14 +85,14 @@ impl Drop for Running {
 impl Place {
     fn new(pipeline: &str, follow: bool) -> Self {
         let place = Self(tempfile::tempdir().expect("a folder for the test's files"));
-        place.write_pipeline(pipeline, follow);
+        place.write_pipeline(pipeline, MEMORY, follow);
         place
     }
 
-    fn write_pipeline(&self, pipeline: &str, follow: bool) {
+    fn write_pipeline(&self, pipeline: &str, state: &str, follow: bool) {
         let plugins = root().join("target/plugins");
         let plugins = plugins.to_str().expect("text");
-        let mut text = pipeline.replace("PLUGINS", plugins);
+        let mut text = pipeline.replace("PLUGINS", plugins) + state;
         if !follow {
             text = text.replace("follow: true", "follow: false");
         }
@@ -134,10 +141,7 @@ impl Place {
             assert_eq!(ended, None, "a job that follows its files has no end");
             std::thread::yield_now();
         }
-        let asked = Command::new("kill")
-            .arg(running.0.id().to_string())
-            .status();
-        assert!(asked.expect("kill starts").success());
+        signal(&running.0, Signal::TERM);
         let ended = running.0.wait().expect("it ends");
         // A signal that comes while plugins are compiled ends a process that has done nothing yet;
         // a shell tells both ways as 143.
@@ -196,16 +200,16 @@ fn released(sales: &[Sale]) -> usize {
     sales.iter().filter(due).count()
 }
 
-#[test]
-fn every_parallelism_goes_on_behind_every_other() {
+/// Goes the walk, each step with the next of some kinds of state.
+fn walk(states: &[&str]) {
     let all = some_sales(11, STEP * WALK.len());
     let place = Place::new(PIPELINE, true);
     for (step, parallelism) in WALK.into_iter().enumerate() {
-        let rows = STEP * (step + 1);
+        let (rows, is_last) = (STEP * (step + 1), step + 1 == WALK.len());
         write_sales(&place, &all[..rows]);
         write_payments(&place, rows);
-        if step + 1 == WALK.len() {
-            place.write_pipeline(PIPELINE, false);
+        place.write_pipeline(PIPELINE, states[step % states.len()], !is_last);
+        if is_last {
             place.finish(parallelism);
         } else {
             // The header is a line, too.
@@ -221,6 +225,30 @@ fn every_parallelism_goes_on_behind_every_other() {
         assert!(place.lines(output).len() == all.len(), "{output}");
         assert_eq!(place.sorted(output), whole.sorted(output), "{output}");
     }
+}
+
+#[test]
+fn every_parallelism_goes_on_behind_every_other() {
+    walk(&[MEMORY]);
+}
+
+/// The walk has each step from one parallelism to another once: half of them lead from memory to a
+/// disk, half of them back.
+#[test]
+fn either_kind_of_state_goes_on_behind_the_other() {
+    let spilling = Place::new(PIPELINE, false);
+    spilling.write_pipeline(PIPELINE, SPILLING, false);
+    let all = some_sales(11, STEP * 2);
+    write_sales(&spilling, &all);
+    write_payments(&spilling, all.len());
+    for point in ["keys-left", "keys-fetched"] {
+        let mut command = spilling.command(1);
+        assert!(
+            reaches(&mut command, point, 2),
+            "it keeps all keys: {point}"
+        );
+    }
+    walk(&[MEMORY, SPILLING]);
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -256,13 +284,13 @@ fn every_format_that_stood_on_main_restores() {
         }
         whole.finish(1);
         whole.check_memory(&sales);
-        for parallelism in [1, 2, 5] {
+        for (parallelism, state) in [(1, MEMORY), (2, SPILLING), (5, MEMORY)] {
             let place = Place(tempfile::tempdir().expect("a folder"));
             copy(&fixture, place.0.path());
             let before = place.lines("out.csv");
             let rows = before.len() - 1;
             assert!((1..400).contains(&rows), "it was stopped in the middle");
-            place.write_pipeline(&pipeline, false);
+            place.write_pipeline(&pipeline, state, false);
             place.finish(parallelism);
             assert!(place.lines("out.csv").starts_with(&before));
             place.check_memory(&sales);

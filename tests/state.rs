@@ -1,13 +1,15 @@
 //! Keyed state and timers from outside: a guest that shows all that it remembers against the same
-//! in plain Rust, whatever the parallelism and however the rows are cut into batches.
+//! in plain Rust, whatever the parallelism, however the rows are cut into batches, and however
+//! often the job is killed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use wasmill_tests::kill::Kills;
 use wasmill_tests::sales::{self, OUT_OF_ORDERNESS, Sale, Sales};
-use wasmill_tests::{programs, root};
+use wasmill_tests::{Random, programs, root};
 
 fn sales(seed: u64) -> Vec<Sale> {
     Sales::new(seed).take(20_000).collect()
@@ -200,4 +202,153 @@ fn keys_that_come_once_do_not_pile_up() {
     // A day of them is remembered: 86,400.
     let (some, more) = (bytes_after(400_000), bytes_after(1_600_000));
     assert!(more < some * 2, "{some} bytes, then {more}");
+}
+
+/// Starts that are ended by force: at least so many, and more until rows have come out twice.
+const KILLS: usize = 6;
+const KILLS_MAX: usize = 48;
+
+/// Rows and what is made of them, each at once and after a failure again.
+fn at_least_once() -> String {
+    let plugin = root().join("target/plugins/guest-every-state.wasm");
+    let plugin = plugin.display();
+    let mut text = format!(
+        "name: again
+checkpoint: {{ interval: 50ms, storage: checkpoints }}
+sources:
+  sales:
+    file: {{ path: sales-*.csv }}
+    format: {{ csv: {{ key: u64, shop: string, amount: i64, at: timestamp }} }}
+    event-time: {{ column: at, out-of-orderness: 2s }}
+operators:
+  memory:
+    input: sales
+    key-by: [key]
+    plugin: {plugin}
+    order: event-time
+    batch: {{ rows-max: 32 }}
+sinks:
+"
+    );
+    for input in ["sales", "memory"] {
+        text += &format!(
+            "  {input}-out:
+    input: {input}
+    file: {{ path: {input}.out }}
+    format: csv
+    include: {{ id: row-id }}
+    delivery: at-least-once
+"
+        );
+    }
+    text
+}
+
+/// The rows of an output by their ids, and how many lines it has; an id stands for one row.
+fn by_id(folder: &Path, output: &str) -> (BTreeMap<String, String>, usize) {
+    let text = fs::read_to_string(folder.join(output)).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let (mut rows, mut count) = (BTreeMap::new(), 0);
+    for line in whole.lines().skip(1) {
+        let (row, id) = line.rsplit_once(',').expect("a row has its id");
+        let first = rows.entry(id.to_owned()).or_insert_with(|| row.to_owned());
+        assert_eq!(first, row, "{output}: the id {id} stands for two rows");
+        count += 1;
+    }
+    (rows, count)
+}
+
+/// Whether a decided checkpoint stands that the next start goes on from.
+fn has_decided(folder: &Path) -> bool {
+    let mut command = Command::new(programs().join("wasmill"));
+    command.args(["checkpoint", "ls", "pipeline.yaml", "--json"]);
+    let output = command.current_dir(folder).output();
+    let output = output.expect("wasmill starts");
+    // It is refused where the job has not come to its first entry.
+    let listed: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
+    listed.is_some_and(|all| all.as_array().is_some_and(|all| !all.is_empty()))
+}
+
+fn again(folder: &Path, parallelism: u64) -> Command {
+    let mut command = Command::new(programs().join("wasmill"));
+    command.args(["run", "pipeline.yaml", "--parallelism"]);
+    command.arg(parallelism.to_string()).current_dir(folder);
+    command
+}
+
+/// Kills the job at random times, until rows have come out twice; gives how often.
+fn killed(folder: &Path, seed: u64) -> usize {
+    let (mut random, mut kills, mut is_shown) = (Random(seed), Kills::default(), false);
+    for kill in 0..KILLS_MAX {
+        if kill >= KILLS && is_shown {
+            break;
+        }
+        let mut command = again(folder, random.below(4) + 1);
+        let is_done = !kills.kill(&mut command, random.below(1_000)) && kills.number() > 0;
+        let outputs = ["sales.out", "memory.out"].map(|output| by_id(folder, output));
+        let is_doubled = outputs.iter().all(|(rows, count)| *count > rows.len());
+        is_shown = kills.number() > 1 && is_doubled && has_decided(folder);
+        if kills.number() > 0 && outputs.iter().any(|(rows, _)| rows.is_empty()) {
+            kills.take_longer();
+        }
+        if is_done && !is_shown {
+            // It has nothing more to repeat: the next start begins anew.
+            kills = Kills::default();
+        }
+    }
+    assert!(
+        is_shown,
+        "no checkpoint was gone on from, or no row came twice"
+    );
+    kills.number()
+}
+
+/// Holds the distinct rows of an output against what is to come out, sorted; gives how many more
+/// there are.
+fn once_by_id(folder: &Path, output: &str, expected: &[String]) -> usize {
+    let (rows, count) = by_id(folder, output);
+    let doubled = count - rows.len();
+    let mut rows: Vec<String> = rows.into_values().collect();
+    rows.sort();
+    let differs = rows.iter().zip(expected).find(|(a, b)| a != b);
+    assert_eq!(differs, None, "{output}");
+    assert_eq!(rows.len(), expected.len(), "{output}");
+    doubled
+}
+
+#[test]
+fn at_least_once_is_once_by_id_after_kills() {
+    let seed = 5;
+    println!("seed {seed}");
+    let mut times = BTreeSet::new();
+    let is_new = |sale: &Sale| times.insert(sale.at);
+    let sales = Sales::new(seed).of(3_000).filter(is_new);
+    let mut sales: Vec<Sale> = sales.take(300_000).collect();
+    let folder = tempfile::tempdir().expect("a folder for the test's files");
+    let folder = folder.path();
+    let put = |name: &str, text: &str| {
+        fs::write(folder.join(name), text).expect("the folder is writable");
+    };
+    put("pipeline.yaml", &at_least_once());
+    let mut lines: Vec<String> = sales.iter().map(Sale::csv).collect();
+    for file in 0..2 {
+        let own = lines.iter().skip(file).step_by(2);
+        let rows: String = own.map(|line| format!("{line}\n")).collect();
+        put(
+            &format!("sales-{file}.csv"),
+            &format!("key,shop,amount,at\n{rows}"),
+        );
+    }
+    let kills = killed(folder, seed);
+    let output = again(folder, 3).output().expect("wasmill starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    // The job may have come to its end between two kills.
+    let goes_on = ["goes on from checkpoint", "nothing left to do"];
+    assert!(goes_on.iter().any(|it| said.contains(it)), "{said}");
+    lines.sort();
+    let rows = once_by_id(folder, "sales.out", &lines);
+    sales.sort_by_key(|sale| sale.at);
+    let made = once_by_id(folder, "memory.out", &sales::lines(&sales, 0));
+    println!("seed {seed}: {kills} kills, {rows} and {made} rows more than once");
 }

@@ -14,6 +14,7 @@ mod sql;
 mod stretch;
 mod table;
 mod usage;
+mod windows;
 
 pub use damage::{Damage, Verified, Which, verify};
 pub use error::InspectionError;

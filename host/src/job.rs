@@ -59,6 +59,9 @@ pub enum JobError {
     /// The plan and the machine do not fit; the message says what to change.
     #[error("{0}")]
     Build(String),
+    /// The disk for keys that leave memory cannot be used; the message says what to do.
+    #[error("{0}")]
+    Disk(String),
     /// A task failed.
     #[error(transparent)]
     Task(#[from] TaskError),

@@ -38,6 +38,37 @@ pub struct NodeMetrics {
     pub cpu_ns: Counter,
     /// Of a sink: microseconds in which it wrote.
     pub writing_us: Counter,
+    /// What an operator's plugins count themselves.
+    pub own: OwnCounters,
+}
+
+/// Counters that plugins name.
+#[derive(Debug, Default)]
+pub struct OwnCounters(Mutex<BTreeMap<String, u64>>);
+
+/// Names of one operator; further ones are not counted.
+const OWN_MAX: usize = 256;
+
+impl OwnCounters {
+    /// Adds what a call has counted.
+    pub fn add(&self, counts: &[(String, u64)]) {
+        if counts.is_empty() {
+            return;
+        }
+        let mut all = self.0.lock();
+        for (name, count) in counts {
+            if let Some(sum) = all.get_mut(name) {
+                *sum = sum.saturating_add(*count);
+            } else if all.len() < OWN_MAX {
+                all.insert(name.clone(), *count);
+            }
+        }
+    }
+
+    /// The sums so far, by name.
+    pub fn get(&self) -> BTreeMap<String, u64> {
+        self.0.lock().clone()
+    }
 }
 
 /// A number that many threads add to and somebody reads now and then.

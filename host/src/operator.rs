@@ -351,19 +351,24 @@ impl Operator {
     }
 }
 
-/// Starts a plugin as an operator would, and lets go of it: tells whether it takes its
-/// configuration, and its limits leave it enough for that.
+/// Starts a plugin as a job would, and lets go of it: tells whether it takes its configuration, and
+/// its limits leave it enough for that. The context is that of [`first_context`], or of
+/// [`window::first_context`](crate::window::first_context) for an aggregate.
 ///
 /// # Errors
 /// If it cannot be started.
 pub async fn try_start(
-    name: &str,
-    used: &pipeline::PluginUse,
     plugin: Plugin,
+    context: String,
+    limits: &pipeline::Limits,
 ) -> Result<(), CallError> {
-    let context = call::context(name, used, (0, 1));
-    let mut guest = Guest::new(Make::Plugin(plugin), context, &used.limits);
+    let mut guest = Guest::new(Make::Plugin(plugin), context, limits);
     guest.instance().await.map(drop)
+}
+
+/// What an operator's plugin learns in its only subtask.
+pub fn first_context(name: &str, used: &pipeline::PluginUse) -> String {
+    call::context(name, used, (0, 1))
 }
 
 impl Guest {

@@ -15,13 +15,13 @@ const BYTES_MAX: u64 = 64 << 10;
 #[non_exhaustive]
 pub enum SecretError {
     /// The variable is not set.
-    #[error("the variable `{name}` is not set; set it to the secret before wasmill starts")]
+    #[error("the variable `{name}` is not set; set it before wasmill starts")]
     Unset {
         /// The variable.
         name: String,
     },
     /// The file cannot be read.
-    #[error("the secret in `{}` cannot be read", path.display())]
+    #[error("`{}` cannot be read", path.display())]
     Unread {
         /// The file.
         path: PathBuf,
@@ -29,7 +29,7 @@ pub enum SecretError {
         source: io::Error,
     },
     /// What stands there is no secret.
-    #[error("{place} holds {what}, and a secret is a text")]
+    #[error("{place} holds {what}, and not a text")]
     NotText {
         /// The variable or the file.
         place: String,

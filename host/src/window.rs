@@ -64,7 +64,8 @@ use crate::{
     wasm::Plugin,
 };
 
-pub use image::{Kept, WindowImage, describe};
+pub use guest::first_context;
+pub use image::{Definition, Kept, WindowImage};
 
 /// The name of the operator's one state.
 pub const STATE: &str = "window";

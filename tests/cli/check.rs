@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::document;
-use crate::program::{Ran, run};
+use crate::program::{Ran, component, ended, run, wasmill};
 
 /// Checks a document.
 fn check(text: &str) -> Ran {
@@ -79,6 +79,40 @@ fn a_mistake_has_its_place_and_a_remedy() {
 }
 
 #[test]
+fn brokers_that_stand_elsewhere() {
+    let text = "name: copy
+sources:
+  rows:
+    kafka: { brokers: { env: COPY_BROKERS }, topic: rows }
+    format: { json: { n: u64 } }
+sinks:
+  out: { input: rows, discard: {} }
+";
+    let with = |brokers: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        document::write(folder.path(), text);
+        let mut command = wasmill(folder.path(), &["check", "pipeline.yaml"]);
+        let started = command.env("COPY_BROKERS", brokers).spawn();
+        ended(started.expect("wasmill starts"))
+    };
+    with("kafka-1:9092, kafka-2:9092").ended(0);
+    for wrong in [
+        "kafka-1:9092,kafka-2",
+        "kafka-1:9092\nkafka-2:9092",
+        ":9092",
+        "hunter2",
+    ] {
+        let ran = with(wrong).ended(2);
+        let place = "sources.rows.kafka.brokers: the variable `COPY_BROKERS` does not hold addr";
+        assert!(ran.err.contains(place), "{}", ran.err);
+        assert!(!ran.err.contains(wrong), "{}", ran.err);
+    }
+    let ran = check(text).ended(0);
+    let warning = "sources.rows.kafka.brokers: the variable `COPY_BROKERS` is not set";
+    assert!(ran.err.contains(warning), "{}", ran.err);
+}
+
+#[test]
 fn an_option_that_the_kafka_client_does_not_take() {
     let cases = [
         (
@@ -89,6 +123,12 @@ fn an_option_that_the_kafka_client_does_not_take() {
         ("linger.ms: soon", "linger.ms", "Invalid value"),
         ("sasl.pasword: { env: NOBODY }", "sasl.pasword", "No such"),
         ("acks: \"0\"", "acks", "the engine's own"),
+        ("sasl.password: hunter2", "sasl.password", "is secret"),
+        (
+            "sasl.oauthbearer.token: hunter2",
+            "sasl.oauthbearer.token",
+            "is secret",
+        ),
     ];
     for (option, name, reason) in cases {
         let text = format!(
@@ -106,6 +146,7 @@ sinks:
         for part in [&*place, reason] {
             assert!(ran.err.contains(part), "{option}: {}", ran.err);
         }
+        assert!(!ran.err.contains("hunter2"), "{option}: {}", ran.err);
     }
 }
 
@@ -147,9 +188,34 @@ fn a_plugin_that_does_not_start() {
     let text = document::finite(10);
     let ran = check(&text.replace("    config:", "    limits: { memory: 64KiB }\n    config:"));
     let ran = ran.ended(2);
-    for part in ["operators.large.config: ", "does not start", "`memory`"] {
+    for part in ["operators.large.limits: ", "does not start", "`memory`"] {
         assert!(ran.err.contains(part), "{part}: {}", ran.err);
     }
+    let aggregate = format!(
+        "name: gaps
+sources:
+  rows:
+    generator:
+      records: 10
+      columns: {{ k: sequence, n: {{ mod: 5, type: f64 }}, t: {{ time: {{ step: 1s }} }} }}
+    event-time: {{ column: t }}
+operators:
+  gaps:
+    input: rows
+    key-by: [k]
+    window: {{ tumbling: {{ size: 1m }} }}
+    aggregates:
+      gap: {{ plugin: {}, of: [n, t], limits: {{ memory: 64KiB }} }}
+sinks:
+  out: {{ input: gaps, discard: {{}} }}
+",
+        component("median-gap").display()
+    );
+    let ran = check(&aggregate).ended(2);
+    for part in ["operators.gaps.aggregates.gap.limits: ", "does not start"] {
+        assert!(ran.err.contains(part), "{part}: {}", ran.err);
+    }
+    check(&aggregate.replace(", limits: { memory: 64KiB }", "")).ended(0);
 }
 
 #[test]

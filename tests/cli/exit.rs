@@ -3,22 +3,16 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::json;
+use wasmill_tests::{Signal, signal};
 
 use crate::document;
 use crate::program::{Ran, run, run_fed, wasmill};
 
-/// Sends a signal by the name that shells know.
-fn signal(child: &Child, name: &str) {
-    let line = format!("kill -{name} {}", child.id());
-    let status = Command::new("sh").args(["-c", &line]).status();
-    assert!(status.expect("sh starts").success());
-}
-
 /// Starts a job, waits for its first row, sends the signal, and reads to the end.
-fn stopped(folder: &Path, name: &str, input: Option<&str>) -> Ran {
+fn stopped(folder: &Path, sent: Signal, input: Option<&str>) -> Ran {
     let mut command = wasmill(folder, &["run", "pipeline.yaml", "--summary", "json"]);
     let mut child = command
         .stdin(Stdio::piped())
@@ -30,7 +24,7 @@ fn stopped(folder: &Path, name: &str, input: Option<&str>) -> Ran {
     let mut rows = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
     let mut out = String::new();
     rows.read_line(&mut out).expect("a row comes");
-    signal(&child, name);
+    signal(&child, sent);
     rows.read_to_string(&mut out).expect("rows are text");
     let ended = child.wait_with_output().expect("it ends");
     // Standard input stays open to the end: a job that is stopped does not wait for it.
@@ -44,7 +38,7 @@ fn stopped(folder: &Path, name: &str, input: Option<&str>) -> Ran {
 
 #[test]
 fn a_signal_drains_flushes_and_reports() {
-    for (name, code) in [("INT", 130), ("TERM", 143)] {
+    for (sent, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let folder = tempfile::tempdir().expect("a folder");
         let sinks = "file: { input: large, file: { path: out.jsonl } }";
         let text = document::endless();
@@ -52,7 +46,7 @@ fn a_signal_drains_flushes_and_reports() {
             folder.path(),
             &text.replace("sinks:\n", &format!("sinks:\n  {sinks}\n")),
         );
-        let ran = stopped(folder.path(), name, None).ended(code);
+        let ran = stopped(folder.path(), sent, None).ended(code);
         let summary = Ran::summary_of(&ran.err);
         assert_eq!(summary["outcome"], "stopped");
         // What was read was processed, and what came of it stands in both sinks, whole.
@@ -77,7 +71,7 @@ fn a_signal_ends_a_job_that_waits_for_input() {
     let folder = tempfile::tempdir().expect("a folder");
     document::write(folder.path(), &document::fed("fail"));
     let row = "{\"account\":1,\"amount\":50}\n";
-    let ran = stopped(folder.path(), "INT", Some(row)).ended(130);
+    let ran = stopped(folder.path(), Signal::INT, Some(row)).ended(130);
     let summary = Ran::summary_of(&ran.err);
     assert_eq!(
         (&summary["outcome"], &summary["records_out"]),
@@ -99,7 +93,7 @@ fn a_signal_ends_a_job_that_follows_a_file() {
         folder.path(),
         &document::large(source, "out: { input: large, stdout: {} }"),
     );
-    let ran = stopped(folder.path(), "TERM", None).ended(143);
+    let ran = stopped(folder.path(), Signal::TERM, None).ended(143);
     assert_eq!(Ran::summary_of(&ran.err)["records_in"], 1);
 }
 

@@ -49,6 +49,7 @@ fn a_new_plugin_is_built_tested_shown_and_run() {
         "my-rule 0.1.0",
         "world    batch-operator",
         "key      needs key-by",
+        "config   min-amount: number, 100.0 if not given",
     ] {
         assert!(
             ran.out.lines().any(|found| found == line),
@@ -98,6 +99,8 @@ fn a_new_aggregate_is_built_tested_shown_and_run() {
         "world    window-aggregate",
         "keeps    struct<least: i64, greatest: i64>",
         "result   u64?",
+        "config   most: integer, 1000000 if not given",
+        "           Readings above this are refused.",
         "merges   in windows of every kind",
     ] {
         assert!(

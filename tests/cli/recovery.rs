@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 
 use serde_json::json;
+use wasmill_tests::{Signal, signal};
 
 use crate::document;
 use crate::program::{Ran, component, ended, run, wasmill};
@@ -20,12 +21,6 @@ fn lines(folder: &Path, file: &str) -> Vec<String> {
     let text = text(folder, file);
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(str::to_owned).collect()
-}
-
-fn signal(child: &Child, name: &str) {
-    let arguments = [&format!("-{name}"), &child.id().to_string()];
-    let status = Command::new("kill").args(arguments).status();
-    assert!(status.expect("kill starts").success());
 }
 
 /// Waits until something is so, while the job runs.
@@ -143,29 +138,42 @@ fn a_run_is_refused_while_another_one_lives_unless_it_takes_over() {
     document::write(folder, &numbers(top, "records: 6000, rate: 2000"));
     let mut first = wasmill(folder, &RUN).spawn().expect("wasmill starts");
     until(&mut first, || lines(folder, "out.jsonl").len() > 100);
-    let refused = run(folder, &RUN).ended(1);
-    assert!(
-        refused.err.contains("`numbers` is running already"),
-        "{}",
-        refused.err
+    let told = [&RUN[..], &["--summary-file", "summary.json"]].concat();
+    let refused = run(folder, &told).ended(1);
+    let summary = Ran::summary_of(&text(folder, "summary.json"));
+    assert_eq!(
+        (&summary["outcome"], &summary["parallelism"]),
+        (&json!("failed"), &json!(0))
     );
-    assert!(refused.err.contains("--take-over"), "{}", refused.err);
+    let reason = summary["error"].as_str().expect("it failed");
+    for part in ["`numbers` is running already", "--take-over"] {
+        assert!(refused.err.contains(part), "{}", refused.err);
+        assert!(reason.contains(part), "{summary}");
+    }
     // From here on the first one is a zombie, wherever it stands.
-    signal(&first, "STOP");
+    signal(&first, Signal::STOP);
     let over = [&RUN[..], &["--take-over", "--summary", "json"]].concat();
     let second = run(folder, &over);
     if second.code != 0 && second.err.contains("another process is writing") {
         // It was stopped while it held its output; it must be woken, and then is fenced.
-        signal(&first, "CONT");
+        signal(&first, Signal::CONT);
         ended(first).ended(3);
         run(folder, &over).ended(0);
         return check_numbers(folder, 6000);
     }
-    let summary = Ran::summary_of(&second.ended(0).out);
+    let second = second.ended(0);
+    let place = folder.join("data/wasmill/checkpoints");
+    let (begins, ends) = (
+        "wasmill: `numbers` goes on from checkpoint ",
+        format!(" in {}\n", place.display()),
+    );
+    let is_told = second.err.contains(begins) && second.err.contains(&ends);
+    assert!(is_told, "{}", second.err);
+    let summary = Ran::summary_of(&second.out);
     assert_eq!(summary["outcome"], "done");
     check_numbers(folder, 6000);
     let before = text(folder, "out.jsonl") + &text(folder, "out.jsonl.commits");
-    signal(&first, "CONT");
+    signal(&first, Signal::CONT);
     let fenced = ended(first).ended(3);
     assert!(fenced.err.contains("another run"), "{}", fenced.err);
     let after = text(folder, "out.jsonl") + &text(folder, "out.jsonl.commits");
@@ -282,7 +290,7 @@ fn count_more(folder: &Path, rows: usize) -> Ran {
     let wanted = lines(folder, "out.jsonl").len() + rows;
     let mut child = wasmill(folder, &RUN).spawn().expect("wasmill starts");
     until(&mut child, || lines(folder, "out.jsonl").len() >= wanted);
-    signal(&child, "TERM");
+    signal(&child, Signal::TERM);
     let ran = ended(child).ended(143);
     assert_eq!(lines(folder, "out.jsonl").len(), wanted);
     ran

@@ -1,9 +1,13 @@
 //! `wasmill status` and `wasmill ls`, and the socket that they ask.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
+use std::process::Stdio;
+
 use serde_json::Value as Json;
+use wasmill_tests::root;
 
 use crate::bench::{Bench, totals};
 
@@ -99,7 +103,7 @@ fn check_shape(status: &Json) {
         &format!("{FLOW} rows_left bytes_left splits splits_ended"),
     );
     let operator = &status["operators"][0];
-    let more = "task faults plugin_cpu state_bytes checkpoint_bytes";
+    let more = "task faults plugin_cpu state_bytes checkpoint_bytes counters";
     has_fields(operator, &format!("{FLOW} {more}"));
     let sink = &status["sinks"][0];
     has_fields(sink, "name records_in records_in_per_second busy");
@@ -133,6 +137,175 @@ fn check_shape(status: &Json) {
         let share = share.as_f64().expect("a share");
         assert!((0.0..=1.0).contains(&share), "{share}");
     }
+}
+
+/// Rows of the paced source in a second.
+const RATE: f64 = 4_000.0;
+
+/// Two streams: one whose source keeps a pace, each row a second of event time behind the last; and
+/// one whose operator is slower than its source.
+fn paced_and_pressing(bench: &Bench) {
+    let plugins = root().join("target/plugins");
+    let plugins = plugins.display();
+    let document = format!(
+        "name: loads
+checkpoint: {{ interval: 100ms, storage: checkpoints }}
+sources:
+  paced:
+    generator:
+      rate: {RATE}
+      columns:
+        account: {{ mod: 50 }}
+        amount: {{ sequence: true, type: f64 }}
+        at: {{ time: {{ step: 1s }} }}
+    event-time: {{ column: at }}
+  pressing: {{ generator: {{ columns: {{ n: sequence }} }} }}
+operators:
+  totals: {{ input: paced, key-by: [account], plugin: {plugins}/count-by-key.wasm }}
+  slow:
+    input: pressing
+    key-by: [n]
+    plugin: {plugins}/guest-bench-spin.wasm
+    config: {{ turns: 20000 }}
+    batch: {{ rows-max: 256 }}
+sinks:
+  out: {{ input: totals, file: {{ path: out.jsonl }} }}
+  found: {{ input: slow, discard: {{}} }}
+"
+    );
+    bench.write("loads.yaml", &document);
+}
+
+/// One of the sources, operators or sinks of a status.
+#[track_caller]
+fn of<'a>(status: &'a Json, kind: &str, name: &str) -> &'a Json {
+    let all = status[kind].as_array().expect("a list").iter();
+    let mut found = all.filter(|it| it["name"] == name);
+    found.next().expect("it is in the document")
+}
+
+#[track_caller]
+fn number(of: &Json, field: &str) -> f64 {
+    of[field].as_f64().expect("a number")
+}
+
+/// What is told is about what is: of a pace, a clock, and who waits for whom.
+#[test]
+fn rates_watermarks_and_back_pressure_are_what_they_are() {
+    let bench = Bench::new();
+    paced_and_pressing(&bench);
+    let job = bench.start(&["loads.yaml", "--parallelism", "1"]);
+    let after = |rows: f64, decided: u64| {
+        bench.until("loads", |status| {
+            let is_decided = status["checkpoints"]["decided"].as_u64() >= Some(decided);
+            is_decided && number(of(status, "operators", "totals"), "records_in") >= rows
+        })
+    };
+    let status = after(RATE * 2.0, 2);
+    // A machine that is busy with other things may be late, and catches up.
+    let is_about = |rate: f64| (RATE / 5.0..RATE * 5.0).contains(&rate);
+    for (kind, name, fields) in [
+        (
+            "sources",
+            "paced",
+            &["records_in_per_second", "records_out_per_second"][..],
+        ),
+        (
+            "operators",
+            "totals",
+            &["records_in_per_second", "records_out_per_second"],
+        ),
+        ("sinks", "out", &["records_in_per_second"]),
+    ] {
+        for field in fields {
+            let rate = number(of(&status, kind, name), field);
+            assert!(is_about(rate), "{name}, {field}: {rate}");
+        }
+    }
+    let (paced, pressing) = (
+        of(&status, "sources", "paced"),
+        of(&status, "sources", "pressing"),
+    );
+    let (held_back, free) = (
+        number(pressing, "back_pressure"),
+        number(paced, "back_pressure"),
+    );
+    assert!(
+        held_back > 0.05 && held_back > free,
+        "{held_back}, and {free}"
+    );
+    let slow = of(&status, "operators", "slow");
+    assert!(
+        number(slow, "busy") > 0.05 && number(slow, "plugin_cpu") > 0.05,
+        "{slow}"
+    );
+    assert_eq!(
+        (&pressing["watermark"], &slow["lag_seconds"]),
+        (&Json::Null, &Json::Null)
+    );
+
+    let checkpoints = &status["checkpoints"];
+    assert_eq!(checkpoints["interval_seconds"], 0.1);
+    let age = number(checkpoints, "age_seconds");
+    assert!((0.0..60.0).contains(&age), "{age}");
+    let took = number(&checkpoints["last"], "duration_seconds");
+    assert!((0.0..=60.0).contains(&took), "{took}");
+
+    let decided = checkpoints["decided"].as_u64().expect("a number");
+    let later = after(RATE * 3.0, decided + 1);
+    for (kind, name) in [("sources", "paced"), ("operators", "totals")] {
+        let looks = [&status, &later].map(|it| of(it, kind, name));
+        let [before, after] = looks.map(|it| number(it, "records_in") as i64);
+        let [was, is] = looks.map(watermark_seconds);
+        assert!(0 < was && was < is, "{name}: {was}, then {is}");
+        // The rows of one look are passed by the next, and those of the next not by this one.
+        assert!(was < after && before <= is + 1, "{name}: {looks:?}");
+    }
+    watched(&bench);
+    assert!(job.wait().success());
+}
+
+/// The watermark as seconds since 1970; each row is one behind the last.
+#[track_caller]
+fn watermark_seconds(of: &Json) -> i64 {
+    let text = of["watermark"].as_str().expect("it has event time");
+    let parts: Vec<i64> = text
+        .split(['-', 'T', ':', 'Z', '.'])
+        .take(6)
+        .map(|part| part.parse().expect("a time in UTC"))
+        .collect();
+    let [1970, 1, day, hours, minutes, seconds] = parts[..] else {
+        panic!("{text}: it is some hours of event time");
+    };
+    (((day - 1) * 24 + hours) * 60 + minutes) * 60 + seconds
+}
+
+/// Whoever watches is told again and again, until the job is stopped.
+fn watched(bench: &Bench) {
+    let mut command = bench.command(&["status", "loads", "--watch", "--json"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut watcher = command.spawn().expect("wasmill starts");
+    let said = BufReader::new(watcher.stdout.take().expect("it is piped"));
+    let mut lines = said.lines().map(|line| line.expect("answers are text"));
+    let mut rows = Vec::new();
+    for _ in 0..3 {
+        let line = lines.next().expect("the job runs");
+        let status: Json = serde_json::from_str(&line).expect("JSON");
+        rows.push(number(of(&status, "sources", "paced"), "records_in"));
+    }
+    assert!(
+        rows.is_sorted_by(|was, is| was < is),
+        "each look is a new one: {rows:?}"
+    );
+    bench.ask(&["stop", "loads"]);
+    for line in lines {
+        let status: Json = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(status["job"]["name"], "loads");
+    }
+    assert!(
+        watcher.wait().expect("it ends").success(),
+        "it ends with the job"
+    );
 }
 
 /// A slow sink holds its source back, and a file tells how much is left of it.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use serde_json::Value as Json;
-use wasmill_tests::{programs, root};
+use wasmill_tests::{Signal, programs, root, signal};
 
 pub(crate) const SECOND: i64 = 1_000_000;
 pub(crate) const DAY: i64 = 24 * 60 * 60 * SECOND;
@@ -92,6 +92,8 @@ pub(crate) struct Bench {
     name: &'static str,
     /// Where the checkpoints are.
     storage: String,
+    /// From one checkpoint to the next.
+    interval: &'static str,
     /// Variables of each command.
     environment: Vec<(&'static str, String)>,
 }
@@ -109,8 +111,18 @@ impl Bench {
             folder: tempfile::tempdir().expect("a folder for the test's files"),
             name: "books",
             storage: "checkpoints".into(),
+            interval: "20ms",
             environment: Vec::new(),
         }
+    }
+
+    /// A job that takes checkpoints only when it is told to, and can be told so by nobody else.
+    pub(crate) fn told() -> Self {
+        let mut bench = Self::new();
+        bench.interval = "1h";
+        let sockets = bench.path("run").display().to_string();
+        bench.environment.push(("XDG_RUNTIME_DIR", sockets));
+        bench
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -128,7 +140,7 @@ impl Bench {
         let plugins = root().join("target/plugins");
         let text = format!(
             "name: {}
-checkpoint: {{ interval: 20ms, storage: '{}' }}
+checkpoint: {{ interval: {}, storage: '{}' }}
 sources:
   entries:
     file: {{ path: entries.csv, follow: {follow} }}
@@ -144,6 +156,7 @@ sinks:
   out: {{ input: ledger, file: {{ path: {}.jsonl }}, format: json }}
 ",
             self.name,
+            self.interval,
             self.storage,
             plugins.display(),
             self.name
@@ -234,6 +247,24 @@ sinks:
         stop(&mut running);
     }
 
+    /// Runs the job until it has read all of its input, then ends it by a command, which succeeds.
+    pub(crate) fn run_and(&self, parallelism: &str, end: &[&str]) {
+        let mut command = self.command(&["run", "pipeline.yaml", "--parallelism", parallelism]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = Running(command.spawn().expect("wasmill starts"));
+        let is_read = || {
+            let said = self.say(&["status", "pipeline.yaml", "--json"]);
+            let status: Json = serde_json::from_str(&said.out).unwrap_or_default();
+            status["sources"][0]["bytes_left"] == 0
+        };
+        while !is_read() {
+            let ended = running.0.try_wait().expect("a child can be asked");
+            assert_eq!(ended, None, "the job waits for more rows");
+        }
+        self.ask(end);
+        assert!(running.0.wait().expect("it ends").success());
+    }
+
     /// Whether the newest checkpoint stands at this place of the input.
     fn has_read(&self, bytes: u64) -> bool {
         let said = self.say(&["checkpoint", "show", "pipeline.yaml", "--json"]);
@@ -262,24 +293,29 @@ sinks:
         files
     }
 
-    /// The rows of a table, as JSON.
-    pub(crate) fn export(&self, state: &str) -> Vec<Json> {
-        let text = self.ask(&[
-            "state",
-            "export",
-            "pipeline.yaml",
-            "ledger",
-            "--state",
-            state,
-        ]);
+    /// The rows of a table of the ledger, as JSON.
+    #[track_caller]
+    pub(crate) fn export(&self, job: &[&str], state: &str) -> Vec<Json> {
+        let choice = ["ledger", "--state", state];
+        let text = self.ask(&[&["state", "export"], job, &choice].concat());
         let row = |line: &str| serde_json::from_str(line).expect("a row");
         text.lines().map(row).collect()
     }
 }
 
+/// A job that runs, killed with the test if it has not ended.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed any more.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn stop(running: &mut Child) {
-    let asked = Command::new("kill").arg(running.id().to_string()).status();
-    assert!(asked.expect("kill starts").success());
+    signal(running, Signal::TERM);
     let ended = running.wait().expect("it ends");
     assert_eq!(ended.code(), Some(143), "as one that was stopped");
 }

@@ -5,5 +5,6 @@ mod bench;
 mod bucket;
 mod damage;
 mod migration;
+mod older;
 mod state;
 mod windows;

@@ -43,17 +43,29 @@ sinks:
   paired: { input: pairs, discard: {} }
 ";
 
-/// How many rows each account has in the last hour, and in all.
-fn counted(entries: &[Entry]) -> (BTreeMap<u64, u64>, BTreeMap<u64, u64>) {
+/// How many rows an account has, and what they come to.
+#[derive(Default)]
+struct Count {
+    rows: u64,
+    largest: Option<i64>,
+    sum: i64,
+}
+
+/// What each account has in the last hour, and in all.
+fn counted(entries: &[Entry]) -> [BTreeMap<u64, Count>; 2] {
     let last = entries.last().expect("there are some").at / HOUR;
-    let (mut hour, mut all) = (BTreeMap::new(), BTreeMap::new());
+    let mut counts = [BTreeMap::new(), BTreeMap::new()];
     for entry in entries {
-        *all.entry(entry.account).or_default() += 1;
-        if entry.at / HOUR == last {
-            *hour.entry(entry.account).or_default() += 1;
+        for (count, is_in) in counts.iter_mut().zip([entry.at / HOUR == last, true]) {
+            if is_in {
+                let count: &mut Count = count.entry(entry.account).or_default();
+                count.rows += 1;
+                count.largest = count.largest.max(Some(entry.amount));
+                count.sum += entry.amount;
+            }
         }
     }
-    (hour, all)
+    counts
 }
 
 fn rows(bench: &Bench, operator: &str) -> Vec<Json> {
@@ -80,32 +92,33 @@ fn windows_and_joins_are_told() {
     let verified = bench.ask(&["checkpoint", "verify", "pipeline.yaml"]);
     assert!(!verified.contains("damage"), "{verified}");
 
-    let (hour, all) = counted(&entries);
+    let [hour, all] = counted(&entries);
     let start = entries.last().expect("there are some").at / HOUR * HOUR;
-    let expected = hour.iter().map(|(account, n)| {
-        json!({ "account": account, "part": "pane", "start": time(start), "end": null, "rows": n })
+    let expected = hour.iter().map(|(account, count)| {
+        json!({
+            "account": account, "part": "pane", "start": time(start), "end": null,
+            "rows": count.rows, "n": count.rows, "largest": count.largest,
+        })
     });
     let mut found = rows(&bench, "hourly");
     found.sort_by_key(|row| row["account"].as_u64());
     assert_eq!(found, expected.collect::<Vec<_>>());
     let mut found = rows(&bench, "all");
     found.sort_by_key(|row| row["account"].as_u64());
-    let of = |(account, n): (&u64, &u64)| (json!(account), json!("whole"), json!(n));
-    let found = found.iter().map(|row| {
-        (
-            row["account"].clone(),
-            row["part"].clone(),
-            row["rows"].clone(),
-        )
+    let expected = all.iter().map(|(account, count)| {
+        json!({
+            "account": account, "part": "whole", "start": null, "end": null,
+            "rows": count.rows, "spent": count.sum,
+        })
     });
-    assert!(found.eq(all.iter().map(of)));
+    assert_eq!(found, expected.collect::<Vec<_>>());
     assert!(
         rows(&bench, "visits")
             .iter()
             .all(|row| row["part"] == "session")
     );
 
-    let (account, n) = hour.iter().next().expect("an account");
+    let (account, count) = hour.iter().next().expect("an account");
     let told = bench.json(&[
         "state",
         "get",
@@ -113,12 +126,17 @@ fn windows_and_joins_are_told() {
         "hourly",
         &account.to_string(),
     ]);
-    let pane = json!([{ "part": "pane", "start": short(start), "rows": n }]);
+    let aggregates = json!({ "n": count.rows, "largest": count.largest });
+    let pane = json!([{
+        "part": "pane", "start": short(start), "rows": count.rows, "aggregates": aggregates,
+    }]);
     assert_eq!(told["states"]["window"]["windows"], pane);
-    let question = "select sum(\"rows\") as n from hourly.window where part = 'pane'";
+    let question =
+        "select sum(n) as n, max(largest) as most from hourly.window where part = 'pane'";
     let answer = bench.answer(question);
-    let n: u64 = hour.values().sum();
-    assert_eq!(answer, format!("{}\n", json!({ "n": n })));
+    let n: u64 = hour.values().map(|count| count.rows).sum();
+    let most = hour.values().map(|count| count.largest).max();
+    assert_eq!(answer, format!("{}\n", json!({ "n": n, "most": most })));
     let listed = bench.ask(&["state", "ls", "pipeline.yaml"]);
     for part in ["tumbling", "left", "right"] {
         assert!(listed.contains(part), "{part}: {listed}");

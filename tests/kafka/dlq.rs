@@ -1,9 +1,18 @@
 //! Dead letters in a topic: counted, shown, and brought back once.
+#![allow(
+    clippy::print_stdout,
+    reason = "what a command says is shown where a test fails"
+)]
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use wasmill_tests::kafka::{Action, Api, Broker, Fault, Settings};
+use wasmill_tests::root;
 
 use crate::job::Job;
-use crate::topics::{Record, Topic};
+use crate::topics::{Record, Topic, name};
 
 /// What a command about dead letters prints.
 fn dlq(job: &Job, words: &[&str]) -> String {
@@ -119,6 +128,123 @@ fn letters_as_the_original_bytes_are_brought_back_once() {
         ", key: key, timestamp: time, headers: { at: at, kind: kind, reason: reason, split: split, \
          offset: offset, headers: headers }",
     );
+}
+
+#[test]
+fn a_row_on_which_a_plugin_fails_is_brought_back_with_all_that_stood_beside_it() {
+    let (topic, letters) = (Topic::new("fault", 1), Topic::new("fault-letters", 1));
+    let row = |id: u64| Record {
+        key: Some(format!("k{id}").into_bytes()),
+        headers: vec![("text".to_owned(), b"v".to_vec())],
+        time_ms: Some(1_772_323_200_000),
+        ..Record::of(format!("{{\"id\": {id}, \"more\": true}}"))
+    };
+    topic.write(0, (12..15).map(row));
+    let plugin = root().join("target/plugins/guest-hostile.wasm");
+    let job = Job::new(&format!(
+        "name: {}
+sources:
+  in:
+    kafka: {{ brokers: BROKERS, topic: {}, stop: end }}
+    format: {{ json: {{ id: u64 }} }}
+operators:
+  rule:
+    input: in
+    plugin: {}
+    config: {{ misbehave: trap-at-13 }}
+    on-error: {{ dead-letter: dead }}
+sinks:
+  out: {{ input: rule, file: {{ path: out.jsonl }} }}
+  dead: {{ kafka: {{ brokers: BROKERS, topic: {} }} }}
+",
+        topic.name,
+        topic.name,
+        plugin.display(),
+        letters.name
+    ));
+    job.finish(1);
+    assert_eq!(job.lines("out.jsonl"), ["{\"id\":12}", "{\"id\":14}"]);
+    let shown = parsed(&dlq(&job, &["show", "pipeline.yaml"]));
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    let letter = &shown[0];
+    let code = std::fs::read(&plugin).expect("`cargo xtask plugins` has built it");
+    let digest: String = Sha256::digest(code)
+        .iter()
+        .map(|it| format!("{it:02x}"))
+        .collect();
+    for (field, value) in [
+        ("kind", json!("fault")),
+        ("plugin", json!(digest)),
+        ("key", json!("k13")),
+        ("original", json!("{\"id\": 13, \"more\": true}")),
+        ("split", json!(format!("{}/0", topic.name))),
+        ("offset", json!(1)),
+        ("headers", json!([{ "name": "text", "value": "v" }])),
+    ] {
+        assert_eq!(letter[field], value, "{field}: {letter}");
+    }
+    let reason = letter["reason"].as_str().expect("text");
+    assert!(reason.contains("unreachable"), "{reason}");
+    let done = dlq(&job, &["redrive", "pipeline.yaml"]);
+    assert!(done.contains("1 brought back, 0 had been before"), "{done}");
+    let all = records(&topic);
+    let back = json!({
+        "value": "{\"id\": 13, \"more\": true}",
+        "key": "k13",
+        "at": "2026-03-01T00:00:00.000000Z",
+        "text": "v",
+        "from": format!("{}/0@1", topic.name),
+    });
+    assert_eq!((all.len(), all.last()), (4, Some(&back)));
+}
+
+/// More letters than go into one transaction, of which the first ends so slowly that it is perhaps
+/// asked for twice.
+#[test]
+fn many_letters_are_brought_back_once_also_where_a_transaction_ends_late() {
+    const LETTERS: usize = 2_500;
+    let broker = Broker::start(Settings::default());
+    let topic = |stem: &str| Topic::at(broker.direct(), name(stem), 1);
+    let (rows, letters) = (topic("late"), topic("late-letters"));
+    rows.values(0, (0..LETTERS).map(|n| format!("poison {n}")));
+    let job = Job::new(&format!(
+        "name: {}
+sources:
+  in:
+    kafka: {{ brokers: \"{}\", topic: {}, stop: end }}
+    format: {{ json: {{ n: u8 }} }}
+    on-error: {{ dead-letter: dead }}
+sinks:
+  out: {{ input: in, file: {{ path: out.jsonl }} }}
+  dead: {{ kafka: {{ brokers: \"{}\", topic: {} }} }}
+",
+        rows.name,
+        broker.proxy().address(),
+        rows.name,
+        broker.proxy().address(),
+        letters.name
+    ));
+    job.finish(1);
+    let actions = [
+        Action::LateRequest(Duration::from_secs(3)),
+        Action::LateAnswer(Duration::from_secs(3)),
+        Action::CutRequest,
+        Action::Cut,
+    ];
+    for action in actions {
+        let (api, nth) = (Api::EndTxn, 1);
+        broker.proxy().arm(Fault { api, nth, action });
+        let output = job
+            .program()
+            .args(["dlq", "redrive", "pipeline.yaml"])
+            .output();
+        let said = output.expect("wasmill starts");
+        println!("{action:?}: {}", String::from_utf8_lossy(&said.stderr));
+    }
+    let done = dlq(&job, &["redrive", "pipeline.yaml"]);
+    let all_before = format!("0 brought back, {LETTERS} had been before");
+    assert!(done.contains(&all_before), "{done}");
+    assert_eq!(rows.count(), 2 * LETTERS, "each once");
 }
 
 #[test]

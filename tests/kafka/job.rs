@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use wasmill_tests::programs;
+use wasmill_tests::{Signal, programs, signal};
 
 use crate::topics::brokers;
 
@@ -22,7 +22,7 @@ pub(crate) struct Running(Child);
 impl Running {
     /// Asks it to stop, which takes a last checkpoint.
     pub(crate) fn stop(mut self) -> Output {
-        signal(&self.0, "TERM");
+        signal(&self.0, Signal::TERM);
         self.take()
     }
 
@@ -179,12 +179,6 @@ impl Job {
 
 pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn signal(child: &Child, name: &str) {
-    let id = child.id().to_string();
-    let asked = Command::new("kill").args(["-s", name, &id]).status();
-    assert!(asked.expect("kill starts").success());
 }
 
 /// Lets the job run for a while, however far that takes it.

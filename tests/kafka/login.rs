@@ -10,7 +10,7 @@ use crate::job::{Job, said};
 use crate::topics::{Topic, name};
 
 /// Ways of logging in.
-const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-512", "OAUTHBEARER"];
+const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
 const ROWS: usize = 100;
 
 /// A job that copies a topic with a login; what is secret stands in files.
@@ -42,19 +42,19 @@ impl Copy {
         if is_tls {
             options += &format!(", ssl.ca.location: \"{}\"", login.authority().display());
         }
-        let cluster = format!("brokers: \"{brokers}\", options: {{ {options} }}");
+        let options = format!("options: {{ {options} }}");
         let job = Job::new(&format!(
             "name: {}
 checkpoint: {{ interval: 50ms, storage: checkpoints }}
 restart: none
 sources:
   in:
-    kafka: {{ topic: {}, stop: end, {cluster} }}
+    kafka: {{ topic: {}, stop: end, brokers: \"{brokers}\", {options} }}
     format: {{ raw: {{ value: string }} }}
 sinks:
   out:
     input: in
-    kafka: {{ topic: {}, decides: true, {cluster} }}
+    kafka: {{ topic: {}, decides: true, brokers: {{ file: brokers }}, {options} }}
     format: {{ raw: {{ column: value }} }}
 ",
             name("copy"),
@@ -69,6 +69,8 @@ sinks:
             secrets,
         };
         copy.write_secrets();
+        let brokers = format!("{brokers}, {brokers}\n");
+        fs::write(copy.job.path("brokers"), brokers).expect("the folder is writable");
         copy
     }
 

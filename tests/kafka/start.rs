@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::job::Job;
+use crate::job::{Job, Running, some_time};
 use crate::topics::{Record, Topic, name};
+
+/// How often one looks for something that comes within a second.
+const LOOKS: usize = 400;
 
 /// A job that writes the values of a topic to a file. `fields` are the source's.
 fn copy(topic: &str, fields: &str) -> Job {
@@ -199,4 +202,120 @@ fn new_partitions_and_topics_are_found_while_the_job_runs() {
     let expected =
         expected.map(|(topic, partition)| ((topic.name.clone(), partition), all.clone()));
     assert_eq!(places, BTreeMap::from(expected));
+}
+
+/// Waits until a group is told these offsets, while the job runs.
+fn wait_for_group(running: &mut Running, topic: &Topic, group: &str, offsets: [i64; 2]) {
+    let offsets = offsets.map(Some);
+    let mut told = Vec::new();
+    for _ in 0..LOOKS {
+        told = topic.committed(group);
+        if told == offsets {
+            return;
+        }
+        assert!(!running.has_ended(), "the job has ended");
+        some_time(50);
+    }
+    assert_eq!(told, offsets, "what `{group}` is told");
+}
+
+#[test]
+fn a_group_is_shown_the_offsets_and_nothing_is_read_from_it() {
+    let topic = Topic::new("shown", 2);
+    topic.values(0, numbered("a", 0..10));
+    topic.values(1, numbered("b", 0..20));
+    let group = name("shown");
+    let job = copy(&topic.name, &format!("group: {group}"));
+    let mut running = job.start(2);
+    wait_for_group(&mut running, &topic, &group, [10, 20]);
+    topic.values(1, numbered("b", 20..25));
+    wait_for_group(&mut running, &topic, &group, [10, 25]);
+    running.stop();
+    topic.values(0, numbered("a", 10..15));
+    topic.values(1, numbered("b", 25..30));
+    // Whoever went by these would read rows again, and leave others out.
+    topic.commit(&group, 0, 3);
+    topic.commit(&group, 1, 28);
+    let mut running = job.start(1);
+    wait_for_group(&mut running, &topic, &group, [15, 30]);
+    running.stop();
+    let expected = [numbered("a", 0..15), numbered("b", 0..30)].concat();
+    assert_eq!(values(&job), expected);
+}
+
+/// A job that counts the rows of each ten seconds. `fields` are the source's, and `more` is about
+/// event times.
+fn windows(topic: &Topic, fields: &str, more: &str) -> Job {
+    Job::new(&format!(
+        "name: windows\n\
+         checkpoint: {{ interval: 30ms, storage: checkpoints }}\n\
+         sources:\n  in:\n    kafka: {{ brokers: BROKERS, topic: {}{fields} }}\n\
+         \x20   format: {{ json: {{ at: timestamp }}, timestamp: seconds }}\n\
+         \x20   event-time: {{ column: at{more} }}\n\
+         operators:\n  counts:\n    input: in\n    window: {{ tumbling: 10s }}\n\
+         \x20   aggregates: {{ n: {{ count: rows }} }}\n\
+         sinks:\n  out: {{ input: counts, file: {{ path: out.jsonl }} }}\n",
+        topic.name
+    ))
+}
+
+fn seconds(seconds: impl IntoIterator<Item = u32>) -> impl Iterator<Item = String> {
+    let row = |at| format!("{{\"at\":{at}}}");
+    seconds.into_iter().map(row)
+}
+
+/// How many rows each window has that is out.
+fn counts(job: &Job) -> Vec<u64> {
+    let lines = job.lines("out.jsonl");
+    let count = |line: &String| {
+        let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        row["n"].as_u64().expect("a number")
+    };
+    lines.iter().map(count).collect()
+}
+
+/// Writes a row of this second again and again, so that its partition is not idle, until so many
+/// windows are out; gives how many rows that took.
+fn feed(job: &Job, running: &mut Running, row: impl Fn(), windows: usize) -> u64 {
+    let mut rows = 0;
+    while counts(job).len() < windows {
+        assert!(!running.has_ended(), "the job has ended");
+        assert!(rows < LOOKS as u64, "the window is held back");
+        row();
+        rows += 1;
+        some_time(20);
+    }
+    rows
+}
+
+#[test]
+fn an_empty_partition_that_is_idle_holds_no_window_back() {
+    let topic = Topic::new("idle", 2);
+    let row = |partition, second| topic.values(partition, seconds([second]));
+    topic.values(0, seconds([1, 2, 3]));
+    let job = windows(&topic, "", ", idle-after: 200ms");
+    let mut running = job.start(2);
+    let second = feed(&job, &mut running, || row(0, 11), 1);
+    let third = feed(&job, &mut running, || row(0, 21), 2);
+    // Rows come where none were, and now the other one is idle.
+    feed(&job, &mut running, || row(1, 31), 3);
+    running.stop();
+    assert_eq!(counts(&job), [3, second, third]);
+}
+
+#[test]
+fn an_empty_partition_holds_windows_back_otherwise() {
+    let topic = Topic::new("not-idle", 2);
+    topic.values(0, seconds([1, 2, 3, 11, 25]));
+    let group = name("not-idle");
+    let job = windows(&topic, &format!(", group: {group}"), "");
+    let mut running = job.start(2);
+    // A checkpoint with all rows is decided, and what came out before it stands in the output.
+    wait_for_group(&mut running, &topic, &group, [5, 0]);
+    job.wait_for_checkpoint(&mut running);
+    assert_eq!(counts(&job), Vec::<u64>::new());
+    topic.values(1, seconds([12, 13]));
+    job.wait_for(&mut running, "out.jsonl", 1);
+    running.stop();
+    assert_eq!(counts(&job), [3]);
 }

@@ -1,22 +1,29 @@
 //! Topics of a test's own at a real broker.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use futures_executor::block_on;
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+use crate::job::{Running, some_time};
 
 /// How long the broker may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What readers see of what an exactly-once sink writes.
+const COMMITTED: &str = "read_committed";
+/// How often one looks for records that come within seconds.
+const LOOKS: usize = 3_000;
 
-/// A record to be written.
-#[derive(Debug, Default, Clone)]
+/// A record to be written, or one that was read.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
@@ -30,6 +37,26 @@ impl Record {
             value: Some(value.into()),
             ..Self::default()
         }
+    }
+
+    fn read(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message.headers().into_iter().flat_map(Headers::iter);
+        let headers = headers.map(|header| {
+            let value = header.value.expect("what is null is left out");
+            (header.key.to_owned(), value.to_vec())
+        });
+        Self {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers.collect(),
+            time_ms: message.timestamp().to_millis(),
+        }
+    }
+
+    /// The value as text.
+    pub(crate) fn text(&self) -> &str {
+        let value = self.value.as_deref().expect("a value");
+        std::str::from_utf8(value).expect("text")
     }
 }
 
@@ -87,7 +114,9 @@ impl Topic {
 
     /// A topic at a broker of the test's own.
     pub(crate) fn at(brokers: String, name: String, partitions: i32) -> Self {
-        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        // Records of a time long past are not to go while they are looked at.
+        let topic =
+            NewTopic::new(&name, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1");
         let made = block_on(admin(&brokers).create_topics([&topic], &options()));
         made.expect("the broker answers")
             .remove(0)
@@ -122,6 +151,10 @@ impl Topic {
         metadata.topics()[0].partitions().len()
     }
 
+    fn numbers(&self) -> std::ops::Range<i32> {
+        0..i32::try_from(self.partitions()).expect("a few")
+    }
+
     pub(crate) fn delete(&self) {
         let gone = block_on(admin(&self.brokers).delete_topics(&[&self.name], &options()));
         gone.expect("the broker answers")
@@ -129,26 +162,58 @@ impl Topic {
             .expect("it was there");
     }
 
-    /// Has a group stand at an offset.
-    pub(crate) fn commit(&self, group: &str, partition: i32, offset: i64) {
+    /// Somebody of a group.
+    fn member(&self, group: &str) -> BaseConsumer {
         let mut config = config(&self.brokers);
         config.set("group.id", group);
-        let consumer: BaseConsumer = config.create().expect("a client");
-        let mut list = rdkafka::TopicPartitionList::new();
-        let offset = rdkafka::Offset::Offset(offset);
-        list.add_partition_offset(&self.name, partition, offset)
+        config.set("enable.auto.commit", "false");
+        config.create().expect("a client")
+    }
+
+    /// Somebody who reads what is committed, or all.
+    fn reader(&self, isolation: &str) -> BaseConsumer {
+        let mut config = config(&self.brokers);
+        config.set("group.id", "reader");
+        config.set("enable.auto.commit", "false");
+        config.set("auto.offset.reset", "earliest");
+        config.set("enable.partition.eof", "true");
+        config.set("isolation.level", isolation);
+        // The end of a partition is told no earlier.
+        config.set("fetch.wait.max.ms", "10");
+        config.create().expect("a client")
+    }
+
+    /// Has a group stand at an offset.
+    pub(crate) fn commit(&self, group: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.name, partition, Offset::Offset(offset))
             .expect("an offset");
-        consumer
+        self.member(group)
             .commit(&list, CommitMode::Sync)
             .expect("the broker answers");
     }
 
+    /// Where a group stands, by partition.
+    pub(crate) fn committed(&self, group: &str) -> Vec<Option<i64>> {
+        let mut list = TopicPartitionList::new();
+        for partition in self.numbers() {
+            list.add_partition(&self.name, partition);
+        }
+        let list = self.member(group).committed_offsets(list, PATIENCE);
+        let list = list.expect("the broker answers");
+        let offset = |offset| match offset {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        let elements = list.elements();
+        elements.iter().map(|it| offset(it.offset())).collect()
+    }
+
     /// Deletes the records of a partition before an offset.
     pub(crate) fn delete_before(&self, partition: i32, offset: i64) {
-        let mut before = rdkafka::TopicPartitionList::new();
-        let offset = rdkafka::Offset::Offset(offset);
+        let mut before = TopicPartitionList::new();
         before
-            .add_partition_offset(&self.name, partition, offset)
+            .add_partition_offset(&self.name, partition, Offset::Offset(offset))
             .expect("an offset");
         let gone = block_on(admin(&self.brokers).delete_records(&before, &options()));
         gone.expect("the broker answers");
@@ -156,33 +221,87 @@ impl Topic {
 
     /// How many committed records there are.
     pub(crate) fn count(&self) -> usize {
-        let partitions = self.partitions();
-        let mut config = config(&self.brokers);
-        config.set("group.id", "count");
-        config.set("enable.partition.eof", "true");
-        config.set("isolation.level", "read_committed");
-        let consumer: BaseConsumer = config.create().expect("a client");
-        let mut list = rdkafka::TopicPartitionList::new();
-        for partition in 0..partitions {
-            let partition = i32::try_from(partition).expect("a few");
-            list.add_partition_offset(&self.name, partition, rdkafka::Offset::Beginning)
+        self.records().len()
+    }
+
+    /// All committed records with their partitions, those of a partition in their order. Waits
+    /// for the end of transactions: who asks for it has an answer before readers see it.
+    pub(crate) fn records(&self) -> Vec<(i32, Record)> {
+        for _ in 0..LOOKS {
+            if self.ends_of(COMMITTED) == self.ends() {
+                return self.read();
+            }
+            some_time(20);
+        }
+        panic!("`{}`: a transaction stays open", self.name);
+    }
+
+    /// What readers see now.
+    fn read(&self) -> Vec<(i32, Record)> {
+        let consumer = self.reader(COMMITTED);
+        let mut list = TopicPartitionList::new();
+        // A new client that is to ask where the beginning is does so half a second later.
+        for partition in self.numbers() {
+            list.add_partition_offset(&self.name, partition, Offset::Offset(0))
                 .expect("an offset");
         }
         consumer.assign(&list).expect("partitions");
-        let (mut count, mut ended) = (0, 0);
-        while ended < partitions {
+        let (mut records, mut ended) = (Vec::new(), BTreeSet::new());
+        while ended.len() < list.count() {
             match consumer.poll(PATIENCE).expect("the broker answers") {
-                Ok(_) => count += 1,
-                Err(KafkaError::PartitionEOF(_)) => ended += 1,
+                Ok(message) => records.push((message.partition(), Record::read(&message))),
+                Err(KafkaError::PartitionEOF(partition)) => {
+                    ended.insert(partition);
+                }
                 Err(error) => panic!("{error}"),
             }
         }
-        count
+        records.sort_by_key(|(partition, _)| *partition);
+        records
+    }
+
+    /// The offset behind all that is written, by partition: what ends a transaction counts, too.
+    pub(crate) fn ends(&self) -> Vec<i64> {
+        self.ends_of("read_uncommitted")
+    }
+
+    fn ends_of(&self, isolation: &str) -> Vec<i64> {
+        let reader = self.reader(isolation);
+        let end = |partition| {
+            let found = reader.fetch_watermarks(&self.name, partition, PATIENCE);
+            found.expect("the broker answers").1
+        };
+        self.numbers().map(end).collect()
+    }
+
+    /// Waits until so many records are committed.
+    pub(crate) fn wait_for(&self, running: &mut Running, records: usize) {
+        for _ in 0..LOOKS {
+            if self.read().len() >= records {
+                return;
+            }
+            assert!(
+                !running.has_ended(),
+                "the job has ended before its output was there"
+            );
+            some_time(20);
+        }
+        let (found, name) = (self.read().len(), &self.name);
+        panic!("`{name}` has {found} records, and is to have {records}");
     }
 
     /// Writes records, durably.
     pub(crate) fn write(&self, partition: i32, records: impl IntoIterator<Item = Record>) {
+        self.send(partition, records);
+        self.flush();
+    }
+
+    /// Sends records, which come at any time until [`Topic::flush`] is done.
+    pub(crate) fn send(&self, partition: i32, records: impl IntoIterator<Item = Record>) {
         send(&self.producer, &self.name, partition, records);
+    }
+
+    pub(crate) fn flush(&self) {
         self.producer
             .flush(PATIENCE)
             .expect("the broker takes records");

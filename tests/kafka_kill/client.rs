@@ -12,7 +12,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -109,6 +109,8 @@ pub(crate) struct Record {
     pub(crate) offset: i64,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Vec<u8>,
+    /// The row's id, where the sink that wrote it tells it.
+    pub(crate) row_id: Option<Vec<u8>>,
 }
 
 /// Reads all partitions of a topic from the beginning, and only what is committed.
@@ -156,6 +158,11 @@ impl Records {
                 offset: message.offset(),
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().unwrap_or_default().to_vec(),
+                row_id: message.headers().and_then(|headers| {
+                    let mut headers = headers.iter();
+                    let header = headers.find(|header| header.key == "wasmill-row-id")?;
+                    header.value.map(<[u8]>::to_vec)
+                }),
             },
             Err(KafkaError::PartitionEOF(partition)) => {
                 self.is_at_end[partition as usize] = true;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use wasmill_tests::programs;
+use wasmill_tests::{Signal, programs};
 
 use crate::{LOOK, PATIENCE, some_time};
 
@@ -144,14 +144,8 @@ impl Running {
         self.child.try_wait().expect("a child can be asked")
     }
 
-    /// Sends a signal by its name.
-    pub(crate) fn signal(&self, name: &str) {
-        let mut kill = Command::new("kill");
-        let sent = kill
-            .arg(format!("-{name}"))
-            .arg(self.child.id().to_string())
-            .status();
-        assert!(sent.expect("kill starts").success(), "{}", self.said());
+    pub(crate) fn signal(&self, signal: Signal) {
+        wasmill_tests::signal(&self.child, signal);
     }
 
     /// Waits until it ends by itself; gives how.

@@ -22,14 +22,16 @@ mod points;
 mod poison;
 mod produce;
 mod reader;
+mod repeats;
 mod replay;
 mod run;
 mod stops;
 
 use std::fmt::Display;
-use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use wasmill_tests::kill::report;
 
 use crate::document::Form;
 use crate::run::{Outcome, Plan, Run};
@@ -59,13 +61,6 @@ fn number(variable: &str, usual: u64) -> u64 {
     given.map_or(usual, |text| text.parse().expect(variable))
 }
 
-/// Says something past the capture of output: it is for whoever reads the log of a whole test run.
-fn announce(line: &str) {
-    let line = format!("{line}\n");
-    let said = std::io::stderr().write_all(line.as_bytes());
-    said.expect("stderr");
-}
-
 /// Random kills, a kill at each crash point of the commit, and everything that a broker and a
 /// network do: where sinks follow the log of checkpoints, and where Kafka decides.
 #[test]
@@ -93,6 +88,6 @@ fn every_row_once() {
         ended.collect()
     });
     let total = outcomes.into_iter().fold(Outcome::default(), Outcome::add);
-    announce(&format!("kill, kafka: {total}, seed {seed}"));
+    report(&format!("kill, kafka: {total}, seed {seed}"));
     assert!(total.is_flawless(), "{total}");
 }

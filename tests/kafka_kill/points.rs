@@ -52,6 +52,10 @@ const OF_FOLLOWER: &[(&str, Way)] = &[
 ];
 /// Points where Kafka does.
 const OF_DECIDER: &[(&str, Way)] = &[
+    // Rows stand in an open transaction meanwhile.
+    ("after-barrier", Way::Run),
+    ("state-encoded", Way::Run),
+    ("mid-upload", Way::Run),
     ("postgres-written", Way::Run),
     ("postgres-committed", Way::Run),
 ];

@@ -6,12 +6,13 @@ use std::ops::Range;
 use serde_json::Value as Json;
 use wasmill_tests::Random;
 use wasmill_tests::kafka::{Broker, Settings};
+use wasmill_tests::kill::report;
 
 use crate::client::{self, PARTITIONS};
 use crate::document::Form;
 use crate::job::Job;
 use crate::produce::{New, produce};
-use crate::{announce, number, wait};
+use crate::{number, wait};
 
 /// One of so many records fits no columns.
 const POISON: u64 = 100;
@@ -95,7 +96,7 @@ fn poison_comes_once() {
         process.kill();
         check(&brokers, records);
         let (form, poison) = (form.name(), records / POISON);
-        announce(&format!(
+        report(&format!(
             "poison, {form}: {poison} of {records} records in the dead letters, once each, \
              through {KILLS} kills, seed {seed}"
         ));

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use wasmill_tests::Random;
 use wasmill_tests::kafka::{Broker, Settings};
+use wasmill_tests::kill::report;
 use wasmill_tests::sales::{SECOND, time};
 
 use crate::client::{self, PARTITIONS};
 use crate::job::Job;
 use crate::produce::{New, produce};
-use crate::{announce, number, wait};
+use crate::{number, wait};
 
 /// Keys, of which each has one partition.
 const KEYS: u64 = 60;
@@ -181,7 +182,7 @@ fn a_replay_gives_what_was_live() {
     wait("what is later is there again", || rows() >= rows_of(&lived));
     same(&behind(results(&brokers, "later")), &lived, &from);
     let windows = lived.values().map(Vec::len).sum::<usize>();
-    announce(&format!(
+    report(&format!(
         "replay: {} rows give the same windows again, {windows} of them from {from} on, seed {seed}",
         STRETCHES * ROWS
     ));

@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use wasmill_tests::kafka::{Api, Broker, Settings};
+use wasmill_tests::kill::report;
 use wasmill_tests::postgres::Database;
-use wasmill_tests::{Difference, Random};
+use wasmill_tests::{Difference, Random, Signal};
 
 use crate::document::{self, Backend, Form, INPUT, OUTPUT, TABLE, TRANSACTION_MS};
 use crate::faults::{self, Trouble};
@@ -14,7 +15,7 @@ use crate::job::{Job, Running};
 use crate::oracle::{self, Balance};
 use crate::points::{self, Point, Way};
 use crate::reader::{Reader, Seen, Twice};
-use crate::{LOOK, PATIENCE, announce, client, some_time, wait};
+use crate::{LOOK, PATIENCE, client, some_time, wait};
 
 /// A random kill comes after half of this in the mean, in milliseconds: with few kills, and with
 /// many.
@@ -221,7 +222,7 @@ impl Run {
         let mut process = self.start(&[], Some(&at));
         if point.way == Way::Drain {
             self.catch_up(&mut process);
-            process.signal("TERM");
+            process.signal(Signal::TERM);
         }
         process.crash(&at);
     }
@@ -314,11 +315,11 @@ impl Run {
         let mut old = self.start(&[], None);
         self.catch_up(&mut old);
         some_time(self.random.below(300));
-        old.signal("STOP");
+        old.signal(Signal::STOP);
         let mut new = self.start(&["--take-over"], None);
         // What was fed since can be the successor's only.
         self.catch_up(&mut new);
-        old.signal("CONT");
+        old.signal(Signal::CONT);
         let status = old.wait("the end of the one before");
         assert_eq!(status.code(), Some(3), "{}", old.said());
         self.catch_up(&mut new);
@@ -399,9 +400,9 @@ impl Run {
 /// What went wrong is rare: whoever looks into it finds all that there was.
 fn leave_evidence(job: &mut Job, broker: &mut Broker, told: &str, twice: &[Twice]) {
     let (job, broker) = (job.keep_files().display(), broker.keep_files().display());
-    announce(&format!("{told}; its files stand in {job} and {broker}"));
+    report(&format!("{told}; its files stand in {job} and {broker}"));
     let stretches = twice.iter().take(TWICE_MAX);
-    stretches.for_each(|stretch| announce(&stretch.to_string()));
+    stretches.for_each(|stretch| report(&stretch.to_string()));
 }
 
 /// The rows of the audit table, in the order in which they were written.

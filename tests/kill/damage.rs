@@ -2,10 +2,9 @@
 //! it should, or refuses with the file's name. It never goes on with wrong state.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use wasmill_tests::{Difference, Random};
+use wasmill_tests::{Difference, Random, kill::report};
 
 use crate::feed::Feeder;
 use crate::job::{Backend, Job};
@@ -54,13 +53,10 @@ fn a_damaged_file_is_refused_with_its_name_or_does_not_matter() {
             other => panic!("{what} in {name}: {other:?}: {said}"),
         }
     }
-    let line = format!(
+    report(&format!(
         "kill, damage: {refused} files refused with their names, {harmless} did not matter, \
-         seed {seed}\n"
-    );
-    std::io::stderr()
-        .write_all(line.as_bytes())
-        .expect("stderr");
+         seed {seed}"
+    ));
     assert!(refused > 0, "nothing was refused");
 }
 

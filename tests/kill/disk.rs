@@ -1,97 +1,209 @@
 //! A disk that is full, and one that must not be written: the job says so once and clearly, and
 //! what was decided is as it was.
+//!
+//! To mount a disk takes a namespace of one's own, as root, as the root of a user's namespace, or
+//! by a `sudo` that asks for no password. A machine that allows none of these tries nothing and
+//! says so. Where `CI` is set that is a failure, as nobody reads there what was not tried; only a
+//! machine that cannot have any of them may say `KILL_DISKS=none`.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
-use wasmill_tests::programs;
+use wasmill_tests::{programs, root};
 
 /// Rows of the job.
-const RECORDS: usize = 60_000;
+const RECORDS: u64 = 60_000;
+/// Bytes of the disk.
+const DISK: u64 = 16 << 20;
+/// Keys of the job that has state: more than it has memory for.
+const ACCOUNTS: u64 = 10_000;
 
-/// What is on the disk: checkpoints, or the output.
-fn document(checkpoints: &str, output: &str) -> String {
-    format!(
-        "name: numbers
+/// What lies where.
+#[derive(Clone, Copy)]
+struct Places {
+    checkpoints: &'static str,
+    output: &'static str,
+    /// Where keys go that leave memory; none of a job without any.
+    state: Option<&'static str>,
+}
+
+/// Each with one of the places in a folder, and the others beside it.
+const fn places(folder: &'static str) -> [Places; 3] {
+    let beside = Places {
+        checkpoints: "checkpoints",
+        output: "elsewhere",
+        state: None,
+    };
+    [
+        Places {
+            output: folder,
+            ..beside
+        },
+        Places {
+            checkpoints: folder,
+            ..beside
+        },
+        Places {
+            state: Some(folder),
+            ..beside
+        },
+    ]
+}
+
+impl Places {
+    fn document(&self) -> String {
+        let Self {
+            checkpoints,
+            output,
+            state,
+        } = self;
+        let (columns, input) = match state {
+            None => ("n: { sequence: true, type: u64 }".to_owned(), "n"),
+            Some(_) => (
+                format!("account: {{ mod: {ACCOUNTS} }}, amount: {{ sequence: true, type: f64 }}"),
+                "counts",
+            ),
+        };
+        let mut text = format!(
+            "name: numbers
 checkpoint: {{ interval: 20ms, storage: {checkpoints} }}
 sources:
   n:
     generator:
       rate: 30000
       records: {RECORDS}
-      columns: {{ n: {{ sequence: true, type: u64 }} }}
+      columns: {{ {columns} }}
 sinks:
-  out: {{ input: n, file: {{ path: {output}/out.jsonl }} }}
+  out: {{ input: {input}, file: {{ path: {output}/out.jsonl }} }}
 "
-    )
+        );
+        if let Some(folder) = state {
+            let plugin = root().join("target/plugins/count-by-key.wasm");
+            let plugin = plugin.display();
+            text += &format!(
+                "parallelism: 2
+operators:
+  counts: {{ input: n, key-by: [account], plugin: {plugin} }}
+state: {{ backend: rocksdb, cache: 64KiB, directory: {folder} }}
+"
+            );
+        }
+        text
+    }
+
+    /// The rows that are to come out.
+    fn expected(&self) -> BTreeSet<String> {
+        let line = |row: u64| match self.state {
+            None => format!("{{\"n\":{row}}}"),
+            Some(_) => {
+                let (account, before) = (row % ACCOUNTS, row / ACCOUNTS);
+                let sum = account * (before + 1) + ACCOUNTS * (before * (before + 1) / 2);
+                let count = before + 1;
+                format!("{{\"account\":{account},\"count\":{count},\"sum\":{sum}.0}}")
+            }
+        };
+        (0..RECORDS).map(line).collect()
+    }
+
+    /// Each row once, whatever has happened on the way.
+    fn check(&self, output: &Path) {
+        let text = fs::read_to_string(output).expect("its output");
+        let found: BTreeSet<String> = text.lines().map(str::to_owned).collect();
+        let expected = self.expected();
+        let differs = found.symmetric_difference(&expected).next();
+        assert_eq!(differs, None);
+        assert_eq!(text.lines().count() as u64, RECORDS);
+    }
+
+    /// A folder with the job.
+    fn folder(&self) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder for the test's files");
+        let document = folder.path().join("pipeline.yaml");
+        fs::write(document, self.document()).expect("the folder is writable");
+        folder
+    }
 }
 
-/// Runs a script with a small disk of its own at `disk`, which is gone with it; none if this
-/// machine lets nobody mount one.
+/// How a disk may be mounted.
+const WAYS: [&[&str]; 3] = [
+    &["unshare", "-m"],
+    &["unshare", "-rm"],
+    &["sudo", "-n", "unshare", "-m"],
+];
+
+/// Runs a script with a small disk of its own at `disk`, which is gone with it, and gives what the
+/// job has said; none if this machine lets nobody mount one. The output is brought to the folder.
 fn on_a_disk(folder: &Path, script: &str) -> Option<String> {
     fs::create_dir(folder.join("disk")).expect("the folder is writable");
     let script = format!(
         "set -u
-        mount -t tmpfs -o size=4m none disk || exit 99
+        mount -t tmpfs -o size={DISK} none disk || exit 99
+        : > mounted
         run() {{ {} run pipeline.yaml 2>> said; echo \"ended with $?\" >> said; }}
-        {script}",
+        {script}
+        cp disk/out.jsonl out.jsonl 2> /dev/null || cp elsewhere/out.jsonl out.jsonl
+        copied=$?
+        [ -z \"${{SUDO_UID:-}}\" ] || chown -R \"$SUDO_UID:$SUDO_GID\" .
+        exit $copied",
         programs().join("wasmill").display()
     );
-    for flags in [&["-m"][..], &["-rm"]] {
-        let mut command = Command::new("unshare");
-        command
-            .args(flags)
-            .args(["sh", "-c", &script])
-            .current_dir(folder);
-        let output = command.output().ok()?;
+    for way in WAYS {
+        let mut command = Command::new(way[0]);
+        command.args(&way[1..]).args(["sh", "-c", &script]);
+        let Ok(output) = command.current_dir(folder).output() else {
+            continue;
+        };
+        let said = || fs::read_to_string(folder.join("said")).unwrap_or_default();
         if output.status.success() {
-            return Some(fs::read_to_string(folder.join("said")).expect("it has run"));
+            return Some(said());
         }
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(!folder.join("mounted").exists(), "{complaint}{}", said());
     }
-    println!("not tried: this machine does not let a test mount a disk");
+    untried("this machine does not let a test mount a disk");
     None
 }
 
-/// Each number once, whatever has happened on the way.
-fn check(folder: &Path) {
-    let text = fs::read_to_string(folder.join("out.jsonl")).expect("its output");
-    let mut counts = BTreeMap::new();
-    for line in text.lines() {
-        *counts.entry(line.to_owned()).or_insert(0) += 1;
-    }
-    assert_eq!(
-        (counts.len(), counts.into_values().max()),
-        (RECORDS, Some(1))
+/// Says what the machine does not allow.
+fn untried(reason: &str) {
+    let has = |variable: &str| std::env::var_os(variable).is_some_and(|it| !it.is_empty());
+    let is_impossible = std::env::var_os("KILL_DISKS").is_some_and(|it| it == "none");
+    assert!(
+        !has("CI") || is_impossible,
+        "{reason}: allow user namespaces (kernel.apparmor_restrict_unprivileged_userns=0), or a \
+         `sudo` without password, or say KILL_DISKS=none"
     );
+    println!("not tried: {reason}");
+}
+
+/// The errors with which a run has ended; restarts are told on the way.
+fn errors(said: &str) -> Vec<&str> {
+    let told = said
+        .lines()
+        .filter(|line| line.starts_with("wasmill: ") && !line.contains("; restart "))
+        .filter(|line| !line.contains(": no further restart: "));
+    told.collect()
 }
 
 /// Fills the disk but for so many bytes, and makes room after a while, in which the job fails, or
-/// waits; then it is started again.
-fn full(checkpoints: &str, output: &str, room: u64) {
-    let folder = tempfile::tempdir().expect("a folder for the test's files");
-    let document = document(checkpoints, output);
-    fs::write(folder.path().join("pipeline.yaml"), document).expect("the folder is writable");
+/// waits; then it is started again. Says whether it has waited, if that could be tried.
+fn full(places: Places, room: u64) -> Option<bool> {
+    let folder = places.folder();
     let script = format!(
-        "head -c $((4194304 - {room})) /dev/zero > disk/filler
-        (sleep 4; rm disk/filler) & run; wait; run
-        cp disk/out.jsonl out.jsonl 2> /dev/null || cp elsewhere/out.jsonl out.jsonl"
+        "head -c $(({DISK} - {room})) /dev/zero > disk/filler
+        (sleep 4; rm disk/filler) & run; wait; run"
     );
-    let Some(said) = on_a_disk(folder.path(), &script) else {
-        return;
-    };
+    let said = on_a_disk(folder.path(), &script)?;
     let (first, second) = said.split_once("ended with").expect("it ended");
     assert!(first.contains("No space left on device"), "{said}");
-    // Restarts are told on the way.
-    let told = first
-        .lines()
-        .filter(|line| line.starts_with("wasmill: ") && !line.contains("; restart "));
-    let told: Vec<&str> = told.collect();
+    let told = errors(first);
     if second.starts_with(" 1") {
         assert_eq!(told.len(), 1, "one error: {said}");
         assert!(told[0].contains("No space left on device"), "{said}");
-        let place = [output, "default/numbers"];
+        let place = ["disk", "default/numbers"];
         assert!(place.iter().any(|place| told[0].contains(place)), "{said}");
     } else {
         assert!(
@@ -100,45 +212,108 @@ fn full(checkpoints: &str, output: &str, room: u64) {
         );
     }
     assert!(second.ends_with("ended with 0\n"), "{said}");
-    check(folder.path());
+    places.check(&folder.path().join("out.jsonl"));
+    Some(second.starts_with(" 0"))
 }
+
+const OUTPUT: Places = places("disk")[0];
+const CHECKPOINTS: Places = places("disk")[1];
+const STATE: Places = places("disk")[2];
 
 #[test]
 fn a_full_disk_for_the_output_damages_nothing() {
-    full("checkpoints", "disk", 400_000);
+    full(OUTPUT, 400_000);
 }
 
 #[test]
 fn a_full_disk_for_checkpoints_damages_nothing() {
-    full("disk", "elsewhere", 24_000);
-    full("disk", "elsewhere", 28_000);
+    full(CHECKPOINTS, 24_000);
+    full(CHECKPOINTS, 28_000);
 }
 
 #[test]
-fn a_folder_that_must_not_be_written_is_named() {
-    for (checkpoints, output) in [("checkpoints", "disk"), ("disk", "elsewhere")] {
-        let folder = tempfile::tempdir().expect("a folder for the test's files");
-        let document = document(checkpoints, output);
-        fs::write(folder.path().join("pipeline.yaml"), document).expect("the folder is writable");
-        let script = "mount -o remount,ro disk; run; mount -o remount,rw disk; run; \
-             cp disk/out.jsonl out.jsonl 2> /dev/null || cp elsewhere/out.jsonl out.jsonl";
+fn a_full_disk_for_keys_that_leave_memory_damages_nothing() {
+    assert_ne!(full(STATE, 400_000), Some(false), "it waits for room");
+}
+
+#[test]
+fn a_disk_that_must_not_be_written_is_named() {
+    for places in places("disk") {
+        let folder = places.folder();
+        let script = "mount -o remount,ro disk; run; mount -o remount,rw disk; run";
         let Some(said) = on_a_disk(folder.path(), script) else {
             return;
         };
         let (first, second) = said.split_once("ended with").expect("it ended");
-        let told: Vec<&str> = first
-            .lines()
-            .filter(|line| line.starts_with("wasmill: "))
-            .collect();
-        assert_eq!(told.len(), 1, "one error: {said}");
+        is_named(first, "Read-only file system", "disk");
         assert!(
-            told[0].contains("Read-only file system") && told[0].contains("disk"),
+            !second.starts_with(" 0") && second.ends_with("ended with 0\n"),
             "{said}"
         );
-        assert!(
-            !second.starts_with(" 0") && second.contains("ended with 0"),
-            "{said}"
+        places.check(&folder.path().join("out.jsonl"));
+    }
+}
+
+#[track_caller]
+fn is_named(said: &str, reason: &str, place: &str) {
+    let told = errors(said);
+    assert_eq!(told.len(), 1, "one error: {said}");
+    assert!(
+        told[0].contains(reason) && told[0].contains(place),
+        "{said}"
+    );
+}
+
+/// Runs a program that may write only where its user may: root could write everywhere.
+fn without_rights(folder: &Path, program: &Path, arguments: &[&str]) -> Output {
+    let user = Command::new("id").arg("-u").output().expect("id starts");
+    let mut command = match user.stdout.trim_ascii() == b"0" {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args([
+                "--bounding-set=-dac_override",
+                "--inh-caps=-dac_override",
+                "--",
+            ]);
+            command.arg(program);
+            command
+        }
+        false => Command::new(program),
+    };
+    command.args(arguments).current_dir(folder);
+    command.output().expect("it starts")
+}
+
+#[test]
+fn a_folder_that_must_not_be_written_is_named() {
+    for places in places("closed") {
+        let folder = places.folder();
+        let closed = folder.path().join("closed");
+        fs::create_dir(&closed).expect("the folder is writable");
+        let allow = |mode| {
+            let allowed = fs::set_permissions(&closed, Permissions::from_mode(mode));
+            allowed.expect("it is the test's own");
+        };
+        allow(0o500);
+        if without_rights(folder.path(), Path::new("touch"), &["closed/tried"])
+            .status
+            .success()
+        {
+            return untried("who runs this test may write everywhere");
+        }
+        let wasmill = programs().join("wasmill");
+        let run = || without_rights(folder.path(), &wasmill, &["run", "pipeline.yaml"]);
+        let first = run();
+        assert!(!first.status.success());
+        is_named(
+            &String::from_utf8_lossy(&first.stderr),
+            "Permission denied",
+            "closed",
         );
-        check(folder.path());
+        allow(0o700);
+        let second = run();
+        let said = String::from_utf8_lossy(&second.stderr);
+        assert!(second.status.success(), "{said}");
+        places.check(&folder.path().join(places.output).join("out.jsonl"));
     }
 }

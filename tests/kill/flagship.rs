@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
-use wasmill_tests::{Random, programs, root};
+use wasmill_tests::{Random, Signal, programs, root, signal};
 
 use crate::some_time;
 
@@ -176,8 +176,7 @@ fn a_stopped_job_goes_on() {
         thread::yield_now();
     }
     some_time(300);
-    let asked = Command::new("kill").arg(running.id().to_string()).status();
-    assert!(asked.expect("kill starts").success());
+    signal(&running, Signal::TERM);
     let ended = running.wait().expect("it ends");
     assert_eq!(ended.code(), Some(143), "as one that was stopped");
     let numbers = || {

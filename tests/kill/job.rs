@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmill_tests::postgres::Database;
-use wasmill_tests::programs;
 use wasmill_tests::s3::{self, S3Server};
+use wasmill_tests::{Signal, programs, signal};
 
 use crate::document::Document;
 use crate::oracle::Row;
@@ -303,10 +303,7 @@ impl Running {
 
     /// Asks it to take its last checkpoint.
     pub(crate) fn drain(&self) {
-        let asked = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
-        assert!(asked.expect("kill starts").success());
+        signal(&self.child, Signal::TERM);
     }
 
     /// Waits until it dies by itself; gives how.

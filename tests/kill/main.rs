@@ -25,9 +25,10 @@ mod run;
 mod s3;
 mod windows;
 
-use std::io::Write;
 use std::thread;
 use std::time::Duration;
+
+use wasmill_tests::kill::report;
 
 /// Lets a job run for a while, however far that takes it.
 fn some_time(milliseconds: u64) {
@@ -62,10 +63,6 @@ fn every_row_once() {
     let total = outcomes
         .into_iter()
         .fold(run::Outcome::default(), run::Outcome::add);
-    // Past the capture of output: the line is for whoever reads the log of a whole test run, too.
-    let line = format!("kill: {total}, seed {seed}\n");
-    std::io::stderr()
-        .write_all(line.as_bytes())
-        .expect("stderr");
+    report(&format!("kill: {total}, seed {seed}"));
     assert!(total.is_flawless(), "{total}");
 }

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 
 use wasmill_tests::s3::{BUCKET, KEY, S3Server, SECRET};
-use wasmill_tests::{Difference, Random, programs};
+use wasmill_tests::{Difference, Random, kill::report, programs};
 
 use crate::feed::Feeder;
 use crate::job::{self, Backend, Job, Running};
@@ -26,10 +26,7 @@ fn every_row_once_in_a_bucket() {
     // Each of them has been reached over a folder; here is what has to do with the store.
     points.retain(|point| point.is_of_the_store());
     let outcome = Run::new(Job::in_bucket(Backend("memory")), seed).go(kills, &points);
-    let line = format!("kill, in a bucket: {outcome}, seed {seed}\n");
-    std::io::stderr()
-        .write_all(line.as_bytes())
-        .expect("stderr");
+    report(&format!("kill, in a bucket: {outcome}, seed {seed}"));
     assert!(outcome.is_flawless(), "{outcome}");
 }
 

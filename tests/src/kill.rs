@@ -1,6 +1,7 @@
 //! Ends processes by force at random times, however fast or slow the machine is.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,6 +14,23 @@ const KILL: i32 = 9;
 const LONGEST: u64 = 400;
 /// The same of a job that has nothing to show for it.
 const LONGEST_MAX: u64 = 20_000;
+
+/// Tells what came of a run past the capture of output, for whoever reads the log of all tests;
+/// and adds it to the file that `KILL_REPORT` names, if there is one.
+///
+/// # Panics
+///
+/// If that cannot be written.
+pub fn report(line: &str) {
+    let line = format!("{line}\n");
+    let told = std::io::stderr().write_all(line.as_bytes());
+    told.expect("somebody reads it");
+    if let Some(file) = std::env::var_os("KILL_REPORT") {
+        let file = OpenOptions::new().append(true).create(true).open(file);
+        let added = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        added.expect("the report can be written");
+    }
+}
 
 /// Kills starts of one job. As long as none was killed at work, the next one begins anew and has
 /// half the time: so that a fast machine is not done with the job before.

@@ -1,17 +1,20 @@
 //! What tests from outside share: where things lie, servers, numbers by seed, oracles.
 
 mod difference;
+pub mod folds;
 pub mod kafka;
 pub mod kill;
 pub mod postgres;
 mod random;
 pub mod s3;
 pub mod sales;
+mod signal;
 
 use std::path::PathBuf;
 
 pub use difference::Difference;
 pub use random::Random;
+pub use signal::{Signal, signal};
 
 /// The repository's root.
 ///

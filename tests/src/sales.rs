@@ -1,4 +1,5 @@
-//! What the guest `every-state` remembers, in plain Rust: the oracle of tests of keyed state.
+//! What the guest `every-state` remembers, in plain Rust: the oracle of tests of keyed state; and
+//! how any guest remembers sales.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -78,6 +79,18 @@ impl Sale {
     }
 }
 
+/// What a guest remembers of a key.
+pub(crate) trait Remembers: Default {
+    /// The times of its timers.
+    fn timers(&mut self) -> &mut BTreeSet<i64>;
+
+    /// What comes out for a sale.
+    fn sell(&mut self, sale: &Sale) -> String;
+
+    /// What comes out when a timer fires, which is taken away already.
+    fn fire(&mut self, key: u64, at: i64) -> String;
+}
+
 /// What the guest remembers of a key.
 #[derive(Debug, Default)]
 struct Memory {
@@ -89,7 +102,11 @@ struct Memory {
     timers: BTreeSet<i64>,
 }
 
-impl Memory {
+impl Remembers for Memory {
+    fn timers(&mut self) -> &mut BTreeSet<i64> {
+        &mut self.timers
+    }
+
     fn sell(&mut self, sale: &Sale) -> String {
         let sum = self.sum + sale.amount;
         self.sum = if sale.amount == 0 { 0 } else { sum };
@@ -168,28 +185,36 @@ pub fn time(us: i64) -> String {
 ///
 /// Never.
 pub fn expected(sales: &[Sale], disorder: i64) -> Vec<(u64, String)> {
-    let mut keys: BTreeMap<u64, Memory> = BTreeMap::new();
+    remembered::<Memory>(sales, disorder).0
+}
+
+/// What is to come out of a guest, as for [`expected`], and what it remembers in the end.
+pub(crate) fn remembered<M: Remembers>(
+    sales: &[Sale],
+    disorder: i64,
+) -> (Vec<(u64, String)>, BTreeMap<u64, M>) {
+    let mut keys: BTreeMap<u64, M> = BTreeMap::new();
     let (mut out, mut newest) = (Vec::new(), i64::MIN);
     for sale in sales {
         newest = newest.max(sale.at);
         let memory = keys.entry(sale.key).or_default();
         // A timer is due once no row before it can come.
         while memory
-            .timers
+            .timers()
             .first()
             .is_some_and(|at| *at < newest - disorder)
         {
-            let at = memory.timers.pop_first().expect("there is one");
+            let at = memory.timers().pop_first().expect("there is one");
             out.push((sale.key, memory.fire(sale.key, at)));
         }
         out.push((sale.key, memory.sell(sale)));
     }
     for (key, memory) in &mut keys {
-        while let Some(at) = memory.timers.pop_first() {
+        while let Some(at) = memory.timers().pop_first() {
             out.push((*key, memory.fire(*key, at)));
         }
     }
-    out
+    (out, keys)
 }
 
 /// What is to come out in any order, sorted.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use wasmill_tests::root;
+use wasmill_tests::{Signal, root, signal};
 
 use super::{Job, SESSION, SLIDING, TUMBLING, check, command, found, run};
 use crate::oracle::{Expected, Windows};
@@ -124,7 +124,7 @@ fn rows_that_a_plugin_refuses_are_in_no_window() {
 fn rows_on_which_a_plugin_fails_are_in_no_window() {
     costs_rows("trap", "a bad number", TUMBLING);
     costs_rows("trap", "a bad number", SESSION);
-    costs_rows("spin", "`cpu`", SLIDING);
+    costs_rows("spin", "`cpu-per-batch`", SLIDING);
     costs_rows("huge", "`memory`", TUMBLING);
 }
 
@@ -311,8 +311,7 @@ fn accumulators_of_another_type_are_refused_by_name() {
         assert_eq!(running.try_wait().expect("a look"), None, "it runs on");
         std::thread::yield_now();
     }
-    let asked = Command::new("kill").arg(running.id().to_string()).status();
-    assert!(asked.expect("kill starts").success());
+    signal(&running, Signal::TERM);
     running.wait().expect("it ends");
     fs::write(&document, text("median-gap.wasm", "x, at")).expect("the folder is writable");
     let refused = command(folder.path(), 1).output().expect("wasmill starts");

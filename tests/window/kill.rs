@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use wasmill_tests::kill::Kills;
+use wasmill_tests::{Signal, kill::Kills, signal};
 
 use super::{CUMULATIVE, Job, LATENESS, SESSION, SLIDING, TUMBLING, check, command, run};
 use crate::oracle::Windows;
@@ -137,8 +137,7 @@ fn windows_of_another_definition_are_refused_by_name() {
         thread::yield_now();
     }
     some_time(300);
-    let asked = Command::new("kill").arg(running.id().to_string()).status();
-    assert!(asked.expect("kill starts").success());
+    signal(&running, Signal::TERM);
     running.wait().expect("it ends");
     let changed = NUMBERS.replace("{ sum: n }", "{ max: n }");
     fs::write(&document, changed).expect("the folder is writable");

@@ -35,12 +35,18 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             println!("{}", closing());
             Ok(())
         }
+    }?;
+    match options.check {
+        true => demo.check(),
+        false => Ok(()),
     }
 }
 
 /// What the command line asks for.
 struct Options {
     records: u64,
+    /// Whether the alerts are held against those of plain Rust.
+    check: bool,
     kafka: Option<kafka::Options>,
 }
 
@@ -48,11 +54,13 @@ impl Options {
     fn parse(args: &[String]) -> Result<Self> {
         let (mut records, mut kafka) = (RECORDS, None);
         let (mut audit, mut replace) = (kafka::Audit::default(), false);
+        let mut check = false;
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--kafka" => kafka = Some(()),
                 "--replace-topics" => replace = true,
+                "--check" => check = true,
                 "--records" | "--audit" => {
                     let value = args.next();
                     let value = value.with_context(|| format!("{arg} wants a value"))?;
@@ -62,7 +70,7 @@ impl Options {
                     }
                 }
                 _ => bail!(
-                    "usage: cargo xtask demo [--records N] \
+                    "usage: cargo xtask demo [--records N] [--check] \
                      [--kafka [--audit sqlite|postgres] [--replace-topics]]"
                 ),
             }
@@ -72,6 +80,7 @@ impl Options {
         }
         Ok(Self {
             records,
+            check,
             kafka: kafka.map(|()| kafka::Options { audit, replace }),
         })
     }
@@ -146,6 +155,27 @@ impl Demo {
             .arg(self.folder.join("labels.jsonl"));
         print!("{}", shell::output(&mut command)?);
         Ok(())
+    }
+}
+
+impl Demo {
+    /// Holds the alerts against those that plain Rust finds in the same transactions.
+    fn check(&self) -> Result<()> {
+        let expected = self.folder.join("expected.jsonl");
+        let mut oracle = self.data();
+        oracle
+            .args(["oracle", "--transactions"])
+            .arg(self.folder.join("transactions.jsonl"))
+            .arg("--out")
+            .arg(&expected);
+        shell::run(&mut oracle)?;
+        let mut compare = self.data();
+        compare
+            .args(["compare", "--found"])
+            .arg(self.folder.join("alerts.jsonl"))
+            .arg("--expected")
+            .arg(expected);
+        shell::run(&mut compare)
     }
 }
 

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 
 pub use error::{PipelineError, PipelineErrors};
-pub use kafka::{MARKERS_PREFIX, is_topic};
+pub use kafka::{MARKERS_PREFIX, is_broker, is_topic};
 pub use operator::{
     Batching, ColumnBinding, ColumnOrigin, InputBinding, Limits, Operator, OperatorKind,
     OperatorPolicy, PluginUse,

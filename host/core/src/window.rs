@@ -8,6 +8,7 @@
 
 mod aggregate;
 mod assigner;
+mod definition;
 mod document;
 mod plugin;
 
@@ -18,6 +19,7 @@ use arrow_schema::SchemaRef;
 
 pub use aggregate::{Aggregate, AggregateError, Function};
 pub use assigner::{Assigner, Slices};
+pub use definition::defined;
 pub use document::{
     AggregateSpec, Corrections, CumulativeWindow, EarlyDocument, GlobalWindow, QuantileSpec,
     SessionWindow, SlidingWindow, TopSpec, TriggerDocument, TumblingSpec, TumblingWindow,
@@ -102,19 +104,6 @@ impl Windowing {
     /// Whether rows need their event time and the watermark as of each of them.
     pub fn follows_time(&self) -> bool {
         self.assigner != Assigner::Global
-    }
-
-    /// What the operator's state is the state of, in words: state of another definition does not
-    /// fit.
-    pub fn definition(&self) -> String {
-        let mut text = format!("{} lateness {}us", self.assigner, self.lateness_us);
-        if let Some(count) = self.trigger.count {
-            text += &format!(" count {count}");
-        }
-        for aggregate in &self.aggregates {
-            text += &format!("; {aggregate}");
-        }
-        text
     }
 }
 

@@ -24,6 +24,7 @@ fn layout(descriptor: &Descriptor) -> Layout {
         kind: match state.kind {
             Kind::List => StateKind::List,
             Kind::Map => StateKind::Map,
+            Kind::Operator => StateKind::Operator,
             _ => StateKind::Value,
         },
         map_key: state.key.as_ref().map(value),
@@ -116,9 +117,10 @@ fn state(changes: &StateChanges<'_>) -> Json {
             "state": state, "cleared": cleared, "keys": keys,
             "entries": all(entries, keys.len()), "values": all(values, keys.len()),
         }),
-        StateChanges::Operator { .. } | StateChanges::Broadcast { .. } => {
-            panic!("no vector has a state without keys")
+        StateChanges::Operator { state, value } => {
+            json!({ "state": state, "values": [value.map(hex)] })
         }
+        StateChanges::Broadcast { .. } => panic!("no vector has a broadcast state"),
     }
 }
 

@@ -260,6 +260,7 @@ impl Change<'_> {
             rejected: node.metrics.rejected.get(),
             dead_letters: node.metrics.dead_letters.get(),
             faults: node.metrics.faults.get(),
+            counters: node.metrics.own.get(),
             plugin_cpu: self.rate(from.cpu_ns, to.cpu_ns) / 1e9,
             state_bytes: node.metrics.state_bytes.get(),
             watermark: shape::event_time(watermark),

@@ -1,6 +1,8 @@
 //! The JSON of answers: docs/api.md says what each field means. Fields are added and never change
 //! their meaning.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wasmill_core::{checkpoint::Reason, watermark};
@@ -105,6 +107,8 @@ pub struct Operator {
     pub watermark: Option<String>,
     pub lag_seconds: Option<f64>,
     pub checkpoint_bytes: Option<u64>,
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// A sink.

@@ -31,6 +31,14 @@ impl Failure {
         Self::Fenced(chain(&error))
     }
 
+    /// What went wrong, if something did.
+    pub(super) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Invalid(reason) | Self::Failed(reason) | Self::Fenced(reason) => Some(reason),
+            Self::Stopped(_) => None,
+        }
+    }
+
     pub(super) fn code(&self) -> ExitCode {
         match self {
             Self::Invalid(_) => ExitCode::from(2),

@@ -9,19 +9,23 @@ use std::{
 
 use wasmill_core::{
     pipeline::{
-        self, Pipeline, Written,
-        document::{ClientOptions, OneOrMore, SourceDocument},
+        self, Limits, OperatorKind, Pipeline, Written,
+        document::{Brokers, ClientOptions, OneOrMore, SourceDocument},
     },
     tree,
 };
 
 use super::failure::{Failure, chain};
 use crate::{
-    connector::{file::FileSource, kafka},
+    connector::{
+        file::FileSource,
+        kafka::{self, KafkaError},
+    },
     operator,
     plugin_store::{self, PluginStore},
     secret,
-    wasm::block_on,
+    wasm::{CallError, block_on},
+    window,
 };
 
 /// A pipeline and what it runs.
@@ -129,46 +133,74 @@ fn own_inputs(written: &mut Written, folder: &Path) {
     }
 }
 
-/// Notes the operators whose plugins do not start with what the document gives them; says whether
-/// there are any.
+/// Notes the plugins that do not start with what the document gives them; says whether there are
+/// any.
 fn refused(written: &mut Written, pipeline: &Pipeline, plugins: &PluginStore) -> bool {
     let mut is_any = false;
-    for operator in &pipeline.operators {
-        let Some(used) = operator.plugin() else {
-            continue;
+    let mut start = |path: tree::Path, used: (&str, String, &Limits)| {
+        let (plugin, context, limits) = used;
+        let Ok(loaded) = plugins.load(plugin) else {
+            return;
         };
-        let Ok(loaded) = plugins.load(&used.plugin) else {
-            continue;
-        };
-        let started = operator::try_start(&operator.name, used, loaded.plugin.clone());
+        let started = operator::try_start(loaded.plugin.clone(), context, limits);
         if let Err(error) = block_on(started) {
-            let path = tree::Path::keys(&["operators", &operator.name, "config"]);
+            let field = match error {
+                CallError::Limit { .. } => "limits",
+                _ => "config",
+            };
             let message = format!("the plugin does not start: {}", chain(&error));
             let remedy = "mend its `config` or its `limits`";
-            written.wrong(&path, message, Some(remedy.into()));
+            written.wrong(&path.key(field), message, Some(remedy.into()));
             is_any = true;
+        }
+    };
+    for operator in &pipeline.operators {
+        let name = &operator.name;
+        match &operator.kind {
+            OperatorKind::Plugin(used) => {
+                let context = operator::first_context(name, used);
+                let path = tree::Path::keys(&["operators", name]);
+                start(path, (&used.plugin, context, &used.limits));
+            }
+            OperatorKind::Window(windowing) => {
+                for (aggregate, used) in windowing.plugins() {
+                    let names = (&**name, &*aggregate.name);
+                    let context = window::first_context(names, used);
+                    let keys = ["operators", name, "aggregates", &aggregate.name];
+                    start(
+                        tree::Path::keys(&keys),
+                        (&used.plugin, context, &used.limits),
+                    );
+                }
+            }
+            OperatorKind::Join(_) => {}
         }
     }
     is_any
 }
 
-/// Notes the options of Kafka's client that it does not take.
+/// Notes the options of Kafka's client that it does not take, and what is no address of a broker
+/// where the document says that one is to be found.
 fn wrong_options(written: &mut Written) {
     let mut wrong = Vec::new();
-    let mut check = |kind: &str, name: &str, options: &ClientOptions| {
-        let path = tree::Path::keys(&[kind, name, "kafka", "options"]);
+    let mut check = |kind: &str, name: &str, (brokers, options): (&Brokers, &ClientOptions)| {
+        let path = tree::Path::keys(&[kind, name, "kafka"]);
+        // What is not there is told among the secrets.
+        if let Err(error @ KafkaError::Address { .. }) = kafka::addresses(brokers) {
+            wrong.push((path.key("brokers"), error.to_string()));
+        }
         for (option, error) in kafka::wrong_options(options) {
-            wrong.push((path.key(option), error.to_string()));
+            wrong.push((path.key("options").key(option), error.to_string()));
         }
     };
     for (name, source) in &written.document().sources {
         if let Some(topic) = &source.kafka {
-            check("sources", name, &topic.options);
+            check("sources", name, (&topic.brokers, &topic.options));
         }
     }
     for (name, sink) in &written.document().sinks {
         if let Some(topic) = &sink.kafka {
-            check("sinks", name, &topic.options);
+            check("sinks", name, (&topic.brokers, &topic.options));
         }
     }
     for (path, message) in wrong {

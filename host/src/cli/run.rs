@@ -102,9 +102,38 @@ pub(super) enum Summary {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = load::load(&arguments.pipeline, load::Inputs::Needed)?;
+    let pipeline = &loaded.pipeline;
+    let (ran, place) = match job(arguments, &loaded) {
+        Ok(ran) => ran,
+        Err(failure) => {
+            if let Err(unwritten) = unstarted(arguments, pipeline, &failure) {
+                super::complain(&unwritten.to_string());
+            }
+            return Err(failure);
+        }
+    };
+    let (outcome, signal) = match ran {
+        Ran::To(outcome, signal) => (*outcome, signal),
+        Ran::Finished(manifest) => {
+            return finished(arguments, pipeline, (&manifest, place.as_deref()));
+        }
+    };
+    report(arguments, pipeline, &outcome.summary)?;
+    match (outcome.error, signal) {
+        (Some(error), _) if error.is_fenced() => Err(Failure::fenced(error)),
+        (Some(error), _) => Err(Failure::failed(error)),
+        (None, Some(signal)) if outcome.summary.outcome == Ended::Stopped => {
+            Err(Failure::Stopped(signal))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs the job to its end, restarts included; tells where its checkpoints lie, too.
+fn job(arguments: &Arguments, loaded: &load::Loaded) -> Result<(Ran, Option<String>), Failure> {
     let asked = arguments.parallelism.map(usize::from);
     let plan = plan::plan(&loaded.pipeline, load::parallelism(&loaded.pipeline, asked));
-    let plugins = plugins(&loaded)?;
+    let plugins = plugins(loaded)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -127,15 +156,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Some(session)
         }
     };
-    let storage = session
+    let place = session
         .as_ref()
         .map(|session| session.location().to_owned());
     let mut running = Running {
-        loaded: &loaded,
+        loaded,
         plan: &plan,
         plugins: &plugins,
         session,
-        listening: Listening::new(&loaded.pipeline, &arguments.pipeline, storage),
+        listening: Listening::new(&loaded.pipeline, &arguments.pipeline, place.clone()),
     };
     let ran = running.run(&runtime, &mut signals);
     let outcome = match &ran {
@@ -144,22 +173,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Err(failure) => Some(Err(failure)),
     };
     runtime.block_on(running.listening.end(outcome));
-    let (outcome, signal) = match ran? {
-        Ran::To(outcome, signal) => (*outcome, signal),
-        Ran::Finished(manifest) => {
-            let place = running.session.as_ref().map(Session::location);
-            return finished(arguments, &loaded.pipeline, (&manifest, place));
-        }
-    };
-    report(arguments, &loaded.pipeline, &outcome)?;
-    match (outcome.error, signal) {
-        (Some(error), _) if error.is_fenced() => Err(Failure::fenced(error)),
-        (Some(error), _) => Err(Failure::failed(error)),
-        (None, Some(signal)) if outcome.summary.outcome == Ended::Stopped => {
-            Err(Failure::Stopped(signal))
-        }
-        _ => Ok(()),
-    }
+    Ok((ran?, place))
 }
 
 /// The plugins of a pipeline's operators, in their order.
@@ -198,12 +212,34 @@ fn finished(
         manifest.checkpoint,
         place.unwrap_or_default(),
     ));
+    told_to_programs(arguments, pipeline, Ended::Done, None)
+}
+
+/// Says in the summary that a job did not start, and why.
+fn unstarted(arguments: &Arguments, pipeline: &Pipeline, failure: &Failure) -> Result<(), Failure> {
+    let ended = match failure {
+        Failure::Stopped(_) => Ended::Stopped,
+        _ => Ended::Failed,
+    };
+    told_to_programs(arguments, pipeline, ended, failure.reason())
+}
+
+/// The summary of a job of which nothing ran, for a program that wants one.
+fn told_to_programs(
+    arguments: &Arguments,
+    pipeline: &Pipeline,
+    outcome: Ended,
+    error: Option<&str>,
+) -> Result<(), Failure> {
     if arguments.summary == Summary::Human && arguments.summary_file.is_none() {
         return Ok(());
     }
-    let summary = job::Summary::new(&pipeline.name, &[], Duration::ZERO, Duration::ZERO);
-    let error = None;
-    report(arguments, pipeline, &Outcome { summary, error })
+    let summary = job::Summary {
+        outcome,
+        error: error.map(Into::into),
+        ..job::Summary::new(&pipeline.name, &[], Duration::ZERO, Duration::ZERO)
+    };
+    report(arguments, pipeline, &summary)
 }
 
 /// Runs a job, shows how far it is, and stops it at the first signal; the second one ends the
@@ -277,8 +313,11 @@ impl Progress {
     }
 }
 
-fn report(arguments: &Arguments, pipeline: &Pipeline, outcome: &Outcome) -> Result<(), Failure> {
-    let summary = &outcome.summary;
+fn report(
+    arguments: &Arguments,
+    pipeline: &Pipeline,
+    summary: &job::Summary,
+) -> Result<(), Failure> {
     let json = serde_json::to_string(summary).expect("a summary is plain data");
     if let Some(file) = &arguments.summary_file {
         fs::write(file, format!("{json}\n")).map_err(|error| {

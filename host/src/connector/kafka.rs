@@ -6,7 +6,7 @@ mod letter;
 mod sink;
 pub mod source;
 
-pub use client::wrong_options;
+pub use client::{addresses, wrong_options};
 pub use error::KafkaError;
 pub use letter::{Letter, read as read_letters};
 pub use sink::{

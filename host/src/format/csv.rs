@@ -27,8 +27,8 @@ pub struct CsvDecoder {
     rules: Rules,
     delimiter: u8,
     null: Vec<u8>,
-    /// The last header, and which column each of its fields goes to. Without headers: the declared
-    /// order.
+    /// The last header, and which column each of its fields goes to. Without a header: the
+    /// declared order.
     header: Bytes,
     order: Vec<Option<usize>>,
     has_header: bool,
@@ -113,7 +113,13 @@ impl CsvDecoder {
     }
 
     fn read_header(&mut self, header: &Bytes) {
+        self.header = header.clone();
         self.order.clear();
+        if header.is_empty() {
+            // Rows of a topic, which have none: perhaps behind files, which have one.
+            self.order.extend((0..self.targets.len()).map(Some));
+            return;
+        }
         let mut at = Some(0);
         // A header that is no record names no further column: every row will say what is missing.
         while let Some(start) = at
@@ -126,7 +132,6 @@ impl CsvDecoder {
             self.order.push(found);
             at = next;
         }
-        self.header = header.clone();
     }
 
     /// One record into the columns.
@@ -145,10 +150,9 @@ impl CsvDecoder {
             (at, count) = (end, count + 1);
         }
         if count != self.order.len() {
-            let owner = if self.has_header {
-                "header"
-            } else {
-                "declaration"
+            let owner = match self.header.is_empty() {
+                true => "declaration",
+                false => "header",
             };
             return Err(format!(
                 "the record has {count} fields, and the {owner} {}",

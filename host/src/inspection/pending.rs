@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt16Array, UInt32Array,
-    UInt64Array, cast::AsArray,
+    cast::AsArray,
 };
 use arrow_schema::Field;
 use wasmill_core::{
@@ -12,12 +12,11 @@ use wasmill_core::{
     encoding::{self, EncodingError},
 };
 
-use super::{InspectionError, KeptOf, Table, columns::flattened};
+use super::{InspectionError, KeptOf, Table, columns::flattened, windows};
 use crate::{
     feature,
     format::base64,
     segment::{Address, Kind, Row},
-    window::{Kept, describe},
 };
 
 /// Rows of one record batch.
@@ -119,14 +118,16 @@ impl Pending {
         let rows = std::mem::take(self);
         let columns = rows
             .columns(table)
-            .map_err(|error| rows.explain(table, &error))?;
+            .map_err(|reason| rows.explain(table, reason))?;
         Ok(RecordBatch::try_new(table.schema.clone(), columns)?)
     }
 
-    fn columns(&self, table: &Table) -> Result<Vec<ArrayRef>, EncodingError> {
+    /// The columns; or why they cannot be had.
+    fn columns(&self, table: &Table) -> Result<Vec<ArrayRef>, String> {
+        let wrong = |error: EncodingError| error.to_string();
         let mut columns: Vec<ArrayRef> = match table.kept {
             KeptOf::Subtask => vec![Arc::new(UInt16Array::from(self.groups.clone()))],
-            _ => table.key.decode(self.keys.iter())?,
+            _ => table.key.decode(self.keys.iter()).map_err(wrong)?,
         };
         let timestamps = || {
             let times = TimestampMicrosecondArray::from(self.times.clone());
@@ -138,7 +139,7 @@ impl Pending {
             columns.push(Arc::new(UInt32Array::from(positions)));
         }
         if let Some(entry) = &table.entry {
-            columns.extend(decode(entry, self.entries.iter())?);
+            columns.extend(decode(entry, self.entries.iter()).map_err(wrong)?);
         }
         match table.kept {
             KeptOf::Timers => {
@@ -152,10 +153,16 @@ impl Pending {
                 let told = told.map(|json| json.map_or_else(String::new, |it| it.to_string()));
                 columns.push(Arc::new(StringArray::from_iter_values(told)));
             }
-            KeptOf::Windows => columns.extend(self.windows()),
+            KeptOf::Windows => {
+                if let Some(definition) = &table.windows {
+                    let rows = self.entries.iter().zip(self.values.iter());
+                    let told = windows::columns(definition, rows).map_err(wrong)?;
+                    columns.extend(told.ok_or("a row is not what windows keep")?);
+                }
+            }
             KeptOf::Value | KeptOf::List | KeptOf::Map | KeptOf::Subtask => {
                 if let Some(value) = &table.value {
-                    columns.extend(decode(value, self.values.iter())?);
+                    columns.extend(decode(value, self.values.iter()).map_err(wrong)?);
                 }
                 if table.kept != KeptOf::Subtask {
                     columns.push(timestamps());
@@ -165,30 +172,8 @@ impl Pending {
         Ok(columns)
     }
 
-    /// What windows keep: part, start, end and rows.
-    fn windows(&self) -> [ArrayRef; 4] {
-        let kept = self.entries.iter().zip(self.values.iter());
-        let kept: Vec<_> = kept.map(|(entry, value)| describe(entry, value)).collect();
-        let parts = kept.iter().map(|it| it.map_or("", |it| it.part));
-        let times = |of: fn(&Kept) -> Option<i64>| {
-            let times = kept.iter().map(|it| it.as_ref().and_then(of));
-            Arc::new(
-                times
-                    .collect::<TimestampMicrosecondArray>()
-                    .with_timezone("UTC"),
-            ) as ArrayRef
-        };
-        let rows: UInt64Array = kept.iter().map(|it| it.and_then(|it| it.rows)).collect();
-        [
-            Arc::new(StringArray::from_iter_values(parts)),
-            times(|it| it.start),
-            times(|it| it.end),
-            Arc::new(rows),
-        ]
-    }
-
     /// Finds the row that does not decode.
-    fn explain(&self, table: &Table, error: &EncodingError) -> InspectionError {
+    fn explain(&self, table: &Table, reason: String) -> InspectionError {
         let is_wrong = |field: &Field, bytes: &[u8]| {
             encoding::validate(field.data_type(), field.is_nullable(), bytes).is_err()
         };
@@ -206,10 +191,14 @@ impl Pending {
                     .value
                     .as_ref()
                     .is_some_and(|field| is_wrong(field, value))
+                || table
+                    .windows
+                    .as_ref()
+                    .is_some_and(|definition| definition.describe(entry, value).is_none())
         });
         InspectionError::Value {
             place: table.place(guilty.next().map_or(&[], |(key, _)| key)),
-            reason: error.to_string(),
+            reason,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! State as tables of typed columns.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, SchemaRef};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use wasmill_core::{
     checkpoint::{Manifest, OperatorState, StateSchema},
     data_type, encoding, spelling,
@@ -15,6 +15,7 @@ use super::{
     columns::Columns,
     pending::{Pending, unkeyed},
     stretch::Stretches,
+    windows,
 };
 use crate::{
     feature, join,
@@ -61,6 +62,8 @@ pub struct Table {
     pub key: KeyColumns,
     pub(super) entry: Option<Field>,
     pub(super) value: Option<Field>,
+    /// How what windows keep is read, if it is of windows.
+    pub(super) windows: Option<Arc<window::Definition>>,
 }
 
 /// The tables of a checkpoint.
@@ -286,6 +289,7 @@ impl Table {
             key: key.clone(),
             entry,
             value: Some(value),
+            windows: None,
         })
     }
 
@@ -298,14 +302,12 @@ impl Table {
     }
 
     fn windows((uid, name): (&str, &str), schema: &StateSchema, key: &KeyColumns) -> Self {
-        let columns = [
-            Field::new("part", DataType::Utf8, false),
-            Field::new("start", data_type::timestamp(), true),
-            Field::new("end", data_type::timestamp(), true),
-            Field::new("rows", DataType::UInt64, true),
-        ];
+        let definition = window::Definition::new(&schema.value);
+        let fields = windows::fields().into_iter().chain(definition.fields());
+        let columns: Vec<Field> = fields.collect();
         Self {
             state: Some(schema.clone()),
+            windows: Some(Arc::new(definition)),
             ..Self::beside(uid, key, (KeptOf::Windows, name, true), &columns)
         }
     }
@@ -342,6 +344,7 @@ impl Table {
             key: key.clone(),
             entry: None,
             value: None,
+            windows: None,
         }
     }
 
@@ -378,10 +381,10 @@ impl Table {
                 told.map(drop).ok_or("is not what its definition says")?;
             }
             KeptOf::Windows => {
-                let told = window::describe(
-                    row.entry.ok_or("has no entry")?,
-                    row.value.ok_or("has no value")?,
-                );
+                let entry = row.entry.ok_or("has no entry")?;
+                let value = row.value.ok_or("has no value")?;
+                let definition = self.windows.as_deref();
+                let told = definition.and_then(|it| it.describe(entry, value));
                 told.map(drop).ok_or("is not what windows keep")?;
             }
             KeptOf::Value | KeptOf::List | KeptOf::Map | KeptOf::Subtask => {
@@ -420,11 +423,11 @@ impl Table {
             (KeptOf::Features, _) => row
                 .value
                 .and_then(|it| feature::describe(&address.name, it)),
-            (KeptOf::Windows, _) => row
-                .entry
-                .zip(row.value)
-                .and_then(|(entry, value)| window::describe(entry, value))
-                .map(kept_json),
+            (KeptOf::Windows, _) => {
+                let definition = self.windows.as_deref();
+                let row = definition.zip(row.entry.zip(row.value));
+                row.and_then(|(it, (entry, value))| windows::to_json(it, entry, value))
+            }
             (_, Some(field)) => row.value.and_then(|value| json(field, value)),
             _ => None,
         };
@@ -435,20 +438,4 @@ impl Table {
             time: row.time,
         })
     }
-}
-
-/// What windows keep, for people.
-fn kept_json(kept: window::Kept) -> Json {
-    let mut told = json!({ "part": kept.part });
-    let times = [("start", kept.start), ("end", kept.end)];
-    for (name, us) in times {
-        if let Some(us) = us {
-            let text = encoding::to_json(&data_type::timestamp(), false, &us.to_le_bytes());
-            told[name] = text.unwrap_or_default();
-        }
-    }
-    if let Some(rows) = kept.rows {
-        told["rows"] = rows.into();
-    }
-    told
 }

@@ -19,6 +19,7 @@ impl JobError {
         match self {
             Self::Open { source, .. } | Self::Sink { source, .. } => connector(source),
             Self::Build(_) => Failure::Lasting,
+            Self::Disk(_) => Failure::Passing,
             Self::Task(error) => self.task(error),
             Self::Checkpoints(error) => checkpoints(error),
             // Ours to mend; until then it hangs on the rows, or on how threads met.

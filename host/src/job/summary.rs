@@ -1,7 +1,7 @@
 //! What a job did, in numbers: docs/summary.md names every field, and a field never changes its
 //! meaning.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use serde::Serialize;
 
@@ -70,6 +70,8 @@ pub struct NodeSummary {
     pub state_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, u64>,
 }
 
 impl Summary {
@@ -160,6 +162,7 @@ impl NodeSummary {
                 cpu_seconds: Some(Duration::from_nanos(metrics.cpu_ns.get()).as_secs_f64()),
                 state_bytes: Some(metrics.state_bytes.get()),
                 plugin: node.plugin.as_ref().map(ToString::to_string),
+                counters: metrics.own.get(),
                 ..failing
             },
         }

@@ -116,6 +116,9 @@ impl Operator {
             Err(error) => Err(CallFailure::Decode(error)),
         };
         self.decoder = decoder;
+        if applied.is_ok() {
+            self.metrics.own.add(&output.metrics);
+        }
         applied
     }
 
@@ -398,10 +401,7 @@ impl Operator {
     }
 
     fn write_log(&self, lines: &[LogLine]) {
-        for line in lines {
-            let level = line.level;
-            tracing::info!(target: "guest", operator = %self.name, ?level, "{}", line.text);
-        }
+        lines.iter().for_each(|line| line.write(&self.name));
     }
 }
 

@@ -73,7 +73,8 @@ impl SinkTask {
                     accounts,
                     due: Some(Due::Marker),
                     again_at_us: 0,
-                    patience: Patience::default(),
+                    // It was asked for its marker.
+                    patience: Patience::answered(),
                 }
                 .serve(intake),
             };

@@ -39,7 +39,8 @@ pub enum PluginError {
         "the component exports {found}; an operator exports `wasmill:operator/operator@0.1.0` or \
          `wasmill:operator/record-operator@0.1.0`, an aggregate \
          `wasmill:operator/aggregate@0.1.0`: build it against world `batch-operator`, \
-         `single-record-operator` or `window-aggregate`"
+         `single-record-operator` or `window-aggregate`; in Rust, `wasmill_sdk::export!(TYPE)` or \
+         `export_aggregate!` is all that takes"
     )]
     WrongWorld {
         /// What it exports.

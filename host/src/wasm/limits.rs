@@ -79,7 +79,7 @@ impl fmt::Display for Limit {
             Self::Memory => "memory",
             Self::Table => "table",
             Self::Stack => "stack",
-            Self::Cpu => "cpu",
+            Self::Cpu => "cpu-per-batch",
             Self::OutputBytes => "output-bytes",
             Self::OutputRows => "output-rows",
             Self::LogLines => "log-lines",

@@ -16,6 +16,20 @@ pub struct LogLine {
     pub text: String,
 }
 
+impl LogLine {
+    /// Hands the line on to this program's own log, as one of a plugin of an operator.
+    pub fn write(&self, operator: &str) {
+        let text = &self.text;
+        match self.level {
+            Level::Trace => tracing::trace!(target: "guest", operator, "{text}"),
+            Level::Debug => tracing::debug!(target: "guest", operator, "{text}"),
+            Level::Info => tracing::info!(target: "guest", operator, "{text}"),
+            Level::Warn => tracing::warn!(target: "guest", operator, "{text}"),
+            Level::Error => tracing::error!(target: "guest", operator, "{text}"),
+        }
+    }
+}
+
 /// What a guest wrote in one call.
 #[derive(Debug, Default)]
 pub(super) struct GuestLog {

@@ -17,7 +17,7 @@ use super::quantile::Quantiles;
 use super::value::{Column, Value, join, split};
 
 /// Registers of a sketch of distinct values, as a power of two.
-const HLL_REGISTERS: u8 = 12;
+pub(super) const HLL_REGISTERS: u8 = 12;
 
 /// What is kept for one aggregate of a pane.
 #[derive(Debug, Clone)]

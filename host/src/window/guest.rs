@@ -18,7 +18,7 @@ use arrow_array::UInt32Array;
 use serde_json::json;
 use wasmill_core::batch::Batch;
 use wasmill_core::pipeline::{self, ColumnOrigin};
-use wasmill_core::window::Windowing;
+use wasmill_core::window::{AggregatePlugin, Windowing};
 
 use self::call::{Guest, Input};
 use super::folded::{Folds, Held};
@@ -50,13 +50,10 @@ impl Guests {
         let slots = slots.filter_map(|(at, slot)| Some((at, slot.merges.clone()?)));
         let used = windowing.plugins().zip(&parts.plugins).zip(slots);
         let all = used.map(|(((aggregate, used), plugin), slot)| {
-            let context = json!({
-                "context": 1, "operator": spec.name, "aggregate": aggregate.name,
-                "subtask": parts.subtask, "subtasks": parts.subtasks,
-                "config": used.config, "inputs": [],
-            });
+            let subtask = (usize::from(parts.subtask), parts.subtasks);
+            let context = context((&spec.name, &aggregate.name), used, subtask);
             let make = Make::Plugin(plugin.clone());
-            let plugin = operator::Guest::new(make, context.to_string(), &used.limits);
+            let plugin = operator::Guest::new(make, context, &used.limits);
             let names = (&operator, aggregate.name.as_str());
             Guest::new(names, slot, used, plugin, &parts.metrics)
         });
@@ -72,6 +69,25 @@ impl Guests {
             })
         })
     }
+}
+
+/// What an aggregate's plugin learns in the only subtask of its operator.
+pub fn first_context(names: (&str, &str), used: &AggregatePlugin) -> String {
+    context(names, used, (0, 1))
+}
+
+/// What the plugin of an operator's aggregate learns when it starts.
+fn context(
+    (operator, aggregate): (&str, &str),
+    used: &AggregatePlugin,
+    (subtask, subtasks): (usize, usize),
+) -> String {
+    json!({
+        "context": 1, "operator": operator, "aggregate": aggregate,
+        "subtask": subtask, "subtasks": subtasks,
+        "config": used.config, "inputs": [],
+    })
+    .to_string()
 }
 
 impl WindowOperator {

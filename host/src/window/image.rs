@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use wasmill_core::{checkpoint::Segment, key::KeyGroupRange, window::Assigner};
 
-pub use self::describe::{Kept, describe};
+pub use self::describe::{Definition, Kept};
 
 use self::bytes::Input;
 use super::accumulator::Accumulator;

@@ -62,7 +62,7 @@ pub(super) struct Of {
 
 /// A column of aggregates.
 #[derive(Debug)]
-struct Column {
+pub(super) struct Column {
     data_type: DataType,
     nullable: bool,
     present: Vec<bool>,
@@ -234,7 +234,7 @@ impl Results {
 }
 
 impl Column {
-    fn new(data_type: &DataType, nullable: bool) -> Self {
+    pub(super) fn new(data_type: &DataType, nullable: bool) -> Self {
         Self {
             data_type: data_type.clone(),
             nullable,
@@ -297,7 +297,7 @@ impl Column {
     }
 
     /// Adds a result; none if it does not fit into its type.
-    fn push(&mut self, slot: &Slot, accumulator: &Accumulator) -> Option<()> {
+    pub(super) fn push(&mut self, slot: &Slot, accumulator: &Accumulator) -> Option<()> {
         let is_present = match accumulator {
             Accumulator::Count(count) => self.plain(slot, Plain::Count(*count))?,
             Accumulator::Whole(sum, count) => self.plain(slot, Plain::Whole(join(*sum), *count))?,
@@ -338,7 +338,9 @@ impl Column {
             Accumulator::Edge(edge) => self.encoded(slot, edge.as_ref().map(|edge| &edge.value)),
             Accumulator::Top(values) => {
                 let of = slot.data_type.as_ref()?;
+                let nullable = self.nullable;
                 let (bytes, ends) = self.bytes();
+                bytes.extend(nullable.then_some(1));
                 bytes.extend_from_slice(&(values.len() as u32).to_le_bytes());
                 values.iter().for_each(|value| value.encode(of, bytes));
                 ends.push(bytes.len());
@@ -414,7 +416,8 @@ impl Column {
         value.is_some()
     }
 
-    fn finish(&mut self) -> Result<Ready, encoding::EncodingError> {
+    /// All results; nothing is left.
+    pub(super) fn finish(&mut self) -> Result<Ready, encoding::EncodingError> {
         let present = std::mem::take(&mut self.present);
         let nulls = self.nullable.then(|| NullBuffer::from(present));
         let values = std::mem::replace(&mut self.values, Values::Encoded(Vec::new(), Vec::new()));

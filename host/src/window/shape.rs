@@ -64,7 +64,7 @@ impl Shape {
         });
         let mut next = columns.max().map_or(0, |last| last + 1);
         for aggregate in aggregates {
-            if aggregate.plugin.is_some() {
+            if aggregate.function == Function::Plugin {
                 // A merge is a call, which what a slide remembers saves.
                 this.is_plain = false;
                 this.of.push(this.slots.len());

@@ -32,6 +32,25 @@ impl Value {
         Self::Int(split(value))
     }
 
+    /// Whether it is a value of a type: one from a store may be anything.
+    pub(super) fn is_of(&self, data_type: &DataType) -> bool {
+        let is_of_bytes = matches!(
+            data_type,
+            DataType::Utf8 | DataType::Binary | DataType::FixedSizeBinary(_)
+        );
+        let is_right = match self {
+            Self::Int(words) => !is_of_bytes && is_within(join(*words), data_type),
+            Self::Float(_) => data_type.is_floating(),
+            Self::Bytes(_) => is_of_bytes,
+        };
+        let is_valid = || {
+            let mut bytes = Vec::new();
+            self.encode(data_type, &mut bytes);
+            wasmill_core::encoding::validate(data_type, false, &bytes).is_ok()
+        };
+        is_right && is_valid()
+    }
+
     /// Appends the value in the state encoding of its type.
     pub(super) fn encode(&self, data_type: &DataType, out: &mut Vec<u8>) {
         match (self, data_type) {
@@ -78,6 +97,22 @@ impl PartialEq for Value {
 }
 
 impl Eq for Value {}
+
+/// Whether a number is one of a type of whole numbers.
+fn is_within(value: i128, data_type: &DataType) -> bool {
+    let width = wasmill_core::data_type::fixed_width(data_type, false);
+    let bits = match width {
+        Some(width @ ..16) => 8 * width,
+        // Decimals are looked at digit by digit.
+        _ => return matches!(data_type, DataType::Decimal128(..)),
+    };
+    match data_type {
+        DataType::Float32 | DataType::Float64 => false,
+        DataType::Boolean => (0..2).contains(&value),
+        of if of.is_unsigned_integer() => (0..1 << bits).contains(&value),
+        _ => (-1 << (bits - 1)..1 << (bits - 1)).contains(&value),
+    }
+}
 
 pub(super) fn split(value: i128) -> [u64; 2] {
     [value as u64, (value as u128 >> 64) as u64]

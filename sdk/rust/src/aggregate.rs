@@ -7,7 +7,8 @@ use crate::{Config, Fault, Plugin, Reject, Row, Start, State};
 ///
 /// A pipeline names it among the `aggregates` of a `window`, and says which columns it is `of`;
 /// keys and windows are the engine's business, and so is how often the boundary is crossed: a batch
-/// of rows is one call, however many keys and windows they lie in.
+/// of rows is one call, however many keys and windows they lie in. An operator may keep its
+/// accumulators too, one for each key, in a state of kind [`Aggregating`](crate::Aggregating).
 ///
 /// The accumulator is all that is kept. It must depend neither on the order in which rows are
 /// added, nor on whether they were added to one accumulator or to several that were merged: then

@@ -225,7 +225,9 @@ impl<'a, Op: Operator> Context<'a, Op> {
         host::count(counter, delta);
     }
 
-    /// A generator of random numbers that derives from the batch: a rerun of it sees the same.
+    /// A generator of random numbers that derives from the batch and from the row's or the timer's
+    /// place in it: when the batch is run again, the row sees the same. Where rows come in other
+    /// batches, they see other numbers: what must not depend on that must not depend on them.
     /// ```
     /// # use wasmill_sdk::prelude::*;
     /// # #[derive(Row, Clone)] struct Visit { user: u64 }
@@ -245,8 +247,12 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # }
     /// ```
     pub fn random(&self) -> Random {
+        let mut random = Random {
+            state: host::seed() ^ u64::from(self.out.cause).rotate_left(32),
+        };
+        // Neighbours begin far apart.
         Random {
-            state: host::seed(),
+            state: random.bits(),
         }
     }
 }

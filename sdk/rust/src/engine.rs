@@ -89,7 +89,7 @@ impl<Op: Operator> Engine<Op> {
     const HAS_TIMERS: bool = !TimersOf::<Op>::SPECS.is_empty();
     const EVENT: bool = has_domain(TimersOf::<Op>::SPECS, false);
     const PROCESSING: bool = has_domain(TimersOf::<Op>::SPECS, true);
-    const KEYED: bool = <Op::State as States>::COUNT > 0
+    const KEYED: bool = <Op::State as States>::KEYED
         || Self::HAS_TIMERS
         || <KeyOf<'static, Op> as Key<'static>>::DECLARED;
 

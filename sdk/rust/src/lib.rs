@@ -50,7 +50,7 @@ pub use error::{Fault, Malformed, Reject, reject};
 pub use field::{Field, Items};
 pub use operator::{BatchRows, Operator, Order, Plugin, Start};
 pub use row::{Input, Outputs, Row, WithBroadcast};
-pub use state::{Broadcast, List, Map, Value};
+pub use state::{Aggregating, Broadcast, List, Map, OperatorState, Reducing, Value};
 pub use states::{Key, States};
 pub use time::{Date, EventTime, Timestamp};
 pub use timer::Timers;
@@ -61,9 +61,9 @@ pub mod prelude {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing::{AggregateHarness, Harness};
     pub use crate::{
-        Aggregate, BatchRows, Broadcast, Config, Context, Date, Decimal, EventTime, Fault, Items,
-        Level, List, Map, Operator, Order, Outputs, Plugin, Reject, Row, Start, State, States,
-        Timers, Timestamp, Value, WithBroadcast, plugin, reject,
+        Aggregate, Aggregating, BatchRows, Broadcast, Config, Context, Date, Decimal, EventTime,
+        Fault, Items, Level, List, Map, Operator, OperatorState, Order, Outputs, Plugin, Reducing,
+        Reject, Row, Start, State, States, Timers, Timestamp, Value, WithBroadcast, plugin, reject,
     };
 }
 
@@ -77,7 +77,7 @@ pub mod private {
     pub use crate::migration::{Migrates, NewValue, unknown_migration};
     pub use crate::row::{append_output, describe_output, output_shapes, read_output, type_of};
     pub use crate::rows::{Rows, Shape};
-    pub use crate::states::{Handle, HandleOptions, Widths};
+    pub use crate::states::{Create, CreateFolded, Handle, HandleOptions, Widths};
     pub use crate::timer::TimerSpec;
     pub use serde_json::{Map, Value as Json, json};
 

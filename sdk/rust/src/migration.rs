@@ -6,7 +6,8 @@
 use crate::encode::decode;
 use crate::row::type_of_state;
 use crate::states::Handle;
-use crate::{List, Malformed, Map, State, States, Value};
+use crate::{Aggregate, Aggregating, List, Malformed, Map, OperatorState, Reducing};
+use crate::{State, States, Value};
 use serde_json::{Value as Json, json};
 
 /// Byte strings, one behind the other.
@@ -56,8 +57,8 @@ pub struct NewValue<'a> {
     value: &'a mut Vec<u8>,
 }
 
-/// A kind of state that can be brought from an older type to its own: a value, a list's items, and
-/// a map's entries as pairs of key and value.
+/// A kind of state that can be brought from an older type to its own: a value, an accumulator, a
+/// list's items, and a map's entries as pairs of key and value.
 pub trait Migrates<Old>: Handle {
     /// What a migration makes of an old value.
     type New;
@@ -73,36 +74,33 @@ pub trait Migrates<Old>: Handle {
     ) -> Result<bool, Malformed>;
 }
 
-impl<T: State, Old: State> Migrates<Old> for Value<T> {
-    type New = T;
+/// Kinds whose values stand alone.
+macro_rules! migrates {
+    ($($parameter:ident: $bound:ident, $kind:ty, $new:ty;)*) => { $(
+        impl<$parameter: $bound, Old: State> Migrates<Old> for $kind {
+            type New = $new;
 
-    fn older() -> Json {
-        json!({ "type": type_of_state::<Old>() })
-    }
+            fn older() -> Json {
+                json!({ "type": type_of_state::<Old>() })
+            }
 
-    fn migrate(
-        with: impl FnOnce(Old) -> Option<T>,
-        old: (&[u8], &[u8]),
-        new: &mut NewValue<'_>,
-    ) -> Result<bool, Malformed> {
-        value(with, old, new)
-    }
+            fn migrate(
+                with: impl FnOnce(Old) -> Option<$new>,
+                old: (&[u8], &[u8]),
+                new: &mut NewValue<'_>,
+            ) -> Result<bool, Malformed> {
+                value(with, old, new)
+            }
+        }
+    )* };
 }
 
-impl<T: State, Old: State> Migrates<Old> for List<T> {
-    type New = T;
-
-    fn older() -> Json {
-        json!({ "type": type_of_state::<Old>() })
-    }
-
-    fn migrate(
-        with: impl FnOnce(Old) -> Option<T>,
-        old: (&[u8], &[u8]),
-        new: &mut NewValue<'_>,
-    ) -> Result<bool, Malformed> {
-        value(with, old, new)
-    }
+migrates! {
+    T: State, Value<T>, T;
+    T: State, List<T>, T;
+    T: State, Reducing<T>, T;
+    T: State, OperatorState<T>, T;
+    A: Aggregate, Aggregating<A>, A::Accumulator;
 }
 
 fn value<T: State, Old: State>(

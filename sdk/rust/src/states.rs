@@ -1,4 +1,4 @@
-//! The struct of states that an operator keeps for each key.
+//! The struct of states that an operator keeps.
 
 use crate::arena::Put;
 use crate::buffer::Batch;
@@ -6,8 +6,10 @@ use crate::migration::{NewValue, unknown_migration};
 use crate::{Malformed, Row, Timers};
 use serde_json::Value as Json;
 
-/// The states that an operator keeps for each key: derive it for a struct of [`Value`],
-/// [`List`](crate::List), [`Map`](crate::Map).
+/// The states that an operator keeps: derive it for a struct of [`Value`], [`List`](crate::List),
+/// [`Map`](crate::Map), [`Reducing`](crate::Reducing) and [`Aggregating`](crate::Aggregating), of
+/// which each key has its own, of [`OperatorState`](crate::OperatorState), one for each parallel
+/// instance, and of [`Broadcast`](crate::Broadcast), which all of them have alike.
 ///
 /// A state is named like its field, with hyphens. `#[states(key = …)]` names the [`Row`] of key
 /// columns that [`Context::key`](crate::Context::key) reads, `#[states(timer = …)]` the enum of
@@ -29,9 +31,10 @@ use serde_json::Value as Json;
 ///     last_amounts: List<f64>,
 ///     #[state(column = "merchant")]
 ///     merchants: Map<String, Timestamp>,
+///     #[state(reduce = f64::max)]
+///     largest: Reducing<f64>,
 /// }
 /// ```
-///
 ///
 /// # When the type of a state changes
 ///
@@ -103,8 +106,9 @@ pub trait States: Sized + 'static {
     #[doc(hidden)]
     const MAPS: bool;
 
+    /// Whether a state is kept for each key: then rows come with their keys.
     #[doc(hidden)]
-    const COUNT: usize;
+    const KEYED: bool;
 
     /// Whether a state is migrated from an older type.
     #[doc(hidden)]
@@ -156,7 +160,7 @@ impl States for () {
     type Key<'a> = ();
     type Timer = ();
     const MAPS: bool = false;
-    const COUNT: usize = 0;
+    const KEYED: bool = false;
 
     fn describe() -> Vec<Json> {
         Vec::new()
@@ -260,12 +264,13 @@ pub struct Widths {
 pub trait Handle: Sized {
     const IS_MAP: bool = false;
 
+    /// Whether there is one for each key.
+    const IS_KEYED: bool = true;
+
     /// The state as the descriptor has it, but for its options.
     fn describe(name: &str, options: Json) -> Json;
 
     fn widths() -> Widths;
-
-    fn create(options: &HandleOptions) -> Self;
 
     fn load(&mut self, batch: &Batch<'_>, keys: usize) -> Result<(), Malformed>;
 
@@ -278,6 +283,28 @@ pub trait Handle: Sized {
     }
 
     fn put<P: Put>(&self, put: &mut P);
+}
+
+/// A kind of state of which the field's type says all.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a state `{Self}` needs more than its type",
+    label = "a `Reducing` needs `#[state(reduce = FUNCTION)]`: two values to one"
+)]
+pub trait Create: Handle {
+    fn create(options: &HandleOptions) -> Self;
+}
+
+/// A kind of state that is folded by a function, `#[state(reduce = …)]`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a state `{Self}` takes no function",
+    label = "only a `Reducing` has `reduce`"
+)]
+pub trait CreateFolded: Handle {
+    type Function;
+
+    fn create(options: &HandleOptions, function: Self::Function) -> Self;
 }
 
 /// What a handle must know of its declaration.

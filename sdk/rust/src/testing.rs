@@ -325,8 +325,9 @@ impl<Op: Operator> Harness<Op> {
         self.push(&[])
     }
 
-    /// The value of a value state for a key: the value of its key column (a tuple, if there are
-    /// several). None where the key has none.
+    /// The value of a value or reducing state, or the accumulator of an aggregating one, for a
+    /// key: the value of its key column (a tuple, if there are several). None where the key has
+    /// none.
     ///
     /// # Panics
     /// If the operator has no such state, or it is of another type.
@@ -464,7 +465,7 @@ impl<Op: Operator> Harness<Op> {
             };
             return crate::arena::Layout::lay_out(&layout);
         }
-        let keyed = Op::State::COUNT > 0 || store.has_timers() || store.has_key_columns();
+        let keyed = Op::State::KEYED || store.has_timers() || store.has_key_columns();
         let key_by = match &self.key_by {
             Some(columns) => columns.clone(),
             None => store.key_columns(),

@@ -95,6 +95,27 @@ public class StreamsPeer {
     }
   }
 
+  /** Hands records on as they are. */
+  static class Pass implements Processor<byte[], byte[], byte[], byte[]> {
+    ProcessorContext<byte[], byte[]> context;
+    boolean begun;
+
+    @Override
+    public void init(ProcessorContext<byte[], byte[]> context) {
+      this.context = context;
+    }
+
+    @Override
+    public void process(Record<byte[], byte[]> record) {
+      if (!begun) {
+        begun = true;
+        FIRST.accumulateAndGet(System.nanoTime(), Math::min);
+      }
+      context.forward(record);
+      SEEN.incrementAndGet();
+    }
+  }
+
   static Properties properties(String[] args, boolean ends) throws IOException {
     Properties properties = new Properties();
     properties.put(StreamsConfig.APPLICATION_ID_CONFIG, args[3]);
@@ -134,24 +155,36 @@ public class StreamsPeer {
   }
 
   static Topology topology(
-      String from, String to, ProcessorSupplier<byte[], byte[], byte[], byte[]> job) {
+      String from, String to, ProcessorSupplier<byte[], byte[], byte[], byte[]> job, boolean keeps) {
     var bytes = Serdes.ByteArray();
-    return new Topology()
-        .addSource("from", bytes.deserializer(), bytes.deserializer(), from)
-        .addProcessor("fraud", job, "from")
-        .addStateStore(
-            Stores.keyValueStoreBuilder(Stores.inMemoryKeyValueStore("accounts"), bytes, bytes)
-                .withCachingEnabled(),
-            "fraud")
-        .addSink("to", to, bytes.serializer(), bytes.serializer(), "fraud");
+    Topology topology =
+        new Topology()
+            .addSource("from", bytes.deserializer(), bytes.deserializer(), from)
+            .addProcessor("job", job, "from");
+    if (keeps) {
+      topology.addStateStore(
+          Stores.keyValueStoreBuilder(Stores.inMemoryKeyValueStore("accounts"), bytes, bytes)
+              .withCachingEnabled(),
+          "job");
+    }
+    return topology.addSink("to", to, bytes.serializer(), bytes.serializer(), "job");
   }
 
   static ProcessorSupplier<byte[], byte[], byte[], byte[]> job(String mode, long every) {
     return switch (mode) {
+      case "pass" -> Pass::new;
       case "fraud" -> () -> new Fraud(every);
       case "flagship" -> StreamsFlagship::new;
       default -> throw new IllegalArgumentException("no mode " + mode);
     };
+  }
+
+  static void forget(String brokers, String topic) throws Exception {
+    try (var admin =
+        org.apache.kafka.clients.admin.Admin.create(
+            java.util.Map.<String, Object>of("bootstrap.servers", brokers))) {
+      admin.deleteTopics(java.util.List.of(topic)).all().get();
+    }
   }
 
   static double cpuSeconds() {
@@ -161,7 +194,9 @@ public class StreamsPeer {
 
   public static void main(String[] args) throws Exception {
     long records = Long.parseLong(args[4]);
-    Topology topology = topology(args[2], args[3], job(args[0], Long.parseLong(args[5])));
+    boolean keeps = !args[0].equals("pass");
+    var job = job(args[0], Long.parseLong(args[5]));
+    Topology topology = topology(args[2], args[3], job, keeps);
     KafkaStreams streams = new KafkaStreams(topology, properties(args, records > 0));
     double cpu = cpuSeconds();
     streams.start();
@@ -175,13 +210,8 @@ public class StreamsPeer {
     cpu = cpuSeconds() - cpu;
     // The last transaction is committed here.
     streams.close();
-    try (var admin =
-        org.apache.kafka.clients.admin.Admin.create(
-            java.util.Map.<String, Object>of("bootstrap.servers", args[1]))) {
-      admin
-          .deleteTopics(java.util.List.of(args[3] + "-accounts-changelog"))
-          .all()
-          .get();
+    if (keeps) {
+      forget(args[1], args[3] + "-accounts-changelog");
     }
     System.out.printf(
         Locale.ROOT,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::ask::{self, Transaction};
 use super::logins::Logins;
 use super::proxy::Proxy;
+use crate::Signal;
 
 /// The variable that says where the server's classes are; `cargo xtask test` sets it.
 const CLASSES: &str = "WASMILL_KAFKA_CLASSES";
@@ -186,24 +187,24 @@ broker.heartbeat.interval.ms=500
 
     /// Has it end as one that is updated ends, and waits for that.
     pub fn stop(&self) {
-        self.signal("TERM");
+        self.signal(Signal::TERM);
         self.gone();
     }
 
     /// Ends it as `kill -9` ends a process.
     pub fn crash(&self) {
-        self.signal("KILL");
+        self.signal(Signal::KILL);
         self.gone();
     }
 
     /// Has it stand still until [`Broker::go_on`].
     pub fn freeze(&self) {
-        self.signal("STOP");
+        self.signal(Signal::STOP);
     }
 
     /// Has it go on.
     pub fn go_on(&self) {
-        self.signal("CONT");
+        self.signal(Signal::CONT);
     }
 
     /// Leaves its files behind when it ends, for whoever looks into what went wrong; gives where.
@@ -212,11 +213,8 @@ broker.heartbeat.interval.ms=500
         self.folder.path()
     }
 
-    fn signal(&self, name: &str) {
-        let pid = self.with(|child| child.id());
-        let mut kill = Command::new("kill");
-        let sent = kill.arg(format!("-{name}")).arg(pid.to_string()).status();
-        assert!(sent.expect("kill starts").success(), "{}", self.said());
+    fn signal(&self, signal: Signal) {
+        self.with(|child| crate::signal(child, signal));
     }
 
     fn gone(&self) {

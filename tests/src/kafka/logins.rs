@@ -13,8 +13,8 @@ pub const PASSWORD: &str = "correct-horse-battery";
 /// What the file of keys is locked with.
 const STORE_PASSWORD: &str = "not-a-secret";
 
-/// Where one has to log in as [`USER`] with [`PASSWORD`], by PLAIN, SCRAM-SHA-512, or a token of
-/// OAUTHBEARER that nobody has signed.
+/// Where one has to log in as [`USER`] with [`PASSWORD`], by PLAIN, SCRAM with either digest, or a
+/// token of OAUTHBEARER that nobody has signed.
 #[derive(Debug)]
 pub struct Logins {
     clear: u16,
@@ -25,9 +25,10 @@ pub struct Logins {
 
 impl Logins {
     /// What the user's record is made with, when a broker's folder is.
-    pub(super) fn format() -> [String; 2] {
-        let user = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
-        ["--add-scram".into(), user]
+    pub(super) fn format() -> [String; 4] {
+        let option = || "--add-scram".to_owned();
+        let user = |digest: &str| format!("SCRAM-{digest}=[name={USER},password={PASSWORD}]");
+        [option(), user("SHA-256"), option(), user("SHA-512")]
     }
 
     /// Makes a key and a certificate for this machine's own address.
@@ -97,6 +98,10 @@ impl Logins {
                 format!("{module}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"),
             ),
             (
+                "scram-sha-256",
+                format!("{module}.scram.ScramLoginModule required;"),
+            ),
+            (
                 "scram-sha-512",
                 format!("{module}.scram.ScramLoginModule required;"),
             ),
@@ -106,7 +111,7 @@ impl Logins {
             ),
         ];
         let mut line = |text: String| writeln!(properties, "{text}").expect("a text takes all");
-        line("sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512,OAUTHBEARER".into());
+        line("sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER".into());
         for listener in ["clear", "tls"] {
             for (mechanism, with) in &mechanisms {
                 line(format!(

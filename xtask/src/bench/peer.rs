@@ -163,7 +163,7 @@ impl<'a> Peers<'a> {
             self.kafka = Some(build_java(&self.folder.join("kafka"), "kafka")?);
         }
         let (ours, classes) = (self.ours, self.kafka.as_deref());
-        let peer = |rival: &&kafka_peer::Rival| {
+        let peer = |rival: &kafka_peer::Rival| {
             let words = match rival.class.zip(classes) {
                 Some((class, folder)) => java(folder, class),
                 None => vec![ours.program.display().to_string(), "raw".into()],

@@ -309,10 +309,7 @@ impl Document {
     fn unstable(&self) -> Vec<String> {
         let mut unstable = Vec::new();
         for state in &self.states {
-            if matches!(
-                state.kind,
-                Kind::Reducing | Kind::Aggregating | Kind::Broadcast
-            ) {
+            if state.kind == Kind::Broadcast {
                 unstable.push(format!("the state kind `{}`", state.kind.name()));
             }
         }
@@ -359,6 +356,9 @@ impl StateDocument {
         };
         if self.items_max.is_some() && self.kind != Kind::List {
             return Err("only lists have `items-max`".into());
+        }
+        if self.ttl.is_some() && !self.kind.is_keyed() {
+            return Err(format!("{} states have no `ttl`", self.kind.name()));
         }
         let column = match &self.column {
             Some(_) if self.kind != Kind::Map => return Err("only maps have a `column`".into()),

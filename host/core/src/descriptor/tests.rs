@@ -119,14 +119,28 @@ fn mistakes_are_all_told_with_place_and_remedy() {
         "did you mean `type`?",
     );
     check(&|json| json["inputs"] = json!([]), "too few");
+    check(
+        &|json| json["states"][0]["kind"] = json!("operator"),
+        "operator states have no `ttl`",
+    );
 }
 
 #[test]
 fn what_is_unstable_is_named() {
     let mut json = full();
-    json["states"][0]["kind"] = json!("reducing");
+    json["inputs"][0]["changelog"] = json!(true);
     let descriptor = Descriptor::parse(&json.to_string()).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(descriptor.unstable, ["the state kind `reducing`"]);
+    assert_eq!(descriptor.unstable, ["changelogs"]);
+    let mut json = full();
+    for (state, kind) in ["reducing", "aggregating", "operator"]
+        .into_iter()
+        .enumerate()
+    {
+        let name = format!("s{state}");
+        json["states"][state] = json!({ "name": name, "kind": kind, "type": "u64" });
+    }
+    let descriptor = Descriptor::parse(&json.to_string()).unwrap_or_else(|e| panic!("{e}"));
+    assert!(descriptor.unstable.is_empty(), "guests of ours have them");
 }
 
 #[test]

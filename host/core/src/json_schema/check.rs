@@ -118,7 +118,13 @@ impl<'a> Checker<'a> {
         let mut least: Option<Vec<Mistake>> = None;
         let mut allowed = Vec::new();
         let mut may_be_text = false;
-        for rule in rules {
+        let (secrets, others): (Vec<&usize>, Vec<&usize>) =
+            rules.iter().partition(|it| self.is_secret(**it));
+        for rule in others.into_iter().chain(secrets) {
+            // Whatever may stand in the document speaks before a secret, which may not.
+            if least.is_some() && self.is_secret(*rule) {
+                continue;
+            }
             let types = self.types_of(*rule, depth);
             may_be_text |= types == [Type::String];
             let fits = types.is_empty() || types.iter().any(|wanted| wanted.allows(node));
@@ -300,6 +306,15 @@ fn wrong_type(wanted: &[Type], node: &Node, path: &Path) -> Mistake {
     mistake(node, path, message, Some(remedy))
 }
 
+/// An example of what a number lacks where an amount with a unit is wanted.
+fn unit(rule: &Rule) -> Option<&'static str> {
+    match rule.format? {
+        Format::Duration | Format::SignedDuration => Some("30s"),
+        Format::ByteSize => Some("64MiB"),
+        Format::DataType | Format::Name | Format::Secret => None,
+    }
+}
+
 /// The first thing that is wrong with the value itself.
 fn scalar(rule: &Rule, node: &Node, path: &Path) -> Option<Mistake> {
     let wrong =
@@ -317,7 +332,11 @@ fn scalar(rule: &Rule, node: &Node, path: &Path) -> Option<Mistake> {
     if let Some(types) = &rule.types
         && !types.iter().any(|wanted| wanted.allows(node))
     {
-        return Some(wrong_type(types, node, path));
+        let mut mistake = wrong_type(types, node, path);
+        if let (Some(unit), Value::Number(_)) = (unit(rule), &node.value) {
+            mistake.remedy = Some(format!("add a unit, such as `{unit}`"));
+        }
+        return Some(mistake);
     }
     if let Some(choices) = &rule.choices
         && !choices.iter().any(|choice| equal(choice, node))

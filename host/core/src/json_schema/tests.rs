@@ -52,6 +52,7 @@ fn each_mistake_is_told_with_its_place_and_the_nearest_word() {
     assert!(found[4].contains("4:8 order: `arival` is not known here; did you mean `arrival`?"));
     assert_eq!(mistakes(&schema, "name: a\nmax: 3.0\n"), [""; 0]);
     assert!(mistakes(&schema, "name: 12")[0].contains("put it in quotes"));
+    assert!(mistakes(&schema, "name: a\nover: 5")[0].contains("add a unit, such as `30s`"));
 }
 
 #[test]

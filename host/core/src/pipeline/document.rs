@@ -33,8 +33,8 @@ pub use generator::{
     GeneratorColumnDocument, GeneratorColumnText, GeneratorDocument, GeneratorTime, GeneratorWord,
 };
 pub use kafka::{
-    ClientOptions, KafkaSink, KafkaSource, KafkaStart, KafkaStop, MessagePart, MessageParts,
-    TopicColumn, TopicOfRow,
+    Brokers, ClientOptions, KafkaSink, KafkaSource, KafkaStart, KafkaStop, MessagePart,
+    MessageParts, TopicColumn, TopicOfRow,
 };
 pub use postgres::PostgresSink;
 pub use restart::{ExponentialRestart, FailureRateRestart, FixedRestart, RestartDocument};

@@ -1,8 +1,10 @@
 //! Apache Kafka: what sources and sinks of it say alike.
 
 use super::build::Builder;
-use super::document::{ClientOptions, KafkaSink, KafkaSource, OneOrMore, TopicColumn, TopicOfRow};
-use crate::secret::TextOrSecret;
+use super::document::{
+    Brokers, ClientOptions, KafkaSink, KafkaSource, OneOrMore, TopicColumn, TopicOfRow,
+};
+use crate::secret::{SecretReference, TextOrSecret};
 use crate::tree::Path;
 
 /// How long no broker may answer.
@@ -56,6 +58,34 @@ impl KafkaSink {
     }
 }
 
+impl Brokers {
+    /// The addresses that stand in the document.
+    pub fn written(&self) -> &[String] {
+        match self {
+            Self::One(broker) => std::slice::from_ref(broker),
+            Self::More(brokers) => brokers,
+            Self::Elsewhere(_) => &[],
+        }
+    }
+
+    /// Where the addresses are to be found, if they do not stand in the document.
+    pub fn reference(&self) -> Option<&SecretReference> {
+        match self {
+            Self::Elsewhere(reference) => Some(reference),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a text is the address of a broker: a host and a port.
+pub fn is_broker(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let is_host = !host.is_empty() && !host.contains(char::is_whitespace);
+    is_host && matches!(port.parse::<u16>(), Ok(1..))
+}
+
 /// Whether a text is a name as Kafka accepts it for a topic.
 pub fn is_topic(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -90,21 +120,20 @@ const SECRETS: &[&str] = &[
     "ssl.keystore.password",
     "sasl.oauthbearer.config",
     "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.token",
+    "ssl_key",
 ];
 
 impl Builder<'_> {
     /// Addresses with a port each.
-    pub(super) fn brokers<'a>(&mut self, path: &Path, brokers: impl Iterator<Item = &'a str>) {
-        for broker in brokers {
-            let port = broker.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-            if !matches!(port, Some(Ok(1..))) {
-                let message = format!("`{broker}` is no address of a broker");
-                self.wrong(
-                    path,
-                    &message,
-                    Some("write `HOST:PORT`, such as `localhost:9092`"),
-                );
-            }
+    pub(super) fn brokers(&mut self, path: &Path, brokers: &Brokers) {
+        for broker in brokers.written().iter().filter(|it| !is_broker(it)) {
+            let message = format!("`{broker}` is no address of a broker");
+            let remedy = "write `HOST:PORT`, such as `localhost:9092`";
+            self.wrong(path, &message, Some(remedy));
         }
     }
 

@@ -69,6 +69,11 @@ impl SinkKind {
             Self::Stdout(_) | Self::Discard => false,
         }
     }
+
+    /// Whether what it writes to has transactions.
+    pub fn is_transactional(&self) -> bool {
+        matches!(self, Self::Kafka(..) | Self::Sqlite(_) | Self::Postgres(_))
+    }
 }
 
 impl Sink {

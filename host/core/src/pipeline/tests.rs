@@ -45,9 +45,7 @@ pub(crate) fn plugin(name: &str) -> Result<Arc<Descriptor>, String> {
             });
         }
         "nothing.wasm" => json["outputs"] = json!([]),
-        "reducing.wasm" => {
-            json["states"] = json!([{ "name": "n", "kind": "reducing", "type": "u64" }]);
-        }
+        "changelog.wasm" => json["inputs"][0]["changelog"] = json!(true),
         "join.wasm" => {
             json["inputs"] = json!([
                 { "name": "left", "columns": row }, { "name": "right", "columns": row }]);
@@ -193,6 +191,7 @@ fn every_mistake_has_its_place_and_the_nearest_word() {
         "the plugin reads `account` as u64, and the stream has f64",
     );
     check("account: u32", "account: u32?", "may be null");
+    check("orderness: 5s", "orderness: 300", "add a unit");
     check("account: u32", "acct: u32", "there is no column `account`");
     check(
         "rules.wasm",
@@ -209,7 +208,7 @@ fn every_mistake_has_its_place_and_the_nearest_word() {
         "rules.wasm\n    config: { mx: 1 }",
         "did you mean `max`?",
     );
-    check("rules.wasm", "reducing.wasm", "unstable: true");
+    check("rules.wasm", "changelog.wasm", "unstable: true");
     check(
         "rules.wasm",
         "join.wasm",

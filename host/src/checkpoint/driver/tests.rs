@@ -10,10 +10,13 @@ use std::{collections::BTreeSet, io::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use object_store::path::Path;
-use wasmill_core::checkpoint::Position;
+use wasmill_core::checkpoint::{CheckpointId, Position};
 
 use super::*;
-use crate::checkpoint::storage::faults::{Counts, FaultyStore, Luck};
+use crate::checkpoint::{
+    Origin,
+    storage::faults::{Counts, FaultyStore, Luck},
+};
 use life::{Ending, Model, runtime};
 
 /// A tenth of all requests fails.
@@ -22,6 +25,8 @@ const BAD: Luck = Luck {
     slow: 150,
     is_synced: true,
 };
+/// Checkpoints that are kept for sure: those of the plan.
+const RETAINED: usize = 3;
 /// Times that a job of one seed is started.
 const LIVES: usize = 8;
 
@@ -73,9 +78,11 @@ fn what_is_decided_under_faults_restores() {
     let first = number("FAULT_SEED", 1);
     let last = first + number("FAULT_SEEDS", 6) - 1;
     let (mut stores, mut decided, mut cuts, mut refused) = (Vec::new(), 0, 0, 0);
+    let mut older = 0;
     for seed in first..=last {
         let (store, model) = live(seed, BAD);
         model.check(seed);
+        older += runtime().block_on(older_restored(&store, &model, seed));
         decided += model.decided;
         cuts += model.cuts;
         refused += model.refused.len();
@@ -83,7 +90,8 @@ fn what_is_decided_under_faults_restores() {
     }
     tell(&format!(
         "faults: {decided} checkpoints decided under {} errors, {} slow answers, {cuts} power cuts \
-         that took {} objects; {refused} starts refused and repeated; seeds {first}-{last}",
+         that took {} objects; {refused} starts refused and repeated; beside the newest ones \
+         {older} older ones restored; seeds {first}-{last}",
         count(|counts| &counts.errors, &stores),
         count(|counts| &counts.slow, &stores),
         count(|counts| &counts.dropped, &stores),
@@ -93,6 +101,7 @@ fn what_is_decided_under_faults_restores() {
         "{decided} checkpoints are too few to show anything"
     );
     assert!(cuts > 0, "no power cut shows nothing");
+    assert!(older > 0, "the newest checkpoints alone show little");
 }
 
 /// The same with a disk that acknowledges what it has not written: it is found out. So the test
@@ -197,6 +206,51 @@ fn a_share_that_cannot_be_read_fails_the_attempt() {
     store.set_luck(Luck::GOOD);
     model.live(&store, Ending::Drained, 1);
     model.check(1);
+}
+
+/// Restores every checkpoint that is kept, as a job does that is told to go back to it, and what
+/// its sink would apply; gives how many are not the newest.
+async fn older_restored(store: &Arc<FaultyStore>, model: &Model, seed: u64) -> usize {
+    let storage = Storage::faulty(store);
+    let log = recover(&storage, &life::plan()).await;
+    let log = log.expect("the store is well again").recovered;
+    assert!(log.damaged.is_empty(), "seed {seed}: {:?}", log.damaged);
+    let kept = log.kept.iter().map(|kept| kept.decided.checkpoint);
+    let kept: Vec<CheckpointId> = kept.collect();
+    assert!(kept.len() >= RETAINED, "seed {seed}: {kept:?}");
+    assert_eq!(kept.last().copied(), model.newest(), "seed {seed}");
+    let mut before = 0;
+    for checkpoint in &kept {
+        let mut plan = life::plan();
+        plan.beginning.from = Some(Origin::Number(*checkpoint));
+        let found = recover(&storage, &plan).await;
+        let found = found.unwrap_or_else(|error| panic!("seed {seed}, {checkpoint}: {error}"));
+        let restored = restore::load(&storage, &plan, &found.recovered).await;
+        let restored =
+            restored.unwrap_or_else(|error| panic!("seed {seed}, {checkpoint}: {error}"));
+        let manifest = restored.manifest.clone().expect("a checkpoint is decided");
+        assert_eq!(manifest.checkpoint, *checkpoint, "seed {seed}");
+        let position = life::position(&restored).expect("it has state");
+        // Nobody may have lived to learn of one that was decided between two others.
+        let known = model.position(*checkpoint).unwrap_or(position);
+        assert_eq!(position, known, "seed {seed}: {checkpoint} is what it was");
+        assert!(
+            before < position,
+            "seed {seed}: {checkpoint} is behind the one before it"
+        );
+        before = position;
+        let share = restore::share(&storage, &plan.scope, &manifest, life::SINK).await;
+        let share = share.unwrap_or_else(|error| panic!("seed {seed}, {checkpoint}: {error}"));
+        let since = share.state["since"].as_u64().map(CheckpointId);
+        let since = since.map(|since| model.position(since).expect("an attempt went on from it"));
+        let rows: Vec<u64> = (since.unwrap_or(0) + 1..=position).collect();
+        assert_eq!(
+            life::rows(&share),
+            rows,
+            "seed {seed}: the rows of {checkpoint}"
+        );
+    }
+    kept.len() - 1
 }
 
 /// The names of what the newest checkpoint is restored from.

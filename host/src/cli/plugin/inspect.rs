@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use arrow_schema::{Field, Schema};
+use serde_json::Value as Json;
 use wasmill_core::{
     data_type,
     descriptor::{Descriptor, Kind, Order, TimeDomain},
@@ -38,7 +39,50 @@ fn describe(loaded: &Loaded) -> String {
         loaded.plugin.digest()
     );
     body(descriptor, &mut text).expect("text takes everything");
+    let written = serde_json::from_str(loaded.plugin.descriptor());
+    settings(&written.unwrap_or_default(), &mut text).expect("text takes everything");
     text
+}
+
+/// What `config` may hold, by the JSON Schema in the descriptor as it is written.
+fn settings(written: &Json, text: &mut String) -> std::fmt::Result {
+    let config = &written["config"];
+    let is_required = |name: &str| {
+        let required = config["required"].as_array();
+        required.is_some_and(|names| names.iter().any(|it| it == name))
+    };
+    for (name, setting) in config["properties"].as_object().into_iter().flatten() {
+        write!(text, "config   {name}: {}", type_of(setting))?;
+        match setting.get("default") {
+            Some(default) => writeln!(text, ", {default} if not given")?,
+            None if is_required(name) => writeln!(text, ", required")?,
+            None => writeln!(text)?,
+        }
+        for line in setting["description"]
+            .as_str()
+            .into_iter()
+            .flat_map(str::lines)
+        {
+            writeln!(text, "           {line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// What a setting may be, as people say it.
+fn type_of(setting: &Json) -> String {
+    let words = |of: &Json| -> Option<String> {
+        let words = of.as_array()?.iter();
+        let words = words.map(|it| it.as_str().map_or_else(|| it.to_string(), Into::into));
+        Some(words.collect::<Vec<String>>().join("|"))
+    };
+    match (setting["format"].as_str(), &setting["type"]) {
+        (Some("wasmill-duration"), _) => "duration".into(),
+        (_, Json::String(of)) => of.clone(),
+        (_, of) => words(&setting["enum"])
+            .or_else(|| words(of))
+            .unwrap_or_else(|| "any".into()),
+    }
 }
 
 fn body(descriptor: &Descriptor, text: &mut String) -> std::fmt::Result {
@@ -70,12 +114,11 @@ fn body(descriptor: &Descriptor, text: &mut String) -> std::fmt::Result {
         };
         return writeln!(text, "merges   {merges}");
     }
-    let keyed = if descriptor.keyed {
-        "needs key-by"
-    } else {
-        "needs none"
-    };
-    writeln!(text, "key      {keyed}")?;
+    match (&descriptor.keys[..], descriptor.keyed) {
+        ([], true) => writeln!(text, "key      needs key-by")?,
+        ([], false) => writeln!(text, "key      needs none")?,
+        (keys, _) => writeln!(text, "key      {}", columns(&Schema::new(keys.to_vec())))?,
+    }
     let order = match descriptor.order {
         Order::Arrival => "arrival",
         Order::EventTime => "event-time",

@@ -10,8 +10,8 @@ use wasmill_core::{
 
 use super::Arguments;
 use crate::{
-    checkpoint::{self, Beginning, Begun, Checkpoints, Storage, reports},
-    cli::{failure::Failure, jobs},
+    checkpoint::{self, Beginning, Begun, Checkpoints, Origin, Storage, reports},
+    cli::{complain, failure::Failure, jobs},
     clock,
     connector::sink::Fence,
     job::{self, Attempt, JobError, Plugins},
@@ -124,9 +124,20 @@ impl Session {
                 return Ok(Next::Finished(manifest));
             }
         };
-        self.last = Some(checkpoints.attempt());
+        let is_first = self.last.replace(checkpoints.attempt()).is_none();
         if let Some(manifest) = &restored.manifest {
-            tracing::info!(checkpoint = %manifest.checkpoint, "going on from a checkpoint");
+            let checkpoint = manifest.checkpoint;
+            if is_first {
+                let place = match &self.participants.beginning.from {
+                    Some(Origin::Place(place)) => place.to_string(),
+                    _ => self.location().to_owned(),
+                };
+                complain(&format!(
+                    "wasmill: `{}` goes on from checkpoint {checkpoint} in {place}",
+                    pipeline.name
+                ));
+            }
+            tracing::info!(%checkpoint, "going on from a checkpoint");
             self.is_fresh = false;
         }
         Ok(Next::Run(Box::new(Attempt {

@@ -12,7 +12,10 @@ use rdkafka::{
     types::RDKafkaConfRes,
 };
 use wasmill_core::{
-    pipeline::document::{ClientOptions, OneOrMore},
+    pipeline::{
+        document::{Brokers, ClientOptions},
+        is_broker,
+    },
     secret::{SecretReference, TextOrSecret},
 };
 
@@ -31,14 +34,18 @@ const TOKEN_LASTS: Duration = Duration::from_secs(300);
 pub(super) struct Cluster {
     /// The addresses of brokers, as people read them.
     pub(super) brokers: String,
+    written: Brokers,
     options: ClientOptions,
 }
 
 impl Cluster {
     /// The cluster of a source or sink.
-    pub(super) fn new(brokers: &OneOrMore, options: &ClientOptions) -> Self {
+    pub(super) fn new(brokers: &Brokers, options: &ClientOptions) -> Self {
+        let told = addresses(brokers);
+        let place = || brokers.reference().map(SecretReference::place);
         Self {
-            brokers: brokers.iter().collect::<Vec<_>>().join(","),
+            brokers: told.unwrap_or_else(|_| place().unwrap_or_default()),
+            written: brokers.clone(),
             options: options.clone(),
         }
     }
@@ -70,7 +77,7 @@ impl Cluster {
         for (name, value) in own {
             config.set(*name, *value);
         }
-        config.set("bootstrap.servers", &self.brokers);
+        config.set("bootstrap.servers", addresses(&self.written)?);
         Ok(config)
     }
 
@@ -82,6 +89,24 @@ impl Cluster {
             token: token.and_then(TextOrSecret::reference).cloned(),
             trouble: Arc::default(),
         }
+    }
+}
+
+/// The addresses of a cluster's brokers, with commas between them.
+///
+/// # Errors
+/// If they are not where the document says, or are no addresses.
+pub fn addresses(brokers: &Brokers) -> Result<String, KafkaError> {
+    let Some(reference) = brokers.reference() else {
+        return Ok(brokers.written().join(","));
+    };
+    let found = secret::find(reference)?;
+    let addresses: Vec<_> = found.expose().split(',').map(str::trim).collect();
+    match addresses.iter().all(|it| is_broker(it)) {
+        true => Ok(addresses.join(",")),
+        false => Err(KafkaError::Address {
+            place: reference.place(),
+        }),
     }
 }
 

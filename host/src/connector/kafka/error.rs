@@ -18,6 +18,14 @@ pub enum KafkaError {
         /// In librdkafka's words, which name the option.
         reason: String,
     },
+    /// What a variable or a file holds is no address.
+    #[error(
+        "{place} does not hold addresses of brokers; write `HOST:PORT`, with commas between several"
+    )]
+    Address {
+        /// The variable or the file. What it holds may be a secret that went astray.
+        place: String,
+    },
     /// No broker answers now; one may later.
     #[error("no broker of `{brokers}` answers: {reason}")]
     Away {

@@ -250,7 +250,7 @@ pub(super) fn for_each(
     }
     let mut from = TopicPartitionList::new();
     for partition in &left {
-        let added = from.add_partition_offset(topic, *partition, Offset::Beginning);
+        let added = from.add_partition_offset(topic, *partition, Offset::Offset(0));
         added.map_err(|error| failed(&error))?;
     }
     let assigned = consumer.assign(&from);

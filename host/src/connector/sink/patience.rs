@@ -16,9 +16,20 @@ const REST_MAX: Duration = Duration::from_secs(5);
 pub struct Patience {
     /// Since when it is away, and how often it was tried.
     away: Option<(i64, u32)>,
+    /// After how many tries it is told. A connection that was closed while it was idle is no news;
+    /// that there has never been one is.
+    told_after: u32,
 }
 
 impl Patience {
+    /// With something that has answered before.
+    pub fn answered() -> Self {
+        Self {
+            told_after: 1,
+            ..Self::default()
+        }
+    }
+
     /// How long to rest before the next try.
     ///
     /// # Errors
@@ -43,8 +54,7 @@ impl Patience {
                 source: cause,
             });
         }
-        // A connection that was closed while it was idle is no news.
-        if *tries == 1 {
+        if *tries == self.told_after {
             let give_up_after = duration::print(give_up_after);
             tracing::warn!(%place, error = %cause, give_up_after, "it is away; trying again");
         }
@@ -57,8 +67,13 @@ impl Patience {
 
     /// It has answered.
     pub fn over(&mut self) {
-        if self.away.take().is_some_and(|(_, tries)| tries > 1) {
-            tracing::info!("an output that was away is back");
+        let told_after = std::mem::replace(&mut self.told_after, 1);
+        if self
+            .away
+            .take()
+            .is_some_and(|(_, tries)| tries > told_after)
+        {
+            tracing::info!("what was away is back");
         }
     }
 }

@@ -1,4 +1,4 @@
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, cast::AsArray, types::UInt64Type};
 use proptest::prelude::*;
 use wasmill_core::pipeline::{
     EncodeSpec, FormatKind,
@@ -35,6 +35,32 @@ fn json(rows: &RecordBatch) -> String {
         .encode(rows, &mut out)
         .expect("known types");
     String::from_utf8(out).expect("JSON is text")
+}
+
+#[test]
+fn rows_of_a_topic_follow_the_declaration_also_behind_files() {
+    let format = testing::format(FormatKind::Csv, &[("n", "u64"), ("s", "string")]);
+    let mut decoder = CsvDecoder::new(&format).expect("good columns");
+    for (header, row) in [("", "1,a"), ("s,n", "b,2"), ("", "3,c"), ("n,s", "4,d")] {
+        let chunk = Chunk {
+            bytes: row.to_owned().into(),
+            spans: vec![(0, row.len() as u32)],
+            header: header.to_owned().into(),
+            ..Chunk::default()
+        };
+        let decoded = decoder.decode(&Arc::new(chunk)).expect("good columns");
+        let number = decoded.rows.column(0).as_primitive::<UInt64Type>().value(0);
+        let letter = decoded.rows.column(1).as_string::<i32>().value(0);
+        assert!(row == format!("{number},{letter}") || row == format!("{letter},{number}"));
+    }
+    let chunk = Chunk {
+        bytes: "1".to_owned().into(),
+        spans: vec![(0, 1)],
+        ..Chunk::default()
+    };
+    let decoded = decoder.decode(&Arc::new(chunk)).expect("good columns");
+    let reason = &decoded.refused[0].reason;
+    assert_eq!(reason, "the record has 1 fields, and the declaration 2");
 }
 
 #[test]

@@ -36,8 +36,16 @@ pub(super) fn scratch(pipeline: &Pipeline) -> Result<Option<Arc<Scratch>>, JobEr
         None => default_folder()?,
     };
     let scratch = state::scratch(&folder, &pipeline.name);
-    let scratch = scratch.map_err(|error| JobError::Build(readers::explain(&error)))?;
-    Ok(Some(scratch))
+    scratch.map(Some).map_err(failed)
+}
+
+/// What a disk does not do today it may do after a restart.
+fn failed(error: SpillError) -> JobError {
+    let reason = readers::explain(&error);
+    match error {
+        SpillError::Disk { .. } => JobError::Disk(reason),
+        _ => JobError::Build(reason),
+    }
 }
 
 /// `$XDG_CACHE_HOME/wasmill/state`, or the same under `~/.cache`.
@@ -71,7 +79,6 @@ impl Builder<'_> {
             has_checkpoints: self.attempt.is_some(),
         };
         let done = spawn::side_by_side(subtasks, |subtask| from.restore(task, subtask));
-        let failed = |error: SpillError| JobError::Build(readers::explain(&error));
         done.into_iter().collect::<Result<(), _>>().map_err(failed)
     }
 

@@ -16,10 +16,14 @@ use crate::{
 };
 
 impl SourceTask {
-    /// Keeps the chain's state before a chunk changes it.
+    /// Keeps the chain's state before a chunk changes it, as often as barriers may come before the
+    /// chunk: one while it waits for its turn, and another in it.
     pub(super) fn remember(&mut self) {
-        let takes_part = self.reporter.is_some() && self.chain.has_state();
-        self.before = takes_part.then(|| self.chain.images(None));
+        self.before.clear();
+        if self.reporter.is_some() && self.chain.has_state() {
+            let images = [self.chain.images(None), self.chain.images(None)];
+            self.before.extend(images);
+        }
     }
 
     /// Sends a barrier, and tells what this subtask has to say about it.
@@ -37,7 +41,7 @@ impl SourceTask {
         };
         let image = TaskImage {
             source: source.map(|state| (self.name.to_string(), state)),
-            operators: match self.before.take() {
+            operators: match self.before.pop() {
                 Some(before) => before,
                 None => self.chain.images(None),
             },

@@ -48,7 +48,7 @@ fn a_barrier_does_not_wait_for_a_turn() {
         reporter: None,
         sent: CheckpointId(0),
         is_over: false,
-        before: None,
+        before: Vec::new(),
         restored: Vec::new(),
     };
     let format = testing::format(FormatKind::Raw, &[("line", "string")]);

@@ -273,11 +273,11 @@ impl Guest {
         let ran = usize::try_from(ran.as_nanos()).unwrap_or(usize::MAX);
         self.metrics.cpu_ns.add(ran);
         let output = output.map_err(CallFailure::Call)?;
-        for line in &output.log {
-            let (level, aggregate) = (line.level, &self.name);
-            tracing::info!(target: "guest", operator = %self.operator, %aggregate, ?level,
-                "{}", line.text);
+        if !output.log.is_empty() {
+            let place = format!("{}.{}", self.operator, self.name);
+            output.log.iter().for_each(|line| line.write(&place));
         }
+        self.metrics.own.add(&output.metrics);
         Ok(output)
     }
 }

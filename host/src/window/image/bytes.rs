@@ -3,10 +3,11 @@
 use datasketches::hll::HllSketch;
 
 use super::{Global, Session, Shape, Shown};
-use crate::window::accumulator::{Accumulator, Different, Edge, Kind, Moments};
+use crate::window::accumulator::{Accumulator, Different, Edge, HLL_REGISTERS, Moments};
 use crate::window::float::FloatSum;
 use crate::window::folded::{Folded, Held};
 use crate::window::quantile::Quantiles;
+use crate::window::shape::Slot;
 use crate::window::value::Value;
 use wasmill_core::window::Function;
 
@@ -182,8 +183,8 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn accumulators(&mut self, shape: &Shape) -> Option<Box<[Accumulator]>> {
-        let kinds = shape.slots.iter().map(|slot| slot.kind);
-        kinds.map(|kind| self.accumulator(kind)).collect()
+        let slots = shape.slots.iter();
+        slots.map(|slot| self.accumulator(slot)).collect()
     }
 
     pub(super) fn shown(&mut self, shape: &Shape) -> Option<Shown> {
@@ -225,8 +226,8 @@ impl<'a> Input<'a> {
         })
     }
 
-    fn accumulator(&mut self, kind: Kind) -> Option<Accumulator> {
-        Some(match kind.empty() {
+    fn accumulator(&mut self, slot: &Slot) -> Option<Accumulator> {
+        Some(match slot.kind.empty() {
             Accumulator::Count(_) => Accumulator::Count(self.word()?),
             Accumulator::Whole(..) => {
                 Accumulator::Whole([self.word()?, self.word()?], self.word()?)
@@ -241,11 +242,11 @@ impl<'a> Input<'a> {
                 squares: self.sum()?,
             })),
             Accumulator::Best(_) => Accumulator::Best(match self.flag()? {
-                true => Some(self.value()?),
+                true => Some(self.value(slot)?),
                 false => None,
             }),
             Accumulator::Edge(_) => Accumulator::Edge(match self.flag()? {
-                true => Some(Box::new(self.edge()?)),
+                true => Some(Box::new(self.edge(slot)?)),
                 false => None,
             }),
             Accumulator::Distinct(_) => {
@@ -255,15 +256,15 @@ impl<'a> Input<'a> {
                 Accumulator::Distinct((count > 0).then(|| Box::new(Different(values))))
             }
             Accumulator::Approximate(_) => Accumulator::Approximate(match self.flag()? {
-                true => Some(Box::new(HllSketch::deserialize(self.bytes()?).ok()?)),
+                true => Some(Box::new(self.sketch()?)),
                 false => None,
             }),
             Accumulator::Top(_) => {
-                let Function::Top(n) = kind.function else {
+                let Function::Top(n) = slot.kind.function else {
                     return None;
                 };
                 let count = self.count().filter(|count| *count <= n)?;
-                let values = (0..count).map(|_| self.value());
+                let values = (0..count).map(|_| self.value(slot));
                 Accumulator::Top(values.collect::<Option<_>>()?)
             }
             Accumulator::Plugin(_) => Accumulator::Plugin(match self.byte()? {
@@ -276,22 +277,35 @@ impl<'a> Input<'a> {
                 _ => return None,
             }),
             Accumulator::Quantiles(_) => {
-                let mut quantiles = Quantiles::default();
-                let buckets = self.count()?;
-                for _ in 0..buckets {
-                    let bucket = i32::try_from(self.word()? as i64).ok()?;
-                    quantiles.restore(bucket, self.word()?);
-                }
-                Accumulator::Quantiles((buckets > 0).then(|| Box::new(quantiles)))
+                let quantiles = self.quantiles()?;
+                Accumulator::Quantiles(quantiles.map(Box::new))
             }
         })
     }
 
-    fn edge(&mut self) -> Option<Edge> {
+    fn sketch(&mut self) -> Option<HllSketch> {
+        let sketch = HllSketch::deserialize(self.bytes()?).ok()?;
+        // A larger one takes far more memory than bytes.
+        (sketch.lg_config_k() == HLL_REGISTERS).then_some(sketch)
+    }
+
+    fn quantiles(&mut self) -> Option<Option<Quantiles>> {
+        let mut quantiles = Quantiles::default();
+        let (buckets, mut total) = (self.count()?, 0_u64);
+        for _ in 0..buckets {
+            let bucket = i32::try_from(self.word()? as i64).ok()?;
+            let count = self.word()?;
+            total = total.checked_add(count)?;
+            quantiles.restore(bucket, count);
+        }
+        Some((buckets > 0).then_some(quantiles))
+    }
+
+    fn edge(&mut self, slot: &Slot) -> Option<Edge> {
         let (time, split, offset) = (self.word()? as i64, self.word()?, self.word()?);
         Some(Edge {
             place: (time, split as u32, offset, (split >> 32) as u32),
-            value: self.value()?,
+            value: self.value(slot)?,
         })
     }
 
@@ -299,18 +313,21 @@ impl<'a> Input<'a> {
         let mut sum = FloatSum::default();
         sum.mark(self.byte()?);
         for _ in 0..self.count()? {
-            sum.add(f64::from_bits(self.word()?));
+            let part = f64::from_bits(self.word()?);
+            sum.add(Some(part).filter(|part| part.is_finite())?);
         }
         Some(sum)
     }
 
-    fn value(&mut self) -> Option<Value> {
-        Some(match self.byte()? {
+    /// A value of a slot's column.
+    fn value(&mut self, slot: &Slot) -> Option<Value> {
+        let value = match self.byte()? {
             0 => Value::Int([self.word()?, self.word()?]),
             1 => Value::Float(f64::from_bits(self.word()?)),
             2 => Value::Bytes(self.bytes()?.into()),
             _ => return None,
-        })
+        };
+        value.is_of(slot.data_type.as_ref()?).then_some(value)
     }
 
     fn byte(&mut self) -> Option<u8> {

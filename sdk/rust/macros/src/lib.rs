@@ -43,7 +43,7 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
     derive!(input, state::expand)
 }
 
-/// Makes a struct the states that an operator keeps for each key: see the trait `States`.
+/// Makes a struct the states that an operator keeps: see the trait `States`.
 ///
 /// | attribute | meaning |
 /// |---|---|
@@ -53,6 +53,7 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// | `#[state(ttl = "30d")]` | so long after the last write the state is gone |
 /// | `#[state(items_max = 10)]` | a longer list drops its front |
 /// | `#[state(column = "merchant")]` | a map's entries ride with the rows that name them here |
+/// | `#[state(reduce = f64::max)]` | the function of a `Reducing`: two values to one |
 /// | `#[state(migrate(from = u32, with = widen))]` | stored values of an older type: a function |
 #[proc_macro_derive(States, attributes(states, state))]
 pub fn derive_states(input: TokenStream) -> TokenStream {

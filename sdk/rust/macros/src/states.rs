@@ -5,8 +5,9 @@
 
 use crate::attributes::{ident, kebab, named_fields};
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
+use syn::spanned::Spanned;
 use syn::{DeriveInput, Error, Expr, Field, LitInt, LitStr, Result, Type};
 
 /// One field with what its attributes say.
@@ -15,6 +16,8 @@ struct Declared {
     bound: bool,
     items_max: TokenStream,
     name: String,
+    /// The function that folds it.
+    reduce: Option<Expr>,
     /// Older types, and what makes a value of this type of theirs.
     migrations: Vec<(Type, Expr)>,
 }
@@ -41,11 +44,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         .zip(&kinds)
         .map(|(state, kind)| options(state, kind));
     let migrate = migrate(&declared, &kinds);
-    let bound = declared.iter().map(|state| state.bound);
     let unbound = declared.iter().map(|state| !state.bound);
-    let items_max = declared.iter().map(|state| &state.items_max);
-    let ordinals = 0..fields.len() as u32;
-    let count = fields.len();
+    let created = declared.iter().zip(&kinds).zip(0..);
+    let created = created.map(|((state, kind), ordinal)| create(state, kind, ordinal));
     let handle = quote!(::wasmill_sdk::private::Handle);
     let calls = calls(&idents, &handle);
     Ok(quote! {
@@ -54,7 +55,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             type Key<'a> = #key;
             type Timer = #timer;
             const MAPS: bool = false #(|| (#unbound && <#kinds as #handle>::IS_MAP))*;
-            const COUNT: usize = #count;
+            const KEYED: bool = false #(|| <#kinds as #handle>::IS_KEYED)*;
 
             #migrate
 
@@ -70,12 +71,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             }
 
             fn create() -> Self {
-                Self { #(#idents: #handle::create(&::wasmill_sdk::private::HandleOptions {
-                    ordinal: #ordinals,
-                    name: #names,
-                    bound: #bound,
-                    items_max: #items_max,
-                }),)* }
+                Self { #(#idents: #created,)* }
             }
 
             fn load(
@@ -90,6 +86,23 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             #calls
         }
     })
+}
+
+/// The handle of a state. What its type lacks, or does not take, is told at the type.
+fn create(state: &Declared, kind: &Type, ordinal: u32) -> TokenStream {
+    let (name, bound, items_max) = (&state.name, state.bound, &state.items_max);
+    let options = quote!(&::wasmill_sdk::private::HandleOptions {
+        ordinal: #ordinal,
+        name: #name,
+        bound: #bound,
+        items_max: #items_max,
+    });
+    match &state.reduce {
+        None => quote_spanned!(kind.span() =>
+            <#kind as ::wasmill_sdk::private::Create>::create(#options)),
+        Some(reduce) => quote_spanned!(kind.span() =>
+            <#kind as ::wasmill_sdk::private::CreateFolded>::create(#options, #reduce)),
+    }
 }
 
 /// `#[states(key = Account<'a>, timer = Timer)]`.
@@ -116,13 +129,14 @@ fn key_and_timer(input: &DeriveInput) -> Result<(TokenStream, TokenStream)> {
     Ok((key, timer))
 }
 
-/// `#[state(ttl = "30d", column = "merchant", items_max = 10, name = "…")]`.
+/// `#[state(ttl = "30d", column = "merchant", items_max = 10, reduce = max, name = "…")]`.
 fn declared(field: &Field) -> Result<Declared> {
     let mut state = Declared {
         options: TokenStream::new(),
         bound: false,
         items_max: quote!(usize::MAX),
         name: kebab(&ident(field)),
+        reduce: None,
         migrations: Vec::new(),
     };
     let (mut ttl, mut ttl_time) = (None, quote!("event"));
@@ -134,6 +148,10 @@ fn declared(field: &Field) -> Result<Declared> {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("migrate") {
                 state.migrations.push(migration(&meta)?);
+                return Ok(());
+            }
+            if meta.path.is_ident("reduce") {
+                state.reduce = Some(meta.value()?.parse::<Expr>()?);
                 return Ok(());
             }
             if meta.path.is_ident("items_max") {
@@ -167,7 +185,8 @@ fn declared(field: &Field) -> Result<Declared> {
     Ok(state)
 }
 
-const KNOWN: &str = "`state` knows `name`, `ttl`, `ttl_time`, `column`, `items_max` and `migrate`";
+const KNOWN: &str =
+    "`state` knows `name`, `ttl`, `ttl_time`, `column`, `items_max`, `reduce` and `migrate`";
 
 /// `migrate(from = u32, with = widen)`.
 fn migration(meta: &ParseNestedMeta<'_>) -> Result<(Type, Expr)> {

@@ -3,9 +3,8 @@
 use super::column::{self, PRESENT, slice};
 use crate::arena::Put;
 use crate::buffer::{Batch, group};
-use crate::encode::decode;
 use crate::row::type_of_state;
-use crate::states::{Handle, HandleOptions, Widths, describe_state};
+use crate::states::{Create, Handle, HandleOptions, Widths, describe_state};
 use crate::{Encode, Malformed, State};
 use serde_json::Value as Json;
 use std::borrow::Borrow;
@@ -181,17 +180,27 @@ impl<K: State, V: State> Broadcast<K, V> {
     }
 
     fn decoded<T: State>(&self, bytes: &[u8]) -> T {
-        match decode(bytes) {
-            Ok(value) => value,
-            Err(malformed) => panic!(
-                "an entry of the state `{}` does not decode: {malformed}; has its type changed?",
-                self.options.name
-            ),
+        column::decoded(bytes, "an entry of the state", self.options.name)
+    }
+}
+
+impl<K: State, V: State> Create for Broadcast<K, V> {
+    fn create(options: &HandleOptions) -> Self {
+        Self {
+            options: *options,
+            entries: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            journal: Vec::new(),
+            version: 0,
+            is_writable: false,
+            of: PhantomData,
         }
     }
 }
 
 impl<K: State, V: State> Handle for Broadcast<K, V> {
+    const IS_KEYED: bool = false;
+
     fn describe(name: &str, options: Json) -> Json {
         let types = [
             ("key", type_of_state::<K>()),
@@ -204,18 +213,6 @@ impl<K: State, V: State> Handle for Broadcast<K, V> {
         Widths {
             map_key: K::WIDTH,
             value: V::WIDTH,
-        }
-    }
-
-    fn create(options: &HandleOptions) -> Self {
-        Self {
-            options: *options,
-            entries: BTreeMap::new(),
-            changes: BTreeMap::new(),
-            journal: Vec::new(),
-            version: 0,
-            is_writable: false,
-            of: PhantomData,
         }
     }
 

@@ -3,9 +3,10 @@
 //! All values of a state are copied once a batch into one run of bytes, and each is known by its
 //! span: reading one allocates nothing. Taking a change back is the business of the state's handle.
 
-use crate::Malformed;
 use crate::arena::Put;
 use crate::buffer::{Section, kind};
+use crate::encode::decode;
+use crate::{Malformed, State};
 
 /// The key has a value.
 pub(crate) const PRESENT: u8 = 1;
@@ -19,6 +20,21 @@ pub(crate) type Span = (u32, u32);
 #[inline]
 pub(crate) fn slice(bytes: &[u8], (start, end): Span) -> &[u8] {
     &bytes[start as usize..end as usize]
+}
+
+/// The value of these bytes, which the host has checked against its type. `what` and `name` say
+/// where they stand, for the panic if they are none all the same.
+#[inline]
+pub(super) fn decoded<T: State>(bytes: &[u8], what: &str, name: &str) -> T {
+    match decode(bytes) {
+        Ok(value) => value,
+        Err(malformed) => undecodable(&malformed, what, name),
+    }
+}
+
+#[cold]
+fn undecodable(malformed: &Malformed, what: &str, name: &str) -> ! {
+    panic!("{what} `{name}` does not decode: {malformed}; its type may have changed")
 }
 
 /// Copies a column of `rows` encoded values behind `bytes` and says where each of them lies.

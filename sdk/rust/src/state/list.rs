@@ -3,9 +3,8 @@
 use super::column::{self, Span, slice};
 use crate::arena::Put;
 use crate::buffer::{Batch, group, kind};
-use crate::encode::decode;
 use crate::row::type_of_state;
-use crate::states::{Handle, HandleOptions, Widths, describe_state};
+use crate::states::{Create, Handle, HandleOptions, Widths, describe_state};
 use crate::{Malformed, State};
 use serde_json::Value as Json;
 use std::marker::PhantomData;
@@ -208,13 +207,8 @@ impl<T: State> List<T> {
     }
 
     fn decode(&self, span: Span) -> T {
-        match decode(slice(&self.bytes, span)) {
-            Ok(item) => item,
-            Err(malformed) => panic!(
-                "an item of the state `{}` does not decode: {malformed}; its type may have changed",
-                self.options.name
-            ),
-        }
+        let bytes = slice(&self.bytes, span);
+        column::decoded(bytes, "an item of the state", self.options.name)
     }
 
     fn keep(&mut self) {
@@ -240,18 +234,7 @@ impl<T: State> List<T> {
     }
 }
 
-impl<T: State> Handle for List<T> {
-    fn describe(name: &str, options: Json) -> Json {
-        describe_state(name, "list", &[("type", type_of_state::<T>())], options)
-    }
-
-    fn widths() -> Widths {
-        Widths {
-            map_key: None,
-            value: T::WIDTH,
-        }
-    }
-
+impl<T: State> Create for List<T> {
     fn create(options: &HandleOptions) -> Self {
         Self {
             options: *options,
@@ -262,6 +245,19 @@ impl<T: State> Handle for List<T> {
             key: 0,
             before: None,
             of: PhantomData,
+        }
+    }
+}
+
+impl<T: State> Handle for List<T> {
+    fn describe(name: &str, options: Json) -> Json {
+        describe_state(name, "list", &[("type", type_of_state::<T>())], options)
+    }
+
+    fn widths() -> Widths {
+        Widths {
+            map_key: None,
+            value: T::WIDTH,
         }
     }
 

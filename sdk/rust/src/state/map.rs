@@ -9,9 +9,8 @@ use wire::{Answer, Question};
 
 use crate::arena::{Layout, Put};
 use crate::buffer::{Batch, engine, group, kind};
-use crate::encode::decode;
 use crate::row::type_of_state;
-use crate::states::{Handle, HandleOptions, Widths, describe_state};
+use crate::states::{Create, Handle, HandleOptions, Widths, describe_state};
 use crate::{Encode, Malformed, State, host};
 use serde_json::Value as Json;
 use std::borrow::Borrow;
@@ -352,19 +351,32 @@ impl<K: State, V: State> Map<K, V> {
     }
 
     fn decoded<T: State>(&self, bytes: &[u8]) -> T {
-        match decode(bytes) {
-            Ok(value) => value,
-            Err(malformed) => panic!(
-                "an entry of the state `{}` does not decode: {malformed}; has its type changed?",
-                self.options.name
-            ),
-        }
+        column::decoded(bytes, "an entry of the state", self.options.name)
     }
 
     fn changed(&self) -> impl Iterator<Item = &Entry> + Clone {
         self.entries
             .iter()
             .filter(|entry| entry.flags & CHANGED != 0)
+    }
+}
+
+impl<K: State, V: State> Create for Map<K, V> {
+    fn create(options: &HandleOptions) -> Self {
+        Self {
+            options: *options,
+            entries: Vec::new(),
+            bytes: Vec::new(),
+            index: MapIndex::default(),
+            indexed: false,
+            rows: Vec::new(),
+            keys: Vec::new(),
+            key: 0,
+            row: None,
+            journal: Vec::new(),
+            scratch: Vec::new(),
+            of: PhantomData,
+        }
     }
 }
 
@@ -383,23 +395,6 @@ impl<K: State, V: State> Handle for Map<K, V> {
         Widths {
             map_key: K::WIDTH,
             value: V::WIDTH,
-        }
-    }
-
-    fn create(options: &HandleOptions) -> Self {
-        Self {
-            options: *options,
-            entries: Vec::new(),
-            bytes: Vec::new(),
-            index: MapIndex::default(),
-            indexed: false,
-            rows: Vec::new(),
-            keys: Vec::new(),
-            key: 0,
-            row: None,
-            journal: Vec::new(),
-            scratch: Vec::new(),
-            of: PhantomData,
         }
     }
 

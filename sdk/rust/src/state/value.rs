@@ -3,9 +3,9 @@
 use super::column::{self, CHANGED, PRESENT, Span, slice};
 use crate::arena::Put;
 use crate::buffer::{Batch, group, kind};
-use crate::encode::{Place, decode};
+use crate::encode::Place;
 use crate::row::type_of_state;
-use crate::states::{Handle, HandleOptions, Widths, describe_state};
+use crate::states::{Create, Handle, HandleOptions, Widths, describe_state};
 use crate::{Malformed, State};
 use serde_json::Value as Json;
 use std::marker::PhantomData;
@@ -87,10 +87,7 @@ impl<T: State> Value<T> {
             Some(width) => &self.bytes[self.key * width..self.key * width + width],
             None => slice(&self.bytes, self.spans[self.key]),
         };
-        match decode(bytes) {
-            Ok(value) => Some(value),
-            Err(malformed) => self.undecodable(&malformed),
-        }
+        Some(column::decoded(bytes, "the state", self.options.name))
     }
 
     /// The value of the current key, or the type's default.
@@ -117,6 +114,12 @@ impl<T: State> Value<T> {
     /// ```
     #[inline]
     pub fn set(&mut self, value: T) {
+        self.write(&value);
+    }
+
+    /// Sets the value of the current key to a copy of this one.
+    #[inline]
+    pub(super) fn write(&mut self, value: &T) {
         self.keep();
         self.mark(PRESENT | CHANGED);
         match T::WIDTH {
@@ -156,11 +159,11 @@ impl<T: State> Value<T> {
     #[inline]
     pub fn update(&mut self, change: impl FnOnce(&mut T)) -> T
     where
-        T: Default + Clone,
+        T: Default,
     {
         let mut value = self.get_or_default();
         change(&mut value);
-        self.set(value.clone());
+        self.write(&value);
         value
     }
 
@@ -183,12 +186,6 @@ impl<T: State> Value<T> {
         }
     }
 
-    #[cold]
-    fn undecodable(&self, malformed: &Malformed) -> ! {
-        let name = self.options.name;
-        panic!("the state `{name}` does not decode: {malformed}; its type may have changed")
-    }
-
     fn bytes_of(&self, key: usize) -> &[u8] {
         match T::WIDTH {
             Some(width) => &self.bytes[key * width..key * width + width],
@@ -205,18 +202,7 @@ impl<T: State> Value<T> {
     }
 }
 
-impl<T: State> Handle for Value<T> {
-    fn describe(name: &str, options: Json) -> Json {
-        describe_state(name, "value", &[("type", type_of_state::<T>())], options)
-    }
-
-    fn widths() -> Widths {
-        Widths {
-            map_key: None,
-            value: T::WIDTH,
-        }
-    }
-
+impl<T: State> Create for Value<T> {
     fn create(options: &HandleOptions) -> Self {
         let before = Before {
             kept: false,
@@ -235,6 +221,19 @@ impl<T: State> Handle for Value<T> {
             key: 0,
             before,
             of: PhantomData,
+        }
+    }
+}
+
+impl<T: State> Handle for Value<T> {
+    fn describe(name: &str, options: Json) -> Json {
+        describe_state(name, "value", &[("type", type_of_state::<T>())], options)
+    }
+
+    fn widths() -> Widths {
+        Widths {
+            map_key: None,
+            value: T::WIDTH,
         }
     }
 

@@ -54,7 +54,7 @@ impl Layout for InputBatch<'_> {
         for state in 0..store.specs.len() {
             self.put_state(state, put);
         }
-        store.put_broadcasts(put);
+        store.put_unkeyed(put);
         store.put_timers(put);
         if has_processing {
             put.section(group::BATCH, 0, 1);
@@ -73,7 +73,7 @@ pub(super) struct BroadcastBatch<'b> {
 impl Layout for BroadcastBatch<'_> {
     fn put(&self, put: &mut impl Put) {
         self.rows.put(group::INPUT, self.input, false, put);
-        self.store.put_broadcasts(put);
+        self.store.put_unkeyed(put);
     }
 }
 
@@ -109,7 +109,7 @@ impl InputBatch<'_> {
                     store.put_entries(state, &entries, put);
                 }
             }
-            Kind::Broadcast => {}
+            Kind::Operator | Kind::Broadcast => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Broadcast states of the operator under test, and instances that come and go.
+//! States without a key of the operator under test, and instances that come and go.
 
 use super::{Harness, decode};
 use crate::engine::Engine;
@@ -42,6 +42,35 @@ impl<Op: Operator> Harness<Op> {
             .map(|(key, value)| Ok((decode(key)?, decode(value)?)));
         let decoded: Result<_, Malformed> = decoded.collect();
         decoded.expect("the operator has encoded them as these types")
+    }
+
+    /// The value of an operator state, if it has one.
+    ///
+    /// # Panics
+    /// If the operator has no such state, or it is of another type.
+    /// ```
+    /// # use wasmill_sdk::prelude::*;
+    /// # #[derive(Row)] struct Visit { user: u64 }
+    /// # #[derive(States)] struct Memory { visits: OperatorState<u64> }
+    /// # struct Visits;
+    /// # impl Operator for Visits {
+    /// #     const PLUGIN: Plugin = plugin!("visits");
+    /// #     type Config = (); type Input<'a> = Visit; type Output<'a> = (); type State = Memory;
+    /// #     fn open(_: (), _: &Start) -> Result<Self, Fault> { Ok(Self) }
+    /// #     fn process(&mut self, _: Visit, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+    /// #         cx.state.visits.update(|visits| *visits += 1);
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let mut visits = Harness::<Visits>::new("{}");
+    /// assert_eq!(visits.operator_state::<u64>("visits"), None);
+    /// visits.push(&[Visit { user: 1 }, Visit { user: 2 }]);
+    /// assert_eq!(visits.operator_state("visits"), Some(2u64));
+    /// ```
+    pub fn operator_state<T: State>(&self, state: &str) -> Option<T> {
+        let store = self.store.borrow();
+        let value = store.operator(state)?;
+        Some(decode(value).expect("the operator has encoded it as this type"))
     }
 
     /// Drops the instance and opens another one, as the host may between any two calls: only what

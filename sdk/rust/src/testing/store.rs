@@ -5,8 +5,11 @@
 //! docs/formats/vectors hold both to it.
 
 mod broadcast;
+mod operator;
+mod spec;
 
 use broadcast::Alike;
+pub(super) use spec::{Kind, Spec};
 
 use super::read::{key_bytes, read_optional, read_u32s, read_values};
 use crate::arena::{Layout, Put};
@@ -14,7 +17,6 @@ use crate::buffer::{Batch, Section, group, kind};
 use crate::host::Buffers;
 use crate::rows::{Rows, Shape};
 use crate::state::column;
-use crate::states::Widths;
 use crate::timer::{TimerSpec, has_domain};
 use crate::{Input, Key, Malformed, Operator, States, Timers, Timestamp};
 use serde_json::Value as Json;
@@ -35,34 +37,14 @@ pub(super) struct Store {
     pub(super) batch_keys: Vec<usize>,
     /// Broadcast states, by their positions.
     broadcasts: BTreeMap<usize, Alike>,
+    /// Operator states that have a value, by their positions.
+    operators: BTreeMap<usize, Vec<u8>>,
     /// Whether the instance has not been called yet.
     pub(super) is_new: bool,
     /// Lines that the operator has logged.
     pub(super) log: Vec<String>,
     /// Questions that the operator has asked during calls.
     pub(super) calls: usize,
-}
-
-/// A declared state.
-pub(super) struct Spec {
-    name: String,
-    pub(super) kind: Kind,
-    pub(super) widths: Widths,
-    /// The input column that a map's key is read from.
-    column: Option<String>,
-}
-
-/// How a state's bytes ride with a batch.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// One value a key, or none.
-    Value,
-    /// Items in order; what comes back is what was dropped in front and added behind.
-    List,
-    /// Entries; only those ride that somebody names.
-    Map,
-    /// Entries of no key; those ride that the instance does not know.
-    Broadcast,
 }
 
 /// What is kept for one key; the vectors have a place for each state.
@@ -95,6 +77,7 @@ impl Store {
             keys: Vec::new(),
             batch_keys: Vec::new(),
             broadcasts: BTreeMap::new(),
+            operators: BTreeMap::new(),
             is_new: true,
             log: Vec::new(),
             calls: 0,
@@ -348,16 +331,22 @@ impl Store {
             .values_mut()
             .for_each(|kept| kept.news.clear());
         for state in 0..self.specs.len() {
-            if self.specs[state].kind == Kind::Broadcast {
-                let section = batch.section(group::STATE_CHANGES, state as u32)?;
-                self.apply_broadcast(state, &section)?;
-                continue;
+            let section = batch.section(group::STATE_CHANGES, state as u32)?;
+            match self.specs[state].kind {
+                Kind::Broadcast => {
+                    self.apply_broadcast(state, &section)?;
+                    continue;
+                }
+                Kind::Operator => {
+                    self.apply_operator(state, &section)?;
+                    continue;
+                }
+                Kind::Value | Kind::List | Kind::Map => {}
             }
             for key in read_u32s(&batch.section(group::MAP_CLEARS, state as u32)?, 0)? {
                 let id = self.batch_keys[key as usize];
                 self.keys[id].maps[state].clear();
             }
-            let section = batch.section(group::STATE_CHANGES, state as u32)?;
             let keys = read_u32s(&section, 0)?;
             let ids: Vec<_> = keys
                 .iter()
@@ -404,7 +393,7 @@ impl Store {
                 }
             }
             // These have no key.
-            Kind::Broadcast => {}
+            Kind::Operator | Kind::Broadcast => {}
         }
         Ok(())
     }
@@ -457,22 +446,6 @@ impl Store {
         timers
             .map(|(at, timer)| (Timestamp::from_micros(*at), name(*timer)))
             .collect()
-    }
-}
-
-impl Spec {
-    fn new(described: &Json, widths: Widths) -> Self {
-        Self {
-            name: described["name"].as_str().unwrap_or_default().to_owned(),
-            kind: match described["kind"].as_str() {
-                Some("list") => Kind::List,
-                Some("map") => Kind::Map,
-                Some("broadcast") => Kind::Broadcast,
-                _ => Kind::Value,
-            },
-            widths,
-            column: described["column"].as_str().map(str::to_owned),
-        }
     }
 }
 

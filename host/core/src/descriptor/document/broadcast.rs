@@ -19,11 +19,5 @@ pub(super) fn check(document: &Document, wrong: &mut Vec<String>) {
                 "states.{name}: no input is `broadcast`, so nothing writes it"
             ));
         }
-        if state.ttl.is_some() {
-            wrong.push(format!(
-                "states.{}: broadcast states have no `ttl`",
-                state.name
-            ));
-        }
     }
 }

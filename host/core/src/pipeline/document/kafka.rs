@@ -8,11 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use super::OneOrMore;
 use crate::duration::DurationText;
-use crate::secret::TextOrSecret;
+use crate::secret::{SecretReference, TextOrSecret};
 
 /// Options of the client by librdkafka's names, such as `security.protocol`. Secrets are said by
 /// reference: `{ env: NAME }` or `{ file: PATH }`.
 pub type ClientOptions = BTreeMap<String, TextOrSecret>;
+
+/// Where brokers of a cluster listen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Brokers {
+    /// `HOST:PORT`.
+    One(String),
+    /// Several of them.
+    More(Vec<String>),
+    /// Where they are to be found, with commas between them. They are not secret.
+    Elsewhere(SecretReference),
+}
 
 /// Columns of what stands beside a record's value, by their names.
 pub type MessageParts = IndexMap<String, MessagePart>;
@@ -21,9 +33,9 @@ pub type MessageParts = IndexMap<String, MessagePart>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KafkaSource {
-    /// Where brokers of the cluster listen: `HOST:PORT`, or a list of such. One that answers is
-    /// enough, it knows the others.
-    pub brokers: OneOrMore,
+    /// Where brokers of the cluster listen: `HOST:PORT`, a list of such, or where it is to be
+    /// found. One that answers is enough, it knows the others.
+    pub brokers: Brokers,
     /// The topic, or a list of topics.
     pub topic: Option<OneOrMore>,
     /// A regular expression instead: the topics whose whole name it matches, also those that are
@@ -104,9 +116,9 @@ pub enum MessagePart {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KafkaSink {
-    /// Where brokers of the cluster listen: `HOST:PORT`, or a list of such. One that answers is
-    /// enough, it knows the others.
-    pub brokers: OneOrMore,
+    /// Where brokers of the cluster listen: `HOST:PORT`, a list of such, or where it is to be
+    /// found. One that answers is enough, it knows the others.
+    pub brokers: Brokers,
     /// The topic, or the column that holds the topic of each row.
     pub topic: TopicOfRow,
     /// The column that is the record's key, of type `string`, `bytes`, an integer or one of them

@@ -1,6 +1,6 @@
 //! Where a document says that secrets are to be found.
 
-use super::{ClientOptions, Document, EncodeFormat, RegistryDocument};
+use super::{Brokers, ClientOptions, Document, EncodeFormat, RegistryDocument};
 use crate::secret::{SecretReference, TextOrSecret};
 use crate::tree::Path;
 
@@ -9,18 +9,18 @@ impl Document {
     pub fn secrets(&self) -> Vec<(Path, &SecretReference)> {
         let mut found = Vec::new();
         for (name, source) in &self.sources {
-            let path = Path::keys(&["sources", name, "kafka", "options"]);
-            let options = source.kafka.iter().flat_map(|kafka| of(&kafka.options));
-            found.extend(options.map(|(name, secret)| (path.key(name), secret)));
+            let path = Path::keys(&["sources", name, "kafka"]);
+            let kafka = source.kafka.iter();
+            found.extend(kafka.flat_map(|it| of(&path, &it.brokers, &it.options)));
             let format = source.format.as_ref();
             let registry = format.and_then(|format| format.registry.as_ref());
             let path = Path::keys(&["sources", name, "format", "registry"]);
             found.extend(registry.into_iter().flat_map(|it| of_registry(&path, it)));
         }
         for (name, sink) in &self.sinks {
-            let path = Path::keys(&["sinks", name, "kafka", "options"]);
-            let options = sink.kafka.iter().flat_map(|kafka| of(&kafka.options));
-            found.extend(options.map(|(name, secret)| (path.key(name), secret)));
+            let path = Path::keys(&["sinks", name, "kafka"]);
+            let kafka = sink.kafka.iter();
+            found.extend(kafka.flat_map(|it| of(&path, &it.brokers, &it.options)));
             if let Some(EncodeFormat::Options(options)) = &sink.format {
                 let formats = [("avro", &options.avro), ("protobuf", &options.protobuf)];
                 for (format, written) in formats {
@@ -48,10 +48,17 @@ impl Document {
     }
 }
 
-/// The options that are secrets.
-fn of(options: &ClientOptions) -> impl Iterator<Item = (&str, &SecretReference)> {
+/// Where a cluster's brokers are, and the options that are secrets.
+fn of<'a>(
+    path: &Path,
+    brokers: &'a Brokers,
+    options: &'a ClientOptions,
+) -> Vec<(Path, &'a SecretReference)> {
+    let brokers = brokers.reference().map(|it| (path.key("brokers"), it));
+    let path = path.key("options");
     let options = options.iter();
-    options.filter_map(|(name, value)| Some((name.as_str(), value.reference()?)))
+    let options = options.filter_map(|(name, value)| Some((path.key(name), value.reference()?)));
+    brokers.into_iter().chain(options).collect()
 }
 
 /// Who the user of a registry is.

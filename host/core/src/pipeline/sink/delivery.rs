@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Delivery, Sink, SinkKind};
 use crate::pipeline::build::Builder;
+use crate::pipeline::document::CheckpointDocument;
 use crate::pipeline::{Operator, Policy, Producer, Source, SourceId, StreamId};
 use crate::tree::Path;
 
@@ -19,6 +20,10 @@ impl Builder<'_> {
             let said = self.document.sinks[&sink.name].delivery;
             let path = Path::keys(&["sinks", &sink.name]);
             self.early(&path, sink, said);
+            let is_off = matches!(self.document.checkpoint, Some(CheckpointDocument::Off(_)));
+            if said.is_none() && sink.kind.is_transactional() && !is_off {
+                self.once_only(&path, self.read_once(sink, sources, operators));
+            }
             if !takes_checkpoints {
                 if said == Some(Delivery::ExactlyOnce) {
                     let message = "without checkpoints nothing tells which rows are out";
@@ -52,6 +57,8 @@ impl Builder<'_> {
                     self.wrong(&path.key("delivery"), &message, Some(remedy));
                     Delivery::AtLeastOnce
                 }
+                // It is refused already.
+                (None, Some(_)) if sink.kind.is_transactional() => Delivery::AtLeastOnce,
                 (None, Some(source)) => {
                     let message = format!(
                         "`{source}` reads standard input, which cannot be read again: after a \
@@ -63,6 +70,19 @@ impl Builder<'_> {
                     Delivery::AtLeastOnce
                 }
             };
+        }
+    }
+
+    /// Whoever writes into a database or a topic means each row to stand there once, and is asked
+    /// where it cannot be so.
+    fn once_only(&mut self, path: &Path, source: Option<String>) {
+        if let Some(source) = source {
+            let message = format!(
+                "`{source}` reads standard input, which cannot be read again: after a failure \
+                 rows may be missing or stand twice"
+            );
+            let remedy = "say `delivery: at-least-once` if that is good enough, or read files";
+            self.wrong(path, &message, Some(remedy));
         }
     }
 
@@ -214,6 +234,27 @@ sinks:
         ] {
             let errors = say(sink, "exactly-once").expect_err(part).to_string();
             assert!(errors.contains(part), "{errors}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_asked_for_where_rows_come_once() {
+        for top in ["checkpoint: {}\n", ""] {
+            let text = DOCUMENT.replace("checkpoint: {}\n", top);
+            let table = "table: { input: large, sqlite: { path: out.db";
+            let text = text.replace("failures: { sqlite: { path: out.db", table);
+            let text = text.replace(", on-error: { dead-letter: failures }", "");
+            let errors = pipeline(&text).expect_err("rows come once").to_string();
+            let wanted = "sinks.table: `once` reads standard input, which cannot be read again";
+            assert!(errors.contains(wanted), "{errors}");
+            let said = text.replace(
+                "table: failures }",
+                "table: failures }, delivery: at-least-once",
+            );
+            sound(&said);
+            if top.is_empty() {
+                sound(&format!("checkpoint: off\n{text}"));
+            }
         }
     }
 

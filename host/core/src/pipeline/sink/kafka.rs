@@ -11,7 +11,7 @@ use crate::tree::Path;
 impl Builder<'_> {
     /// Checks a sink into topics, at the path of its kind.
     pub(super) fn kafka_sink(&mut self, path: &Path, sink: &KafkaSink, schema: Option<&SchemaRef>) {
-        self.brokers(&path.key("brokers"), sink.brokers.iter());
+        self.brokers(&path.key("brokers"), &sink.brokers);
         self.client_options(&path.key("options"), &sink.options);
         if let Some(markers) = &sink.markers {
             let path = path.key("markers");

@@ -34,7 +34,7 @@ impl Builder<'_> {
         format: &Format,
     ) {
         let path = &source.key("kafka");
-        self.brokers(&path.key("brokers"), document.brokers.iter());
+        self.brokers(&path.key("brokers"), &document.brokers);
         match (&document.topic, &document.topic_pattern) {
             (Some(_), Some(_)) | (None, None) => {
                 let remedy = "say one of `topic` and `topic-pattern`";

@@ -266,8 +266,10 @@ impl<'a> Reader<'a> {
             consumer,
             found: Found::default(),
         };
+        // A client that is told `Beginning` asks where that is, and rests half a second before.
+        // Where this record is gone the oldest one comes, as the options say.
         let mut from = TopicPartitionList::new();
-        let added = from.add_partition_offset(&place.topic, 0, Offset::Beginning);
+        let added = from.add_partition_offset(&place.topic, 0, Offset::Offset(0));
         let assigned = added.and_then(|()| reader.consumer.assign(&from));
         assigned.map_err(|error| reader.error(&error))?;
         Ok(reader)

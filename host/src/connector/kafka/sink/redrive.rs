@@ -66,16 +66,37 @@ pub fn redrive(
     let notes = notes_topic(job, sink);
     marker_topic::prepare(&cluster, (&notes, true), None)?;
     let id = format!("wasmill.redrive.{job}.{sink}");
-    let mut producer = Producer::new(&cluster, &[], &[("transactional.id", &id)])?;
-    // Whoever is at it at this moment can commit no more.
-    producer.init()?;
-    let (due, before) = due(letters, noted(&cluster, &notes)?);
-    let mut redriven = Redriven { sent: 0, before };
+    let mut redriven = Redriven::default();
+    loop {
+        let mut producer = Producer::new(&cluster, &[], &[("transactional.id", &id)])?;
+        // Whoever is at it at this moment can commit no more.
+        producer.init()?;
+        let (due, before) = due(letters, noted(&cluster, &notes)?);
+        redriven.before = before.saturating_sub(redriven.sent);
+        let sent = bring(&mut producer, &notes, &due)?;
+        producer.throw_away();
+        redriven.sent += sent;
+        if sent == due.len() {
+            return Ok(redriven);
+        }
+    }
+}
+
+/// Brings letters back, as many as the producer may; gives how many.
+fn bring(
+    producer: &mut Producer,
+    notes: &str,
+    due: &[(String, &Letter)],
+) -> Result<usize, KafkaError> {
     let notes = CString::new(notes).unwrap_or_default();
+    let mut sent = 0;
     for together in due.chunks(TOGETHER) {
+        if producer.is_spent() {
+            break;
+        }
         producer.begin()?;
         for (lineage, letter) in together {
-            send(&mut producer, letter, lineage)?;
+            send(producer, letter, lineage)?;
             let note = Record {
                 partition: Some(0),
                 key: Some(lineage.as_bytes()),
@@ -86,10 +107,9 @@ pub fn redrive(
         }
         producer.settle(PATIENCE)?;
         producer.commit()?;
-        redriven.sent += together.len();
+        sent += together.len();
     }
-    producer.throw_away();
-    Ok(redriven)
+    Ok(sent)
 }
 
 /// Where it is noted which letters were brought back.

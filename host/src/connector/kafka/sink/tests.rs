@@ -26,7 +26,7 @@ use wasmill_core::{
     lineage::{Ancestor, Lineage},
     pipeline::{
         self, EncodeSpec, SinkKind,
-        document::{Delivery, EncodeJson, KafkaSink, OneOrMore, TopicOfRow},
+        document::{Brokers, Delivery, EncodeJson, KafkaSink, TopicOfRow},
     },
 };
 
@@ -107,7 +107,7 @@ struct Outside {
 fn cluster() -> Cluster {
     let brokers = std::env::var("KAFKA_BROKERS")
         .expect("run `cargo xtask test`, or set KAFKA_BROKERS to what `cargo xtask kafka up` says");
-    Cluster::new(&OneOrMore::One(brokers), &Default::default())
+    Cluster::new(&Brokers::One(brokers), &Default::default())
 }
 
 impl Outside {
@@ -118,7 +118,7 @@ impl Outside {
         let topic = format!("unit-sink-{}-{number}", std::process::id());
         let mut this = Self {
             target: KafkaSink {
-                brokers: OneOrMore::One(cluster().brokers),
+                brokers: Brokers::One(cluster().brokers),
                 topic: TopicOfRow::Topic(topic.clone()),
                 key: None,
                 partition: None,

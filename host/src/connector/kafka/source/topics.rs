@@ -151,6 +151,7 @@ impl Topics {
         for (place, position) in found {
             this.add(place, position);
         }
+        this.patience = patience;
         Ok(this)
     }
 

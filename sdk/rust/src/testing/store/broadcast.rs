@@ -31,7 +31,7 @@ impl Store {
     }
 
     /// Lays out what the instance does not know of broadcast states.
-    pub(in crate::testing) fn put_broadcasts(&self, put: &mut impl Put) {
+    pub(super) fn put_broadcasts(&self, put: &mut impl Put) {
         for (state, kept) in &self.broadcasts {
             let widths = self.specs[*state].widths;
             let keys: Vec<&Vec<u8>> = match self.is_new {

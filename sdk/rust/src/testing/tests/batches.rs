@@ -173,6 +173,91 @@ impl Operator for Ledger {
     }
 }
 
+/// How many payments there were, and their sum; the result is the mean.
+struct Mean;
+
+#[derive(State)]
+struct Total {
+    count: u32,
+    cents: i64,
+}
+
+impl Aggregate for Mean {
+    const PLUGIN: Plugin = PLUGIN;
+    type Config = ();
+    type Row<'a> = Payment<'a>;
+    type Accumulator = Total;
+    type Output = i64;
+
+    fn open(_config: (), _start: &Start) -> Result<Self, Fault> {
+        Ok(Self)
+    }
+
+    fn create(&self) -> Total {
+        Total { count: 0, cents: 0 }
+    }
+
+    fn add(&self, total: &mut Total, row: Payment<'_>) -> Result<(), Reject> {
+        total.count += 1;
+        total.cents += row.cents;
+        Ok(())
+    }
+
+    fn merge(&self, total: &mut Total, other: Total) {
+        total.count += other.count;
+        total.cents += other.cents;
+    }
+
+    fn result(&self, total: Total) -> i64 {
+        total.cents / i64::from(total.count)
+    }
+}
+
+#[derive(States)]
+#[states(key = Account)]
+struct Folded {
+    #[state(reduce = i64::max)]
+    most: Reducing<i64>,
+    mean: Aggregating<Mean>,
+    rows: OperatorState<u32>,
+    last: OperatorState<String>,
+}
+
+/// Folds payments: below zero it refuses, zero clears.
+struct Folder;
+
+impl Operator for Folder {
+    const PLUGIN: Plugin = PLUGIN;
+    type Config = ();
+    type Input<'a> = Payment<'a>;
+    type Output<'a> = Sum;
+    type State = Folded;
+
+    fn open(_config: (), _start: &Start) -> Result<Self, Fault> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, row: Payment<'_>, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+        cx.state.rows.update(|rows| *rows += 1);
+        if row.cents == 0 {
+            cx.state.most.clear();
+            cx.state.mean.clear();
+            cx.state.last.clear();
+            return Ok(());
+        }
+        cx.state.most.add(row.cents);
+        cx.state.mean.add(&Mean, row)?;
+        cx.state.last.set(row.shop.to_owned());
+        let cents = cx.state.mean.result(&Mean).unwrap_or_default();
+        let account = row.account;
+        cx.emit(Sum { account, cents });
+        match row.cents < 0 {
+            true => reject("below zero"),
+            false => Ok(()),
+        }
+    }
+}
+
 fn wide(flag: Option<bool>, name: Option<&'static str>) -> Wide<'static> {
     Wide {
         flag,
@@ -239,6 +324,12 @@ fn states<Op: Operator>(batch: &Batch<'_>) -> Result<Vec<Json>, Malformed> {
     for (ordinal, (state, widths)) in described.iter().zip(Op::State::widths()).enumerate() {
         let cleared = read_u32s(&batch.section(group::MAP_CLEARS, ordinal as u32)?, 0)?;
         let section = batch.section(group::STATE_CHANGES, ordinal as u32)?;
+        if state["kind"] == "operator" {
+            let values = read_optional(&section, 0, section.rows(), widths.value)?;
+            let told = |value| json!({ "values": [text(value)], "state": ordinal });
+            states.extend(values.iter().map(told));
+            continue;
+        }
         let (rows, keys) = (section.rows(), read_u32s(&section, 0)?);
         if rows == 0 && cleared.is_empty() {
             continue;
@@ -316,6 +407,17 @@ fn cases() -> Vec<Json> {
         "timers due inside their own batch, and of keys without rows",
         &ledger,
     ));
+    let mut folder = Harness::<Folder>::new("{}");
+    folder.push(&[payment(7, books, 5, 10), payment(8, "", 3, 10)]);
+    cases.push(case("values that are folded, and of a subtask", &folder));
+    folder.push(&[payment(7, "tea", 2, 20), payment(9, books, -4, 20)]);
+    cases.push(case(
+        "folded values and those of a subtask that ride along",
+        &folder,
+    ));
+    folder.push(&[payment(7, "tea", 0, 30), payment(8, books, 9, 30)]);
+    folder.push(&[payment(8, "", 0, 40)]);
+    cases.push(case("a value of a subtask that is cleared", &folder));
     cases
 }
 

@@ -1,7 +1,7 @@
 use arrow_buffer::ScalarBuffer;
 use wasmill_core::{
     batch::op,
-    pipeline::document::{EncodeRaw, TopicColumn},
+    pipeline::document::{EncodeRaw, OneOrMore, TopicColumn},
 };
 
 use super::*;
@@ -264,7 +264,7 @@ fn every_record_is_there_when_a_checkpoint_counts_on_it() {
 fn brokers_that_do_not_answer_are_waited_for_and_given_up() {
     let mut outside = Outside::new(1);
     // Nothing listens on port 1.
-    outside.target.brokers = OneOrMore::One("127.0.0.1:1".into());
+    outside.target.brokers = Brokers::One("127.0.0.1:1".into());
     outside.target.give_up_after = serde_json::from_str("\"1s\"").ok();
     let rows = batch(&[("n", "u64")], "{\"n\":1}");
     let metadata = Metadata::new(&rows.rows.schema(), &[], "job");
