@@ -16,7 +16,7 @@ pub use driver::{
     Begun, Checkpoints, CheckpointsError, Detour, DryRun, Found, Handle, Plan, Restored,
     RestoredOperator, dry_run, orders, read_log, recover,
 };
-pub use image::{Encoded, Image, StateImage, TaskImage};
+pub use image::{Encoded, Image, SharedImage, StateImage, TaskImage};
 pub use ledger::{Completed, Ledger, State, Underway, completed};
 pub use migration::{MigratedState, MigrationError, Offer, Offers};
 pub use origin::{Beginning, NoOrigin, Origin, Place};

@@ -162,3 +162,40 @@ fn records_without_a_value_are_null_or_passed_over() {
     let summary = String::from_utf8_lossy(&output.stdout);
     assert!(summary.contains("\"without_value\":2"), "{summary}");
 }
+
+/// Files have a header, in whose order their fields stand; records of a topic have none.
+#[test]
+fn records_in_csv_follow_the_declaration_also_behind_files() {
+    let topic = Topic::new("csv", 1);
+    topic.values(0, ["3,c", "x,d", "\"5\",\"e,e\""]);
+    let source = |file: &str| {
+        format!(
+            "name: csv
+sources:
+  in:
+    {file}kafka: {{ brokers: BROKERS, topic: {}, stop: end }}
+    format: {{ csv: {{ n: u64, s: string }} }}
+    on-error: skip
+sinks:
+  out: {{ input: in, file: {{ path: out.jsonl }} }}
+",
+            topic.name
+        )
+    };
+    let of_topic = [
+        serde_json::json!({ "n": 3, "s": "c" }),
+        serde_json::json!({ "n": 5, "s": "e,e" }),
+    ];
+    let job = Job::new(&source(""));
+    job.finish(1);
+    assert_eq!(rows(&job, "out.jsonl"), of_topic);
+
+    let job = Job::new(&source("file: { path: history.csv }\n    "));
+    std::fs::write(job.path("history.csv"), "s,n\na,1\nb,2\n").expect("writable");
+    job.finish(1);
+    let of_file = [
+        serde_json::json!({ "n": 1, "s": "a" }),
+        serde_json::json!({ "n": 2, "s": "b" }),
+    ];
+    assert_eq!(rows(&job, "out.jsonl"), [of_file, of_topic].concat());
+}

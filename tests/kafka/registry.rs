@@ -4,6 +4,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -120,29 +122,70 @@ fn goes_through(format: &str, stranger: impl FnOnce(&str) -> Vec<u8>) -> Topic {
     topic
 }
 
-/// Leads all who come to an address to the registry.
+/// Leads all who come to an address to the registry, as long as it is not closed.
+struct Way {
+    is_closed: Arc<AtomicBool>,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Way {
+    fn open(from: SocketAddr) -> Self {
+        let way = Self {
+            is_closed: Arc::default(),
+            streams: Arc::default(),
+        };
+        let listener = TcpListener::bind(from).expect("nobody else took it");
+        let (is_closed, streams) = (Arc::clone(&way.is_closed), Arc::clone(&way.streams));
+        run(move || {
+            for near in listener.incoming() {
+                let near = near.expect("a connection");
+                if is_closed.load(Ordering::Acquire) {
+                    continue;
+                }
+                let far = TcpStream::connect(parts().0).expect("the registry is there");
+                let clone = |stream: &TcpStream| stream.try_clone().expect("a handle");
+                for (mut from, mut to) in
+                    [(&near, &far), (&far, &near)].map(|(from, to)| (clone(from), clone(to)))
+                {
+                    run(move || {
+                        // Either side may go at any time.
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+                streams.lock().expect("nobody panics").push(near);
+            }
+        });
+        way
+    }
+
+    /// Nobody comes through until it is reopened.
+    fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        for stream in self.streams.lock().expect("nobody panics").drain(..) {
+            // It may be over.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn reopen(&self) {
+        self.is_closed.store(false, Ordering::Release);
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the threads end with the test's process"
 )]
-fn lead(from: SocketAddr) {
-    let listener = TcpListener::bind(from).expect("nobody else took it");
-    thread::spawn(move || {
-        for near in listener.incoming() {
-            let near = near.expect("a connection");
-            let far = TcpStream::connect(parts().0).expect("the registry is there");
-            for (mut from, mut to) in [(&near, &far), (&far, &near)].map(|(from, to)| {
-                let clone = |stream: &TcpStream| stream.try_clone().expect("a handle");
-                (clone(from), clone(to))
-            }) {
-                thread::spawn(move || {
-                    // Either side may go at any time.
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Write);
-                });
-            }
-        }
-    });
+fn run(body: impl FnOnce() + Send + 'static) {
+    thread::spawn(body);
+}
+
+/// Nobody listens there: the port was free a moment ago.
+fn nobody() -> (SocketAddr, String) {
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let nobody = nobody.expect("a free port");
+    (nobody, format!("http://{nobody}/{}", parts().1))
 }
 
 #[test]
@@ -151,10 +194,7 @@ fn a_registry_that_is_away_is_waited_for() {
     let topic = Topic::new("registry-away", 1);
     let rows: Vec<Value> = (0..ROWS).map(|id| json!({ "id": id })).collect();
     write(&topic, "avro", "id: u64", &rows);
-    // Nobody listens there: the port was free a moment ago.
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    let nobody = nobody.expect("a free port");
-    let url = format!("http://{nobody}/{}", parts().1);
+    let (nobody, url) = nobody();
     let document = |patience: &str| {
         format!(
             "name: away\nrestart: none\ncheckpoint: {{ interval: 50ms, storage: checkpoints }}\n\
@@ -175,11 +215,103 @@ fn a_registry_that_is_away_is_waited_for() {
     job.write(&document(""));
     let mut running = job.start(1);
     running.wait_until_said("is away; trying again");
-    lead(nobody);
+    Way::open(nobody);
     let output = running.end();
     assert!(output.status.success(), "{}", job::said(&output));
     let expected: Vec<String> = rows.iter().map(Value::to_string).collect();
     assert_eq!(job.lines("out.jsonl"), expected);
+}
+
+#[test]
+fn a_sink_whose_registry_is_away_begins_when_it_is_back() {
+    let topic = Topic::new("registry-of-sink", 1);
+    let (nobody, url) = nobody();
+    let document = |patience: &str| {
+        format!(
+            "name: {}
+restart: none
+checkpoint: {{ interval: 50ms, storage: checkpoints }}
+sources:
+  in: {{ generator: {{ records: 2000, columns: {{ id: sequence }} }} }}
+sinks:
+  out:
+    input: in
+    kafka: {{ brokers: BROKERS, topic: {}, decides: true }}
+    format: {{ avro: {{ registry: {{ url: \"{url}\"{patience} }} }} }}
+",
+            topic.name, topic.name
+        )
+    };
+    let job = Job::new(&document(", give-up-after: 1s"));
+    let (_, said) = job.fail(1);
+    for part in [&url[..], "was away for 1s", "`give-up-after`"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(topic.count(), 0);
+    job.write(&document(""));
+    let mut running = job.start(1);
+    running.wait_until_said("is away; trying again");
+    Way::open(nobody);
+    let output = running.end();
+    assert!(output.status.success(), "{}", job::said(&output));
+    let expected: Vec<Value> = (0..2000).map(|id| json!({ "id": id })).collect();
+    assert_eq!(read(&topic, "avro", "id: u64"), expected);
+}
+
+/// A schema that is new comes while the registry is away, in a job that runs and writes exactly
+/// once.
+#[test]
+fn a_registry_that_goes_away_while_a_job_runs_loses_and_doubles_nothing() {
+    let (from, to) = (
+        Topic::new("registry-gone", 1),
+        Topic::new("registry-gone-out", 1),
+    );
+    let (nobody, url) = nobody();
+    let way = Way::open(nobody);
+    let row = |id: u64| json!({ "id": id });
+    let job = Job::new(&format!(
+        "name: {}
+restart: none
+checkpoint: {{ interval: 50ms, storage: checkpoints }}
+sources:
+  in:
+    kafka: {{ brokers: BROKERS, topic: {} }}
+    format:
+      avro: {{ id: u64 }}
+      registry: {{ url: \"{url}\" }}
+sinks:
+  out:
+    input: in
+    kafka: {{ brokers: BROKERS, topic: {}, decides: true }}
+    format: {{ avro: {{ registry: {{ url: \"{url}\" }} }} }}
+",
+        from.name, from.name, to.name
+    ));
+    write(
+        &from,
+        "avro",
+        "id: u64",
+        &(0..50).map(row).collect::<Vec<_>>(),
+    );
+    let mut running = job.start(2);
+    while to.count() < 50 {
+        assert!(!running.has_ended(), "it follows its topic");
+    }
+    way.close();
+    let more = |id: u64| json!({ "id": id, "more": "m" });
+    let rows: Vec<Value> = (50..100).map(more).collect();
+    write(&from, "avro", "id: u64, more: string", &rows);
+    running.wait_until_said("is away; trying again");
+    way.reopen();
+    while to.count() < 100 {
+        assert!(!running.has_ended(), "it waits for the registry");
+    }
+    let output = running.stop();
+    assert_eq!(output.status.code(), Some(143), "{}", job::said(&output));
+    assert_eq!(
+        read(&to, "avro", "id: u64"),
+        (0..100).map(row).collect::<Vec<_>>()
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ use wasmill_core::{
 };
 
 use crate::{
-    checkpoint::{Progress, Reporter, SourceBarriers, SplitTurns, StateImage},
+    checkpoint::{Progress, Reporter, SharedImage, SourceBarriers, SplitTurns},
     connector::Position,
     dead_letter::{Failure, Letters},
     exchange::{gate::Message, turn::Held},
@@ -123,9 +123,9 @@ pub struct SourceTask {
     pub sent: CheckpointId,
     /// Whether that was the job's last.
     pub is_over: bool,
-    /// The chain's state before the chunk that it has been run with, for each barrier that the
-    /// chunk may lie behind: that shows only in its turn.
-    pub before: Vec<Vec<StateImage>>,
+    /// The chain's state before the chunk that it has been run with, for all barriers that the
+    /// chunk lies behind: which they are shows only in its turn.
+    pub before: Option<Vec<SharedImage>>,
     /// What the splits had promised when the checkpoint was taken that the job goes on from.
     pub restored: Vec<Promise>,
 }
@@ -385,7 +385,7 @@ impl SourceTask {
             // The chunk lies behind the barrier; what is staged of it waits.
             self.send_barrier(barrier).await?;
         }
-        self.before.clear();
+        self.before = None;
         if self.is_over {
             // Nobody gets these rows: they are the next run's.
             self.metrics.records_in.replace(len as u64, 0);

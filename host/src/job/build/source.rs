@@ -80,7 +80,7 @@ impl Builder<'_> {
                 reporter: self.reporter(task, subtask),
                 sent: CheckpointId(0),
                 is_over: false,
-                before: Vec::new(),
+                before: None,
                 restored: promises.clone(),
             };
             self.add(subtask, Subtask::Source(Box::new(source), Box::new(feed)));

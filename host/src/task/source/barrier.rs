@@ -6,7 +6,7 @@ use futures_util::future::{Either, select};
 
 use super::SourceTask;
 use crate::{
-    checkpoint::{Progress, TaskImage},
+    checkpoint::{Progress, SharedImage, StateImage, TaskImage},
     crash_point::{CrashPoint, reach},
     exchange::{
         gate::{Barrier, Message},
@@ -16,13 +16,13 @@ use crate::{
 };
 
 impl SourceTask {
-    /// Keeps the chain's state before a chunk changes it, as often as barriers may come before the
-    /// chunk: one while it waits for its turn, and another in it.
+    /// Keeps the chain's state before a chunk changes it: of barriers that come before the chunk's
+    /// turn it is known only then that the chunk lies behind them.
     pub(super) fn remember(&mut self) {
-        self.before.clear();
+        self.before = None;
         if self.reporter.is_some() && self.chain.has_state() {
-            let images = [self.chain.images(None), self.chain.images(None)];
-            self.before.extend(images);
+            let images = self.chain.images(None).into_iter();
+            self.before = Some(images.map(StateImage::shared).collect());
         }
     }
 
@@ -41,8 +41,8 @@ impl SourceTask {
         };
         let image = TaskImage {
             source: source.map(|state| (self.name.to_string(), state)),
-            operators: match self.before.pop() {
-                Some(before) => before,
+            operators: match &self.before {
+                Some(before) => before.iter().map(SharedImage::image).collect(),
                 None => self.chain.images(None),
             },
             ..TaskImage::default()
@@ -50,25 +50,27 @@ impl SourceTask {
         Ok(reporter.snapshot(barrier, image).await?)
     }
 
-    /// Waits for a turn. A barrier that is wanted meanwhile is sent at once, and not in the turn:
-    /// whoever has the turn may be waiting for a gate that waits for just this barrier. The rows of
-    /// the turn lie behind it, and nothing of them has been sent.
+    /// Waits for a turn. Barriers that are wanted meanwhile are sent at once, and not in the turn:
+    /// whoever has the turn may be waiting for a gate that waits for just these. The rows of the
+    /// turn lie behind them, and nothing of them has been sent.
     pub(super) async fn turn<'a>(
         &mut self,
         held: Held<'a, Progress>,
     ) -> Result<Turn<'a, Progress>, TaskError> {
         let barriers = Arc::clone(&self.barriers);
         let mut turn = pin!(held.turn(self.subtask.0));
-        let barrier = {
-            let wanted = pin!(barriers.wanted(self.subtask.0, self.sent));
-            match select(turn.as_mut(), wanted).await {
-                Either::Left((turn, _)) => return Ok(turn?),
-                Either::Right((barrier, _)) => barrier,
+        loop {
+            let barrier = {
+                let wanted = pin!(barriers.wanted(self.subtask.0, self.sent));
+                match select(turn.as_mut(), wanted).await {
+                    Either::Left((turn, _)) => return Ok(turn?),
+                    Either::Right((barrier, _)) => barrier,
+                }
+            };
+            match barrier {
+                Some(barrier) => self.send_barrier(barrier).await?,
+                None => return Ok(turn.await?),
             }
-        };
-        if let Some(barrier) = barrier {
-            self.send_barrier(barrier).await?;
         }
-        Ok(turn.await?)
     }
 }

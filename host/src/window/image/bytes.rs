@@ -313,8 +313,8 @@ impl<'a> Input<'a> {
         let mut sum = FloatSum::default();
         sum.mark(self.byte()?);
         for _ in 0..self.count()? {
-            let part = f64::from_bits(self.word()?);
-            sum.add(Some(part).filter(|part| part.is_finite())?);
+            // Of a sum that has overflowed parts are not finite.
+            sum.add(f64::from_bits(self.word()?));
         }
         Some(sum)
     }

@@ -367,6 +367,22 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_that_is_more_than_a_float_is_read_again() {
+        let definition = Definition::new("global lateness 0us; it: sum a f64");
+        let shape = definition.shape.as_ref().expect("it is a definition");
+        let most: ArrayRef = Arc::new(Float64Array::from(vec![f64::MAX; 2]));
+        let mut held: Vec<Accumulator> = shape.empty().collect();
+        for row in 0..2 {
+            let added = shape.add(&mut held, &[Column::new(&most)], row, || (0, 0, 0, 0));
+            added.expect("floats do not overflow");
+        }
+        let mut out = Vec::new();
+        bytes::accumulators(&held, shape, &mut out);
+        let kept = definition.describe(&bytes::entry(PANE, &[0]), &out);
+        assert_eq!(kept.expect("a pane").rows, Some(2));
+    }
+
+    #[test]
     fn what_windows_do_not_keep_is_none() {
         let definition = Definition::new(TEXT);
         let (entry, value) = pane(&keeping(&[1, 2]));

@@ -171,10 +171,31 @@ sinks:
                 "localhost\n",
                 "is no address of a broker",
             ),
+            (
+                "markers: own\n",
+                "markers: own\n      decides: true\n    delivery: at-least-once\n",
+                "only the transactions of an `exactly-once` sink can decide",
+            ),
         ] {
             assert!(DOCUMENT.contains(from), "{from}");
             let errors = pipeline(&DOCUMENT.replacen(from, to, 1)).expect_err(to);
             assert!(errors.to_string().contains(message), "{to}: {errors}");
         }
+    }
+
+    #[test]
+    fn one_sink_decides() {
+        let one = DOCUMENT.replacen("markers: own\n", "markers: own\n      decides: true\n", 1);
+        pipeline(&one).unwrap_or_else(|errors| panic!("{errors}"));
+        let two = one.replacen(
+            "topic: letters\n",
+            "topic: letters\n      decides: true\n",
+            1,
+        );
+        let errors = pipeline(&two).expect_err("two decide").to_string();
+        assert!(
+            errors.contains("decides already; let one sink decide"),
+            "{errors}"
+        );
     }
 }
