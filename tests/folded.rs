@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
 use wasmill_tests::folds::folds;
 use wasmill_tests::kill::Kills;
 use wasmill_tests::sales::{OUT_OF_ORDERNESS, Sale, Sales};
@@ -188,6 +190,24 @@ fn states_are_folded_as_in_plain_rust() {
         succeeds(job.start(PLAIN, cut));
         job.check(&format!("parallelism and rows of a call: {cut:?}"));
     }
+}
+
+/// What a plugin counts and says is seen, and each row of a call draws numbers of its own.
+#[test]
+fn a_plugins_counters_and_warnings_are_told() {
+    println!("seed 8");
+    let job = Job::new(Sales::new(8).take(20_000).collect());
+    let mut command = job.start(PLAIN, CUTS[0]);
+    let output = command.args(["--summary", "json"]).output();
+    let output = output.expect("wasmill starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("the first row is here"), "{said}");
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("a summary");
+    let counters = &summary["operators"][1]["counters"];
+    assert_eq!(counters["rows"], job.sales.len(), "{counters}");
+    let heads = counters["heads"].as_u64().expect("a count");
+    assert!((9_000..11_000).contains(&heads), "{heads} of 20000");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! An operator without a key that numbers the rows of its subtask, from 1 and without a gap.
+//! An operator without a key that numbers the rows of its subtask, from 1 and without a gap. It
+//! counts them, throws a coin for each, and says something about the first one.
 
 use wasmill_sdk::prelude::*;
 
@@ -44,6 +45,11 @@ impl Operator for Numbers {
 
     fn process(&mut self, row: Sale, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
         let number = cx.state.last.update(|last| *last += 1);
+        cx.count("rows", 1);
+        cx.count("heads", cx.random().bits() & 1);
+        if number == 1 {
+            cx.log(Level::Warn, format_args!("the first row is here"));
+        }
         let (subtask, Sale { key, amount }) = (self.subtask, row);
         cx.emit(Numbered {
             key,
