@@ -9,8 +9,9 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// Columns of a batch are kept by the thread that frees them, up to 256 KiB each, and state lies
-/// in pages of 2 MiB: keys are looked up anywhere in it. `MALLOC_CONF` says otherwise at run time.
+/// Columns of a batch are kept by the thread that frees them, up to 256 KiB each. `MALLOC_CONF`
+/// says otherwise at run time. Pages of 2 MiB are not asked for: the kernel fills what was given
+/// back with them again, and memory grows (`docs/design/decisions.md`).
 #[expect(unsafe_code, reason = "jemalloc looks for its settings by this name")]
 #[unsafe(export_name = "malloc_conf")]
-static SETTINGS: &[u8; 28] = b"lg_tcache_max:18,thp:always\0";
+static SETTINGS: &[u8; 17] = b"lg_tcache_max:18\0";

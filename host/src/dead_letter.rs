@@ -11,14 +11,11 @@ use arrow_schema::ArrowError;
 use wasmill_core::{
     batch::Batch,
     data_type, dead_letter,
-    lineage::{Ancestor, Chunk},
+    lineage::{Ancestor, Chunk, row_id},
     pipeline::document::EncodeJson,
 };
 
-use crate::format::{
-    FormatError, base64,
-    encode::{JsonEncoder, row_id},
-};
+use crate::format::{FormatError, base64, encode::JsonEncoder};
 
 /// Why dead letters cannot be made of rows: mistakes of ours.
 #[derive(Debug, thiserror::Error)]

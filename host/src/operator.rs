@@ -391,6 +391,11 @@ impl Guest {
         &self.digest
     }
 
+    /// Whether the plugin may draw random numbers.
+    fn draws(&self) -> bool {
+        matches!(&self.make, Make::Plugin(plugin) if plugin.draws())
+    }
+
     /// Whether there is an instance that has been called before.
     fn is_running(&self) -> bool {
         self.instance.as_ref().is_some_and(Instance::is_usable)

@@ -20,6 +20,7 @@ mod native;
 mod plugin;
 mod prepass;
 mod record;
+mod seeds;
 mod ticker;
 mod wasi;
 
@@ -33,6 +34,7 @@ pub use log::{Level, LogLine};
 pub use migration::{ByteStrings, Migrator, NewValues, OldValues};
 pub use native::NativeOperator;
 pub use plugin::Plugin;
+pub use seeds::Seeds;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod beside;
 mod gather;
+mod id;
 pub mod trail;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::key::Keys;
 
 pub use beside::{Beside, Headers};
+pub use id::{key_seed, row_id, row_seed};
 
 /// A stretch of one split as its reader gave it: the unit of decoding, and what dead letters point
 /// into.

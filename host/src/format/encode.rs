@@ -33,7 +33,7 @@ use crate::spawn;
 pub use avro::AvroEncoder;
 pub use csv::CsvEncoder;
 pub use json::JsonEncoder;
-pub use metadata::{Metadata, row_id};
+pub use metadata::Metadata;
 pub use protobuf::ProtobufEncoder;
 pub use raw::RawEncoder;
 

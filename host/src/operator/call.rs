@@ -20,7 +20,7 @@ use crate::{
     clock,
     state::{BatchKeys, Clocks, KeyIndex},
     task::slot,
-    wasm::{CallContext, LogLine, StateReader},
+    wasm::{CallContext, LogLine, Seeds, StateReader},
 };
 
 /// The rows of one call.
@@ -75,6 +75,7 @@ impl Operator {
         let (before, after) = (clocks_at(&first), clocks_at(&last));
         let pending = self.encode(rows.as_ref(), keys.as_mut(), (&before, &after))?;
         let count = rows.as_ref().map_or(0, |rows| rows.batch.len());
+        let seeds = self.seeds(rows.as_ref(), keys.as_ref());
         let no_keys = BatchKeys::default();
         let mut reader = self.states.as_mut().map(|states| Reader {
             layout: &self.layout,
@@ -87,7 +88,7 @@ impl Operator {
                 .as_ref()
                 .and_then(|rows| first_time(rows.batch))
                 .unwrap_or(self.watermark),
-            seed: rows.as_ref().map_or(0, |rows| seed(rows.batch)),
+            seeds,
             reader: reader.as_mut().map(|reader| reader as &mut dyn StateReader),
         };
         let (directory, arena) = self.encoder.finish().map_err(CallFailure::Encode)?;
@@ -120,6 +121,21 @@ impl Operator {
             self.metrics.own.add(&output.metrics);
         }
         applied
+    }
+
+    /// What random numbers derive from, if the guest can draw any.
+    fn seeds(&self, rows: Option<&Rows<'_>>, keys: Option<&Keys<'_>>) -> Seeds {
+        if !self.guest.draws() {
+            return Seeds::default();
+        }
+        let mut seeds = Seeds::new(&self.name);
+        if let Some(rows) = rows {
+            seeds.set_rows(&rows.batch.lineage);
+        }
+        if let Some(keys) = keys {
+            seeds.set_keys(keys.batch.ids.iter().map(|id| keys.index.key(*id)));
+        }
+        seeds
     }
 
     /// Each key's event-time clock before the call, that of its first row, and after it, that of
@@ -427,12 +443,6 @@ fn first_time(batch: &Batch) -> Option<i64> {
         .times
         .as_ref()
         .and_then(|times| times.first().copied())
-}
-
-/// The same for every run over the same rows.
-fn seed(batch: &Batch) -> u64 {
-    let (split, offset) = batch.lineage.position(0).unwrap_or_default();
-    wasmill_core::key::hash_word(offset ^ u64::from(split).rotate_left(40))
 }
 
 /// The keys of some of a batch's rows.

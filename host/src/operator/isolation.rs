@@ -162,23 +162,9 @@ impl Operator {
             let Err(failure) = self.attempt(run, rows.clone(), keyed.as_deref_mut()).await else {
                 continue;
             };
-            self.metrics.faults.add(1);
-            limits += usize::from(failure.is_limit());
-            if limits > LIMITS_PER_BATCH_MAX {
-                return Err(self.failed(format!(
-                    "{failure}; {limits} calls of one batch exceeded a limit: raise the limit or \
-                     mend the plugin"
-                )));
-            }
-            match failure {
-                CallFailure::Start(source) => {
-                    return Err(OperatorError::Start {
-                        operator: self.name.clone(),
-                        source,
-                    });
-                }
-                CallFailure::Refused(message) => return Err(self.failed(message)),
-                _ => {}
+            let failure = self.noted(failure, &mut limits)?;
+            if let CallFailure::Refused(message) = failure {
+                return Err(self.failed(message));
             }
             let blamed = failure.row().filter(|row| *row < rows.len());
             match blamed.or_else(|| (rows.len() == 1).then_some(0)) {
@@ -198,6 +184,30 @@ impl Operator {
             work.retain(|rows| !rows.is_empty());
         }
         Ok(())
+    }
+
+    /// Counts a failed call; an error where the plugin does not start, or too many calls of a batch
+    /// exceed a limit.
+    fn noted(
+        &mut self,
+        failure: CallFailure,
+        limits: &mut usize,
+    ) -> Result<CallFailure, OperatorError> {
+        self.metrics.faults.add(1);
+        *limits += usize::from(failure.is_limit());
+        if *limits > LIMITS_PER_BATCH_MAX {
+            return Err(self.failed(format!(
+                "{failure}; {limits} calls of one batch exceeded a limit: raise the limit or mend \
+                 the plugin"
+            )));
+        }
+        match failure {
+            CallFailure::Start(source) => Err(OperatorError::Start {
+                operator: self.name.clone(),
+                source,
+            }),
+            failure => Ok(failure),
+        }
     }
 
     async fn attempt(
@@ -241,6 +251,7 @@ impl Operator {
         index: &mut KeyIndex,
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), OperatorError> {
+        let mut limits = 0;
         let mut work = vec![due];
         while let Some(due) = work.pop() {
             let mut keys = BatchKeys::default();
@@ -251,19 +262,10 @@ impl Operator {
             let called = self.call(None, Some(Keys { index, batch }), emitted).await;
             let called = called.and_then(|()| self.check_fired(due, domain, clock));
             let Err(failure) = called else { continue };
-            self.metrics.faults.add(1);
-            match failure {
-                CallFailure::Start(source) => {
-                    return Err(OperatorError::Start {
-                        operator: self.name.clone(),
-                        source,
-                    });
-                }
-                _ if due.len() > 1 => {
-                    let (first, second) = due.split_at(due.len() / 2);
-                    work.extend([second, first]);
-                }
-                _ => self.lose_timers(due[0], (domain, clock), &failure, index)?,
+            let failure = self.noted(failure, &mut limits)?;
+            match due {
+                [key] => self.lose_timers(*key, (domain, clock), &failure, index)?,
+                several => work.extend(several.chunks(several.len().div_ceil(PIECES)).rev()),
             }
         }
         Ok(())

@@ -13,17 +13,17 @@ use parking_lot::Mutex;
 use super::{
     bindings::Buffers,
     limits::{Exceeded, Limit},
+    seeds::Seeds,
 };
 use crate::clock;
 
-/// What a call knows besides its rows. It derives from the batch's first row, so that a rerun
-/// sees the same.
+/// What a call knows besides its rows. It derives from these, so that a rerun sees the same.
 #[derive(Default)]
 pub struct CallContext<'a> {
     /// Event time of the batch's first row in microseconds.
     pub time_us: i64,
-    /// Derives from the first row's split and offset, or from the timer.
-    pub seed: u64,
+    /// What its random numbers derive from.
+    pub seeds: Seeds,
     /// Answers questions about map states; without it they are faults.
     pub reader: Option<&'a mut dyn StateReader>,
 }

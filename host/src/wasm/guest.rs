@@ -7,6 +7,7 @@ use super::{
     call::{Mailbox, Meter},
     limits::{Exceeded, Limit, Limiter, Limits},
     log::{GuestLog, Overflow},
+    seeds::Seeds,
 };
 
 /// The host's side of an instance.
@@ -19,10 +20,12 @@ pub(super) struct GuestState {
     pub(super) metrics: Vec<(String, u64)>,
     /// The event time of the batch's first row in microseconds.
     pub(super) time_us: i64,
-    /// The seed that derives from the batch's first row.
-    pub(super) seed: u64,
-    /// State of the generator behind WASI's random functions.
-    random: u64,
+    /// What random numbers derive from.
+    pub(super) seeds: Seeds,
+    /// The record of the call, where it is of one record.
+    record: Option<u32>,
+    /// State of the generator behind WASI's random functions, once one was called.
+    random: Option<u64>,
     /// The guest's last words.
     pub(super) reported: Option<Fault>,
     pub(super) meter: Arc<Meter>,
@@ -37,8 +40,9 @@ impl GuestState {
             log: GuestLog::default(),
             metrics: Vec::new(),
             time_us: 0,
-            seed: 0,
-            random: 0,
+            seeds: Seeds::default(),
+            record: None,
+            random: None,
             reported: None,
             meter: Arc::default(),
             mailbox: Arc::default(),
@@ -46,13 +50,26 @@ impl GuestState {
     }
 
     /// Forgets the last call.
-    pub(super) fn begin(&mut self, time_us: i64, seed: u64) {
+    pub(super) fn begin(&mut self, time_us: i64, seeds: Seeds) {
         self.time_us = time_us;
-        self.seed = seed;
-        self.random = seed;
+        self.seeds = seeds;
+        self.record = None;
+        self.random = None;
         self.reported = None;
         self.limiter.refused = None;
         self.meter.begin();
+    }
+
+    /// The next call is for this record of the batch alone.
+    pub(super) fn begin_record(&mut self, row: u32) {
+        self.record = Some(row);
+        self.random = None;
+    }
+
+    /// The seed of the call.
+    pub(super) fn seed(&mut self) -> u64 {
+        let of_record = self.record.and_then(|row| self.seeds.of_row(row));
+        of_record.unwrap_or_else(|| self.seeds.of_call())
     }
 
     pub(super) fn log_line(&mut self, level: Level, text: &str) -> wasmtime::Result<()> {
@@ -83,8 +100,12 @@ impl GuestState {
     /// The next number of a SplitMix64 generator (Steele, Lea and Flood, 2014) that began at
     /// the seed.
     pub(super) fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
+        let state = match self.random {
+            Some(state) => state,
+            None => self.seed(),
+        };
+        let mut z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.random = Some(z);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)

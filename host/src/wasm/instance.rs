@@ -19,6 +19,7 @@ use super::{
     native::NativeOperator,
     plugin::Exports,
     record,
+    seeds::Seeds,
 };
 
 /// Which world a plugin exports.
@@ -126,7 +127,7 @@ impl Instance {
             return Ok(());
         };
         let open = sandbox.open;
-        sandbox.begin(0, 0)?;
+        sandbox.begin(0, Seeds::default())?;
         let running = sandbox.engine.running();
         let guest = sandbox.store.data();
         let (meter, mailbox) = (guest.meter.clone(), guest.mailbox.clone());
@@ -309,11 +310,11 @@ fn new_store(engine: &Engine, options: &InstanceOptions) -> Store<GuestState> {
 const HANDLES_MAX: usize = 1_000;
 
 impl Sandbox {
-    fn begin(&mut self, time_us: i64, seed: u64) -> Result<(), CallError> {
+    fn begin(&mut self, time_us: i64, seeds: Seeds) -> Result<(), CallError> {
         if std::mem::replace(&mut self.spent, true) {
             return Err(CallError::Spent);
         }
-        self.store.data_mut().begin(time_us, seed);
+        self.store.data_mut().begin(time_us, seeds);
         self.store.set_epoch_deadline(1);
         Ok(())
     }
@@ -324,7 +325,7 @@ impl Sandbox {
         batch: BuffersIn<'_>,
         context: CallContext<'_>,
     ) -> Result<RawOutput, CallError> {
-        self.begin(context.time_us, context.seed)?;
+        self.begin(context.time_us, context.seeds)?;
         let process: TypedFunc<(BuffersIn<'_>,), _> = process;
         let running = self.engine.running();
         let guest = self.store.data();
@@ -344,13 +345,15 @@ impl Sandbox {
         batch: BuffersIn<'_>,
         context: CallContext<'_>,
     ) -> Result<RawOutput, CallError> {
-        self.begin(context.time_us, context.seed)?;
+        self.begin(context.time_us, context.seeds)?;
         let guest = self.store.data();
         let (meter, mailbox) = (guest.meter.clone(), guest.mailbox.clone());
         let rows_max = guest.limits.output_rows_max;
         let mut records = record::Batch::read(shape, batch.directory, batch.arena)
             .map_err(|reason| self.fault(None, &reason))?;
         for row in 0..records.len() {
+            let number = u32::try_from(row).expect("batches are bounded");
+            self.store.data_mut().begin_record(number);
             let running = self.engine.running();
             let call = process.call_async(&mut self.store, (records.record(row),));
             let outcome = drive(call, &meter, &mailbox, None).await;

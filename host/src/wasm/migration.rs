@@ -14,6 +14,7 @@ use super::{
     instance::{InstanceOptions, explain, start},
     log::escape,
     plugin::Exports,
+    seeds::Seeds,
 };
 
 type Migrate = TypedFunc<(u32, u32, OldValuesIn<'static>), (Result<NewValuesOut, Fault>,)>;
@@ -165,7 +166,7 @@ impl Migrator {
             return Err(CallError::Spent);
         }
         // Nothing of a migration may depend on time or chance.
-        self.store.data_mut().begin(0, 0);
+        self.store.data_mut().begin(0, Seeds::default());
         self.store.set_epoch_deadline(1);
         let values = OldValuesIn {
             keys: old.keys.lower(),

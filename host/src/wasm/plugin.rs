@@ -37,6 +37,7 @@ struct Loaded {
     exports: Exports,
     digest: String,
     descriptor: String,
+    draws: bool,
 }
 
 /// Where a component keeps what an operator exports.
@@ -68,6 +69,11 @@ impl Plugin {
     /// The world that the plugin exports.
     pub fn world(&self) -> World {
         self.0.exports.world
+    }
+
+    /// Whether it may draw random numbers, of ours or of its language's library.
+    pub fn draws(&self) -> bool {
+        self.0.draws
     }
 
     /// Whether it exports what migrates state.
@@ -115,6 +121,7 @@ pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Plugin, PluginError>
     }
     Ok(Plugin(Arc::new(Loaded {
         engine: engine.clone(),
+        draws: draws(engine, &component),
         pre,
         exports,
         digest,
@@ -235,6 +242,14 @@ fn exports(component: &Component) -> Result<Exports, PluginError> {
             World::Batch | World::Record => None,
         },
         migrate: migrate.transpose()?,
+    })
+}
+
+fn draws(engine: &Engine, component: &Component) -> bool {
+    let component = component.component_type();
+    let mut imports = component.imports(engine.wasmtime());
+    imports.any(|(name, _)| {
+        name.starts_with("wasmill:operator/random@") || name.starts_with("wasi:random/")
     })
 }
 

@@ -225,9 +225,11 @@ impl<'a, Op: Operator> Context<'a, Op> {
         host::count(counter, delta);
     }
 
-    /// A generator of random numbers that derives from the batch and from the row's or the timer's
-    /// place in it: when the batch is run again, the row sees the same. Where rows come in other
-    /// batches, they see other numbers: what must not depend on that must not depend on them.
+    /// A generator of random numbers that derives from where the row comes from, or from the
+    /// timer's key, number and time, and from the operator's name: the row sees the same numbers
+    /// when it is run again, in another batch, at another parallelism and in a replay of its
+    /// source. Asked twice for one row it begins twice at the same number: keep it, and draw
+    /// from it.
     /// ```
     /// # use wasmill_sdk::prelude::*;
     /// # #[derive(Row, Clone)] struct Visit { user: u64 }
@@ -247,13 +249,18 @@ impl<'a, Op: Operator> Context<'a, Op> {
     /// # }
     /// ```
     pub fn random(&self) -> Random {
-        let mut random = Random {
-            state: host::seed() ^ u64::from(self.out.cause).rotate_left(32),
+        let cause = self.out.cause;
+        let state = match self.timers.change(cause) {
+            None => host::seed_of_row(cause),
+            Some(fired) => {
+                let number = u64::from(fired.timer);
+                let mut time = Random {
+                    state: fired.at as u64 ^ number.rotate_left(32),
+                };
+                host::seed_of_key(fired.key) ^ time.bits()
+            }
         };
-        // Neighbours begin far apart.
-        Random {
-            state: random.bits(),
-        }
+        Random { state }
     }
 }
 

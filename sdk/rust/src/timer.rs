@@ -93,11 +93,12 @@ pub(crate) enum Action {
     Fired = 2,
 }
 
+/// What happens to a timer of a key of the batch.
 #[derive(Clone, Copy, Debug)]
-struct Change {
-    key: u32,
-    timer: u32,
-    at: i64,
+pub(crate) struct Change {
+    pub(crate) key: u32,
+    pub(crate) timer: u32,
+    pub(crate) at: i64,
     action: Action,
 }
 
@@ -203,6 +204,12 @@ impl TimerQueue {
         let cause = CAUSE_TIMER | self.changes.len() as u32;
         self.record(key, timer, at, Action::Fired);
         Some((timer, Timestamp::from_micros(at), cause))
+    }
+
+    /// The firing that is the cause of something; none if a row is.
+    pub(crate) fn change(&self, cause: u32) -> Option<&Change> {
+        let at = cause.checked_sub(CAUSE_TIMER)?;
+        self.changes.get(at as usize)
     }
 
     fn record(&mut self, key: usize, timer: u32, at: i64, action: Action) {

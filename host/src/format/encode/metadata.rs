@@ -1,6 +1,6 @@
 //! Columns about a row: when it happened, where it came from, who made it.
 
-use std::{io::Write, sync::Arc};
+use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
@@ -9,7 +9,7 @@ use arrow_array::{
 use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
 use wasmill_core::{
     batch::{Batch, op},
-    lineage::{Ancestor, Cause, Lineage},
+    lineage::{Ancestor, row_id},
     pipeline::document::EngineColumn,
 };
 
@@ -106,66 +106,5 @@ impl Metadata {
             ids.append_value(String::from_utf8_lossy(&id));
         }
         Arc::new(ids.finish())
-    }
-}
-
-/// Appends a row's id: the job, the source row's split and offset, then each operator that it
-/// passed with the number of the row among those of one cause; for a timer its key, name, time and
-/// number, for a window its key, bounds and number; for a join what came together.
-///
-/// The same input gives the same ids at any parallelism and batch size, so that a reader can drop
-/// repeats.
-pub fn row_id(job: &str, lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(job.as_bytes());
-    trail(lineage, row, out);
-}
-
-fn trail(lineage: &Lineage, row: usize, out: &mut Vec<u8>) {
-    const MEMORY: &str = "memory takes every byte";
-    match lineage.origin(row) {
-        None => out.extend_from_slice(b"/?"),
-        Some((Ancestor::Chunk(chunk), at)) => {
-            let offset = chunk.offset(at);
-            write!(out, "/{}:{offset}", chunk.split).expect(MEMORY);
-        }
-        Some((Ancestor::Windows(windows), at)) => {
-            let at = at as usize;
-            out.push(b'/');
-            for byte in windows.keys.to_bytes(at) {
-                write!(out, "{byte:02x}").expect(MEMORY);
-            }
-            let (start, end) = (windows.starts[at], windows.ends[at]);
-            let (operator, ordinal) = (&windows.operator, windows.ordinals[at]);
-            write!(out, "@{start}..{end}/{operator}.{ordinal}").expect(MEMORY);
-        }
-        Some((Ancestor::Derived(derived), at)) => match &derived.causes[at as usize] {
-            Cause::Row { row, ordinal } => {
-                trail(&derived.parent, *row as usize, out);
-                write!(out, "/{}.{ordinal}", derived.operator).expect(MEMORY);
-            }
-            Cause::Join(join) => {
-                out.push(b'/');
-                for (at, row) in [join.left, join.right].into_iter().enumerate() {
-                    out.push(if at == 0 { b'(' } else { b'+' });
-                    match row {
-                        Some(row) => trail(&derived.parent, row as usize, out),
-                        None => out.push(b'-'),
-                    }
-                }
-                write!(out, ")/{}.{}", derived.operator, join.ordinal).expect(MEMORY);
-            }
-            Cause::Timer(timer) => {
-                out.push(b'/');
-                for byte in &timer.key {
-                    write!(out, "{byte:02x}").expect(MEMORY);
-                }
-                write!(
-                    out,
-                    "@{}@{}/{}.{}",
-                    timer.name, timer.time, derived.operator, timer.ordinal
-                )
-                .expect(MEMORY);
-            }
-        },
     }
 }

@@ -16,6 +16,7 @@ use std::{ffi::CStr, io::BufRead};
 use arrow_schema::SchemaRef;
 use wasmill_core::{
     batch::{Batch, op},
+    lineage::row_id,
     pipeline::{
         EncodeSpec,
         document::{KafkaSink, TopicOfRow},
@@ -28,7 +29,7 @@ use crate::{
     connector::{ConnectorError, KafkaError},
     format::{
         FormatError,
-        encode::{Encoder, Metadata, Pieces, View, Viewed, row_id, view},
+        encode::{Encoder, Metadata, Pieces, View, Viewed, view},
     },
 };
 

@@ -2,10 +2,9 @@
 
 use wasmill_core::checkpoint::{Digest, ObjectRef, Part};
 use wasmill_core::key::{KeyCodec, KeyGroupRange, Keys};
-use wasmill_core::lineage::{Derived, WindowRows};
+use wasmill_core::lineage::{Derived, WindowRows, row_id};
 
 use super::*;
-use crate::format::encode;
 
 const GROUPS: u16 = 16;
 
@@ -88,7 +87,7 @@ fn mixed(times: &[i64]) -> Batch {
 fn told(batch: &Batch) -> Vec<(i64, String, Option<bytes::Bytes>)> {
     let row = |row: usize| {
         let mut id = Vec::new();
-        encode::row_id("job", &batch.lineage, row, &mut id);
+        row_id("job", &batch.lineage, row, &mut id);
         let source = batch.lineage.source(row);
         let bytes = source.and_then(|(chunk, at)| chunk.row(at));
         let times = batch.times.as_ref().expect("times");
