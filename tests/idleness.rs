@@ -55,6 +55,7 @@ sinks:
     .expect("writable");
     let child = Command::new(programs().join("wasmill"))
         .args(["run", "pipeline.yaml", "--storage", "checkpoints"])
+        .args(["--summary-file", "summary.json"])
         .current_dir(folder.path())
         .stderr(Stdio::null())
         .spawn()
@@ -78,13 +79,29 @@ sinks:
         assert!(start.elapsed() < HANGS, "windows stay open: {}", rows());
         std::thread::yield_now();
     }
+    // Its next row is in time for its own split, and too late for what the others were told; the
+    // one behind that shows that it was read.
+    let mut paused = File::options().append(true).open(file("in-a.csv"));
+    let paused = paused.as_mut().expect("it is there");
+    writeln!(paused, "a,2026-01-01T00:00:05Z\na,2026-01-01T00:02:00Z").expect("writable");
+    writeln!(ahead, "b,2026-01-01T00:02:00Z").expect("writable");
+    let closed = "\"start\":\"2026-01-01T00:01:30.000000Z\"";
+    while !rows().contains(closed) {
+        assert!(start.elapsed() < HANGS, "windows stay open: {}", rows());
+        std::thread::yield_now();
+    }
     signal(&running.0, Signal::TERM);
     let ended = running.0.wait().expect("the child is ours");
     assert_eq!(ended.code(), Some(143), "{}", rows());
-    let last = "\"start\":\"2026-01-01T00:01:30.000000Z\"";
+    let last = "\"start\":\"2026-01-01T00:02:00.000000Z\"";
     assert!(
         rows().contains(last),
         "the last window closes at the end: {}",
         rows()
     );
+    let summary = fs::read(file("summary.json")).expect("it was written at the end");
+    let summary: serde_json::Value = serde_json::from_slice(&summary).expect("JSON");
+    let source = &summary["sources"][0];
+    assert_eq!(source["late_rows"], 1, "{source}");
+    assert_eq!(source["late_idle_rows"], 1, "{source}");
 }

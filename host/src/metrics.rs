@@ -29,6 +29,8 @@ pub struct NodeMetrics {
     pub faults: Counter,
     /// Rows behind the watermark.
     pub late: Counter,
+    /// Of these, those that only their split's idleness has made late.
+    pub late_idle: Counter,
     /// Of a source: records without a value, where its format has no use for them. They are no
     /// rows.
     pub without_value: Arc<Counter>,

@@ -100,7 +100,7 @@ fn check_shape(status: &Json) {
     let source = &status["sources"][0];
     has_fields(
         source,
-        &format!("{FLOW} rows_left bytes_left splits splits_ended"),
+        &format!("{FLOW} late_idle_rows rows_left bytes_left splits splits_ended"),
     );
     let operator = &status["operators"][0];
     let more = "task faults plugin_cpu state_bytes checkpoint_bytes counters";

@@ -221,6 +221,7 @@ impl Change<'_> {
             busy: load.busy,
             back_pressure: load.back_pressure,
             late_rows: node.metrics.late.get(),
+            late_idle_rows: node.metrics.late_idle.get(),
             rejected: node.metrics.rejected.get(),
             dead_letters: node.metrics.dead_letters.get(),
             watermark: shape::event_time(watermark),

@@ -76,6 +76,8 @@ pub struct Source {
     pub busy: f64,
     pub back_pressure: f64,
     pub late_rows: u64,
+    #[serde(default)]
+    pub late_idle_rows: u64,
     pub rejected: u64,
     pub dead_letters: u64,
     pub watermark: Option<String>,

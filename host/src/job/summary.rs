@@ -61,6 +61,8 @@ pub struct NodeSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_rows: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_idle_rows: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub without_value: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<u64>,
@@ -153,6 +155,8 @@ impl NodeSummary {
                 ..common
             },
             NodeKind::Source => Self {
+                // Only splits that were idle have such rows.
+                late_idle_rows: Some(metrics.late_idle.get()).filter(|count| *count > 0),
                 // Only topics have such records.
                 without_value: Some(metrics.without_value.get()).filter(|count| *count > 0),
                 ..failing

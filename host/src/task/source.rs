@@ -15,7 +15,7 @@ use wasmill_core::{
     dead_letter::kind,
     lineage::{self, Ancestor, Chunk, Lineage},
     pipeline::{EventTime, Policy},
-    watermark::{LateRow, SplitWatermark},
+    watermark::{LateRow, Lateness, SplitWatermark},
 };
 
 use crate::{
@@ -420,6 +420,8 @@ impl SourceTask {
         if let Some(alignment) = &self.alignment {
             alignment.reached(split, after);
         }
+        let of_idle = late.iter().filter(|row| row.reason == Lateness::Idle);
+        self.metrics.late_idle.add(of_idle.count());
         self.metrics.late.add(late.len());
         if let Some(batch) = late_rows.filter(|_| !late.is_empty()) {
             let rows: UInt32Array = late.iter().map(|row| row.row).collect::<Vec<_>>().into();
