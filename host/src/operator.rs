@@ -34,6 +34,9 @@ pub use isolation::{Failures, place};
 
 /// Keys that are woken with one call.
 const WOKEN_KEYS_MAX: usize = 1_024;
+/// A call of several rows takes no more than this part of an instance's memory: the plugin holds it
+/// beside what it makes of it.
+const CALL_PART: u64 = 4;
 
 /// Why an operator ended its job.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,8 @@ pub struct Operator {
     outputs: Vec<usize>,
     rows_max: usize,
     output_rows_max: u64,
+    /// Bytes of a call of several rows or keys.
+    call_bytes_max: usize,
     metrics: Arc<NodeMetrics>,
     /// Counters that nobody reads: what another subtask counts already.
     unseen: Arc<NodeMetrics>,
@@ -181,6 +186,8 @@ impl Operator {
             outputs: spec.outputs.iter().map(|stream| stream.0).collect(),
             rows_max: spec.batch.rows_max as usize,
             output_rows_max: plugin.limits.output_rows_max,
+            call_bytes_max: usize::try_from(plugin.limits.memory_bytes_max / CALL_PART)
+                .unwrap_or(usize::MAX),
             metrics: parts.metrics,
             unseen: Arc::default(),
             state_bytes: 0,

@@ -6,6 +6,7 @@ mod document;
 mod exit;
 mod fixture;
 mod graph;
+mod large;
 mod log;
 mod plugin;
 mod program;

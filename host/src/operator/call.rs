@@ -73,8 +73,14 @@ impl Operator {
         // A state that is there for a key's first row stays for the whole call, and one that is
         // written counts from the key's last row: no state dies early.
         let (before, after) = (clocks_at(&first), clocks_at(&last));
-        let pending = self.encode(rows.as_ref(), keys.as_mut(), (&before, &after))?;
         let count = rows.as_ref().map_or(0, |rows| rows.batch.len());
+        let key_count = keys.as_ref().map_or(0, |keys| keys.batch.ids.len());
+        // What cannot be cut is tried, however large it is.
+        self.encoder.set_bytes_max(match count.max(key_count) {
+            0 | 1 => usize::MAX,
+            _ => self.call_bytes_max,
+        });
+        let pending = self.encode(rows.as_ref(), keys.as_mut(), (&before, &after))?;
         let seeds = self.seeds(rows.as_ref(), keys.as_ref());
         let no_keys = BatchKeys::default();
         let mut reader = self.states.as_mut().map(|states| Reader {

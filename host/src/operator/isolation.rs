@@ -75,6 +75,11 @@ impl CallFailure {
         matches!(self, Self::Call(CallError::Limit { .. }))
     }
 
+    /// Whether fewer rows or keys at once would do.
+    fn is_too_large(&self) -> bool {
+        matches!(self, Self::Encode(EncodeError::TooLarge { .. }))
+    }
+
     fn log(&self) -> String {
         let lines = match self {
             Self::Call(error) => error.log(),
@@ -162,6 +167,10 @@ impl Operator {
             let Err(failure) = self.attempt(run, rows.clone(), keyed.as_deref_mut()).await else {
                 continue;
             };
+            if failure.is_too_large() && rows.len() > 1 {
+                work.extend(pieces(rows));
+                continue;
+            }
             let failure = self.noted(failure, &mut limits)?;
             if let CallFailure::Refused(message) = failure {
                 return Err(self.failed(message));
@@ -174,12 +183,7 @@ impl Operator {
                     work.push(row + 1..rows.end);
                     work.push(rows.start..row);
                 }
-                None => {
-                    let size = rows.len().div_ceil(PIECES);
-                    let pieces = rows.clone().step_by(size);
-                    let pieces = pieces.map(|start| start..rows.end.min(start + size));
-                    work.extend(pieces.collect::<Vec<_>>().into_iter().rev());
-                }
+                None => work.extend(pieces(rows)),
             }
             work.retain(|rows| !rows.is_empty());
         }
@@ -262,10 +266,15 @@ impl Operator {
             let called = self.call(None, Some(Keys { index, batch }), emitted).await;
             let called = called.and_then(|()| self.check_fired(due, domain, clock));
             let Err(failure) = called else { continue };
+            if due.len() > 1 {
+                work.extend(due.chunks(due.len().div_ceil(PIECES)).rev());
+                if failure.is_too_large() {
+                    continue;
+                }
+            }
             let failure = self.noted(failure, &mut limits)?;
-            match due {
-                [key] => self.lose_timers(*key, (domain, clock), &failure, index)?,
-                several => work.extend(several.chunks(several.len().div_ceil(PIECES)).rev()),
+            if let [key] = due {
+                self.lose_timers(*key, (domain, clock), &failure, index)?;
             }
         }
         Ok(())
@@ -416,6 +425,13 @@ impl Operator {
             message,
         }
     }
+}
+
+/// Cuts rows into pieces, the first one last: it is taken first.
+fn pieces(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let size = rows.len().div_ceil(PIECES);
+    let starts = rows.clone().step_by(size).rev();
+    starts.map(move |start| start..rows.end.min(start + size))
 }
 
 /// Where a row comes from, for people.

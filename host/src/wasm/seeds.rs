@@ -38,8 +38,7 @@ impl Seeds {
     /// Of a row; none if the call has not so many.
     pub(super) fn of_row(&mut self, row: u32) -> Option<u64> {
         let row = row as usize;
-        (row < self.rows.len())
-            .then(|| row_seed(self.operator, &self.rows, row, &mut self.scratch))
+        (row < self.rows.len()).then(|| row_seed(self.operator, &self.rows, row, &mut self.scratch))
     }
 
     /// Of a key; none if the call has not so many.

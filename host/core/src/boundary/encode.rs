@@ -10,8 +10,8 @@ use super::{ENTRIES_MAX, Group, Kind, WORDS_PER_ENTRY, section, widen};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// The batch needs more bytes than offsets can count: it must be cut.
-    #[error("the batch needs more than {bytes_max} bytes, cut it into smaller ones")]
+    /// The batch needs more bytes than it may, or than offsets can count: it must be cut.
+    #[error("rows, keys and their state need more than {bytes_max} bytes in one call")]
     TooLarge {
         /// The most that fits.
         bytes_max: usize,
@@ -39,23 +39,42 @@ pub enum EncodeError {
 /// The arena and the directory of one call, kept from call to call so that only growth allocates.
 ///
 /// Sections are written one after the other: [`Encoder::begin`], then its buffers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Encoder {
     directory: Vec<u32>,
     /// Longer than `used` after the first call: what lies behind is stale and never read.
     arena: Vec<u64>,
     used: usize,
     section: u32,
+    bytes_max: usize,
     overflown: bool,
 }
 
 /// Offsets are u32; half of their range leaves room for every sum.
 const BYTES_MAX: usize = 1 << 31;
 
+impl Default for Encoder {
+    fn default() -> Self {
+        Self {
+            directory: Vec::new(),
+            arena: Vec::new(),
+            used: 0,
+            section: 0,
+            bytes_max: BYTES_MAX,
+            overflown: false,
+        }
+    }
+}
+
 impl Encoder {
     /// An encoder without memory yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The arena of the next calls takes no more than so many bytes, nor than offsets can count.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max.min(BYTES_MAX);
     }
 
     /// Forgets what was written and keeps the memory.
@@ -68,11 +87,11 @@ impl Encoder {
     /// The directory and the arena.
     ///
     /// # Errors
-    /// If the batch was larger than an arena can be.
+    /// If the batch was larger than the arena may be.
     pub fn finish(&self) -> Result<(&[u32], &[u64]), EncodeError> {
         if self.overflown || self.directory.len() > ENTRIES_MAX * WORDS_PER_ENTRY {
             return Err(EncodeError::TooLarge {
-                bytes_max: BYTES_MAX,
+                bytes_max: self.bytes_max,
             });
         }
         Ok((&self.directory, &self.arena[..self.used]))
@@ -94,7 +113,7 @@ impl Encoder {
     #[inline]
     pub fn reserve(&mut self, column: u32, kind: Kind, bytes: usize) -> &mut [u8] {
         let offset = self.used * 8;
-        if bytes > BYTES_MAX || offset + bytes > BYTES_MAX {
+        if bytes > self.bytes_max || offset + bytes > self.bytes_max {
             self.overflown = true;
             self.used = 0;
             return self.reserve_scratch(bytes.min(BYTES_MAX));

@@ -377,7 +377,7 @@ pub struct LimitsDocument {
     pub output_rows: Option<u64>,
     /// Bytes that one call may return, `64MiB`.
     pub output_bytes: Option<ByteSize>,
-    /// Log lines of one call, 100.
+    /// Log lines of one call, 10,000.
     pub log_lines: Option<u64>,
 }
 
