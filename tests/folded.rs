@@ -156,7 +156,7 @@ sinks:
         let export = [&["state", "export"][..], &what].concat();
         let text = succeeds(self.wasmill(&export));
         let row = |line: &str| {
-            let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let row: Value = serde_json::from_str(line).expect("JSON");
             columns.map(|column| row[column].as_i64().expect("a number"))
         };
         text.lines().map(row).collect()

@@ -39,6 +39,7 @@ operators:
     key-by: [page]
     plugin: {}
     config: {{ size: 10s }}
+    on-error: skip
 sinks:
   out: {{ input: counts, file: {{ path: out.jsonl }}, format: json, delivery: at-least-once }}
 ",
@@ -88,6 +89,8 @@ sinks:
     let closed = "\"start\":\"2026-01-01T00:01:30.000000Z\"";
     while !rows().contains(closed) {
         assert!(start.elapsed() < HANGS, "windows stay open: {}", rows());
+        let ended = running.0.try_wait().expect("the child is ours");
+        assert_eq!(ended, None, "the job follows its files: {}", rows());
         std::thread::yield_now();
     }
     signal(&running.0, Signal::TERM);
