@@ -1,6 +1,6 @@
 //! A job that fails is built again, if its pipeline's policy and the failure say so.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use tokio::{
     runtime::Runtime,
@@ -206,7 +206,8 @@ async fn wait(time: Duration, signals: &mut Signals) -> Option<i32> {
 /// order.
 struct EndAtSignal {
     /// Ends the thread that waits for signals: nobody else is awake meanwhile.
-    _over: oneshot::Sender<()>,
+    over: Option<oneshot::Sender<()>>,
+    waiting: Option<JoinHandle<()>>,
 }
 
 impl EndAtSignal {
@@ -217,14 +218,29 @@ impl EndAtSignal {
         let mut signals = Signals::new()?;
         drop(entered);
         let (over, is_over) = oneshot::channel::<()>();
-        spawn::thread("signals", move || {
+        let waiting = spawn::thread("signals", move || {
             let signalled = runtime.block_on(signals.or(is_over));
             if let Err(stopped @ Failure::Stopped(signal)) = signalled {
                 complain(&stopped.to_string());
                 std::process::exit(128 + signal);
             }
         });
-        Ok(Self { _over: over })
+        Ok(Self {
+            over: Some(over),
+            waiting: Some(waiting),
+        })
+    }
+}
+
+impl Drop for EndAtSignal {
+    /// Waits for the thread: a signal that comes later must find it gone, since it would end the
+    /// process under a job that runs.
+    fn drop(&mut self) {
+        self.over.take();
+        if let Some(waiting) = self.waiting.take() {
+            // It cannot panic, and nothing would follow from it.
+            let _ = waiting.join();
+        }
     }
 }
 
