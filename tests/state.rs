@@ -7,6 +7,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+use serde_json::Value;
 use wasmill_tests::kill::Kills;
 use wasmill_tests::sales::{self, OUT_OF_ORDERNESS, Sale, Sales};
 use wasmill_tests::{Random, programs, root};
@@ -57,6 +59,15 @@ sinks:
 
     /// What comes out, sorted.
     fn found(&self, folder: &Path, sales: &[Sale]) -> Vec<String> {
+        self.run(folder, sales);
+        let text = fs::read_to_string(folder.join("out.csv")).expect("the job wrote its file");
+        let mut lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Runs it, and gives its summary.
+    fn run(&self, folder: &Path, sales: &[Sale]) -> Value {
         for number in 0..self.sources {
             let mut text = String::from("key,shop,amount,at\n");
             let dealt = sales.iter().skip(number).step_by(self.sources);
@@ -69,15 +80,13 @@ sinks:
         let parallelism = self.parallelism.to_string();
         let output = Command::new(programs().join("wasmill"))
             .args(["run", "pipeline.yaml", "--parallelism", &parallelism])
+            .args(["--summary", "json"])
             .current_dir(folder)
             .output()
             .expect("wasmill starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
-        let text = fs::read_to_string(folder.join("out.csv")).expect("the job wrote its file");
-        let mut lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
-        lines.sort();
-        lines
+        serde_json::from_slice(&output.stdout).expect("a summary")
     }
 }
 
@@ -116,6 +125,33 @@ fn a_guest_remembers_what_plain_rust_remembers() {
             &sales::lines(&sales, OUT_OF_ORDERNESS),
         );
     }
+}
+
+/// Timers fire in calls of their own or behind the rows of their key, by the speed of the job.
+#[test]
+fn timers_draw_the_same_numbers_in_any_cut() {
+    println!("seed 5");
+    let (sales, folder) = (sales(5), tempfile::tempdir().expect("a folder"));
+    let drawn = CUTS.map(|(parallelism, rows_max)| {
+        let run = Run {
+            sources: 1,
+            order: "event-time",
+            parallelism,
+            rows_max,
+        };
+        let summary = run.run(folder.path(), &sales);
+        let counters = &summary["operators"][0]["counters"];
+        let counted = ["timers", "heads"].map(|name| counters[name].as_u64());
+        counted.map(|count| count.expect("the guest counts"))
+    });
+    println!("timers and heads: {drawn:?}");
+    let [timers, heads] = drawn[0];
+    assert!(timers >= 500, "{timers} timers are too few");
+    assert!(
+        heads > timers * 2 / 5 && heads < timers * 3 / 5,
+        "{drawn:?}"
+    );
+    assert_eq!(drawn, [drawn[0]; CUTS.len()]);
 }
 
 #[test]
@@ -193,7 +229,7 @@ sinks:
         .expect("wasmill starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     summary["state_bytes"].as_u64().expect("a number")
 }
 
@@ -265,7 +301,7 @@ fn has_decided(folder: &Path) -> bool {
     let output = command.current_dir(folder).output();
     let output = output.expect("wasmill starts");
     // It is refused where the job has not come to its first entry.
-    let listed: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
+    let listed: Option<Value> = serde_json::from_slice(&output.stdout).ok();
     listed.is_some_and(|all| all.as_array().is_some_and(|all| !all.is_empty()))
 }
 

@@ -36,7 +36,7 @@ pub type Buffers = (Vec<u32>, Vec<u64>);
 /// }
 /// let mut host = Log(Vec::new());
 /// host.log(Level::Info, "begun");
-/// assert_eq!((host.0, host.seed()), (vec!["begun".to_owned()], 0));
+/// assert_eq!((host.0.len(), host.seed_of_row(7)), (1, 7));
 /// ```
 #[cfg(not(target_arch = "wasm32"))]
 pub trait Imports {

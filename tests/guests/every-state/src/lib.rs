@@ -112,6 +112,8 @@ impl Operator for EveryState {
     }
 
     fn on_timer(&mut self, _quiet: Timer, at: Timestamp, cx: &mut Context<'_, Self>) {
+        cx.count("timers", 1);
+        cx.count("heads", cx.random().bits() & 1);
         let shops = cx.state.shops.entries();
         let digits = cx.state.digits.entries();
         let memory = Memory {
