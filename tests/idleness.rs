@@ -14,7 +14,7 @@ use wasmill_tests::{Signal, programs, root, signal};
 const HANGS: Duration = Duration::from_secs(60);
 
 /// Of the window that only the end of the job closes.
-const CLOSES_LAST: &str = "\"start\":\"2026-01-01T00:02:00.000000Z\"";
+const CLOSES_LAST: &str = "\"start\":\"2026-01-01T00:02:30.000000Z\"";
 
 /// A job that follows files, and ends with the test.
 struct Running {
@@ -109,10 +109,13 @@ fn a_split_that_pauses_holds_nobody_back_for_long() {
     writeln!(ahead, "b,2026-01-01T00:01:30Z").expect("writable");
     running.wait(|rows| rows.lines().count() >= 3);
     // Its next row is in time for its own split, and too late for what the others were told; the
-    // one behind that shows that it was read.
-    writeln!(paused, "a,2026-01-01T00:00:05Z\na,2026-01-01T00:02:00Z").expect("writable");
-    writeln!(ahead, "b,2026-01-01T00:02:00Z").expect("writable");
-    running.wait(|rows| rows.contains("\"start\":\"2026-01-01T00:01:30.000000Z\""));
+    // window of the one behind that shows that it was read.
+    for row in ["00:00:05", "00:02:00", "00:02:30"] {
+        writeln!(paused, "a,2026-01-01T{row}Z").expect("writable");
+    }
+    writeln!(ahead, "b,2026-01-01T00:02:30Z").expect("writable");
+    let read = "{\"page\":\"a\",\"start\":\"2026-01-01T00:02:00.000000Z\"";
+    running.wait(|rows| rows.contains(read));
     signal(&running.child, Signal::TERM);
     let ended = running.child.wait().expect("the child is ours");
     let rows = running.rows();
