@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 use wasmill_tests::{programs, root};
 
 /// Enough for every kind of fraud, and for several chunks of the file.
@@ -138,6 +140,35 @@ fn check(pipeline: &str, seed: &str, oracle: &[&str]) {
 fn alerts_at_arrival_are_the_oracles() {
     check("pipeline.yaml", "7", &[]);
     check("pipeline.yaml", "4711", &[]);
+}
+
+/// Of each alert the offset leads to the very transaction that it is about.
+fn check_offsets(transactions: &str, alerts: &str, split: &str) -> usize {
+    let text = fs::read_to_string(transactions).expect("the generator wrote it");
+    let rows: Vec<&str> = text.lines().collect();
+    let alerts = fs::read_to_string(alerts).expect("the job wrote its file");
+    let json = |line: &str| serde_json::from_str::<Value>(line).expect("JSON");
+    for alert in alerts.lines().map(json) {
+        assert_eq!(alert["split"], split, "{alert}");
+        let offset = alert["offset"].as_u64().expect("an offset");
+        let row = json(rows[usize::try_from(offset).expect("rows fit into memory")]);
+        assert_eq!(row["id"], alert["transaction"], "{alert}: {row}");
+        for column in ["account", "at", "amount"] {
+            assert_eq!(row[column], alert[column], "{alert}: {row}");
+        }
+    }
+    alerts.lines().count()
+}
+
+#[test]
+fn an_alerts_offset_leads_to_its_transaction() {
+    let bench = Bench::new("5");
+    let transactions = bench.file("transactions.jsonl");
+    for pipeline in ["pipeline.yaml", "pipeline-event-time.yaml"] {
+        let found = bench.mill(pipeline, 2, 512);
+        let count = check_offsets(&transactions, &found, "transactions.jsonl");
+        assert!(count > 100, "{pipeline}: {count} alerts");
+    }
 }
 
 #[test]

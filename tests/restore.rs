@@ -227,13 +227,22 @@ fn walk(states: &[&str]) {
     }
 }
 
+/// The walk is what it says: a pair that it left out would never be tried.
+#[test]
+fn the_walk_has_every_pair() {
+    let steps: BTreeSet<(u8, u8)> = WALK.windows(2).map(|step| (step[0], step[1])).collect();
+    let all = [1, 2, 4, 8];
+    let pairs = all.iter().flat_map(|from| all.map(|to| (*from, to)));
+    assert_eq!(steps, pairs.collect());
+}
+
 #[test]
 fn every_parallelism_goes_on_behind_every_other() {
     walk(&[MEMORY]);
 }
 
-/// The walk has each step from one parallelism to another once: half of them lead from memory to a
-/// disk, half of them back.
+/// The walk has each step from one parallelism to another once: here half of them lead from memory
+/// to a disk, and half of them back.
 #[test]
 fn either_kind_of_state_goes_on_behind_the_other() {
     let spilling = Place::new(PIPELINE, false);
@@ -249,6 +258,17 @@ fn either_kind_of_state_goes_on_behind_the_other() {
         );
     }
     walk(&[MEMORY, SPILLING]);
+}
+
+/// The other half: now each step has led both ways.
+#[test]
+fn the_other_kind_of_state_goes_on_behind_the_one() {
+    walk(&[SPILLING, MEMORY]);
+}
+
+#[test]
+fn every_parallelism_goes_on_behind_every_other_on_disk() {
+    walk(&[SPILLING]);
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -24,6 +24,7 @@ mod rocksdb;
 mod spill;
 mod variable;
 
+pub use broadcast::broadcast_entries;
 pub use changes::Cut;
 pub use fixed::FixedColumn;
 pub use image::{KeyRows, KeyedImage, KeysImage, StatesImage, TimersImage, encode};

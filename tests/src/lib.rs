@@ -2,6 +2,7 @@
 
 mod difference;
 pub mod folds;
+mod guard;
 pub mod kafka;
 pub mod kill;
 pub mod postgres;
@@ -13,6 +14,7 @@ mod signal;
 use std::path::PathBuf;
 
 pub use difference::Difference;
+pub use guard::{guarded, run_guarded};
 pub use random::Random;
 pub use signal::{Signal, signal};
 

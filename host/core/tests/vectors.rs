@@ -25,6 +25,7 @@ fn layout(descriptor: &Descriptor) -> Layout {
             Kind::List => StateKind::List,
             Kind::Map => StateKind::Map,
             Kind::Operator => StateKind::Operator,
+            Kind::Broadcast => StateKind::Broadcast,
             _ => StateKind::Value,
         },
         map_key: state.key.as_ref().map(value),
@@ -77,6 +78,16 @@ fn keys_and_timers(json: &Json) -> (u32, Vec<(u32, u32, i64)>) {
     (keys, timers.collect())
 }
 
+/// Whether the rows of a batch are of a broadcast input.
+fn is_broadcast(descriptor: &Descriptor, batch: &Json) -> bool {
+    let (directory, _) = buffers(batch);
+    let mut inputs = (0_u32..).zip(&descriptor.inputs);
+    inputs.any(|(at, input)| {
+        let section = 1 << 16 | at;
+        input.broadcast && directory.chunks(5).any(|entry| entry[0] == section)
+    })
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -120,7 +131,14 @@ fn state(changes: &StateChanges<'_>) -> Json {
         StateChanges::Operator { state, value } => {
             json!({ "state": state, "values": [value.map(hex)] })
         }
-        StateChanges::Broadcast { .. } => panic!("no vector has a broadcast state"),
+        StateChanges::Broadcast {
+            state,
+            count,
+            entries,
+            values,
+        } => json!({
+            "state": state, "entries": all(entries, *count), "values": all(values, *count),
+        }),
     }
 }
 
@@ -162,7 +180,7 @@ fn answers_mean_what_the_vectors_say() {
             rows: word(&case["batch"]["rows"]),
             keys,
             timers: &timers,
-            is_broadcast: false,
+            is_broadcast: is_broadcast(&descriptor, &case["batch"]),
             output_rows_max: 100,
         };
         let (directory, bytes) = buffers(&case["answer"]);

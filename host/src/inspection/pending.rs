@@ -17,6 +17,7 @@ use crate::{
     feature,
     format::base64,
     segment::{Address, Kind, Row},
+    state,
 };
 
 /// Rows of one record batch.
@@ -24,7 +25,7 @@ const ROWS_MAX: usize = 8_192;
 /// Bytes of keys and values in one record batch.
 const BYTES_MAX: usize = 8 << 20;
 
-/// The states of subtasks, out of an operator's parts.
+/// The states of subtasks, and those that all of them have alike, out of an operator's parts.
 pub(super) fn unkeyed(
     table: &Table,
     parts: &[Part],
@@ -41,21 +42,30 @@ pub(super) fn unkeyed(
         let bytes = text
             .as_str()
             .and_then(|text| base64::decode(text.as_bytes()));
-        let bytes = bytes.ok_or_else(|| InspectionError::Value {
+        let wrong = |what: &str| InspectionError::Value {
             place: format!("operator `{}`, subtask {}", table.operator, part.subtask),
-            reason: format!("state `{}` is not in base64", table.name),
-        })?;
-        pending.push(
-            &address,
-            &Row {
+            reason: format!("state `{}` is not {what}", table.name),
+        };
+        let bytes = bytes.ok_or_else(|| wrong("in base64"))?;
+        let mut push = |entry, value| {
+            let row = Row {
                 key_group: part.subtask,
                 key: &[],
                 address: 0,
-                entry: None,
-                value: Some(&bytes),
+                entry,
+                value: Some(value),
                 time: None,
-            },
-        );
+            };
+            pending.push(&address, &row);
+        };
+        // What has keys of its own is a broadcast state.
+        match table.entry {
+            None => push(None, &bytes[..]),
+            Some(_) => state::broadcast_entries(&bytes)
+                .ok_or_else(|| wrong("what all subtasks have alike"))?
+                .into_iter()
+                .for_each(|(entry, value)| push(Some(entry), value)),
+        }
     }
     Ok(())
 }
@@ -97,9 +107,13 @@ impl Pending {
         self.groups.len()
     }
 
+    /// The bytes of keys, entries and values.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.data.len() + self.entries.data.len() + self.values.data.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
-        let bytes = self.keys.data.len() + self.entries.data.len() + self.values.data.len();
-        self.len() >= ROWS_MAX || bytes >= BYTES_MAX
+        self.len() >= ROWS_MAX || self.bytes() >= BYTES_MAX
     }
 
     pub(super) fn push(&mut self, address: &Address, row: &Row<'_>) {

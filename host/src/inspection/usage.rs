@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{InspectionError, Table, Tables};
+use super::pending::{Pending, unkeyed};
+use super::{InspectionError, KeptOf, Table, Tables};
 
 /// What a table takes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,13 +65,11 @@ pub fn usage(
         Ok(())
     })?;
     for (table, usage) in own.iter().zip(&mut states) {
-        let held = state.parts.iter();
-        let held = held.filter_map(|part| part.state.get("states")?.get(&table.name)?.as_str());
-        if table.kept == super::KeptOf::Subtask {
-            for text in held {
-                usage.rows += 1;
-                usage.bytes += text.len() as u64 * 3 / 4;
-            }
+        if table.kept == KeptOf::Subtask {
+            let mut held = Pending::default();
+            unkeyed(table, &state.parts, &mut held)?;
+            usage.rows += held.len() as u64;
+            usage.bytes += held.bytes() as u64;
         }
     }
     Ok((states, groups))

@@ -76,31 +76,40 @@ impl BroadcastState {
     /// Entries from bytes; none if they are not what the format says. `check` judges each key and
     /// value.
     pub(super) fn from_bytes<E>(
-        mut bytes: &[u8],
+        bytes: &[u8],
         check: impl Fn(&[u8], &[u8]) -> Result<(), E>,
     ) -> Option<Result<Self, E>> {
-        let number = |bytes: &mut &[u8]| {
-            let (number, rest) = bytes.split_first_chunk::<4>()?;
-            *bytes = rest;
-            Some(u32::from_le_bytes(*number) as usize)
-        };
-        let count = number(&mut bytes)?;
         let mut state = Self::default();
-        for _ in 0..count {
-            let mut part = || {
-                let len = number(&mut bytes)?;
-                let (part, rest) = bytes.split_at_checked(len)?;
-                bytes = rest;
-                Some(part)
-            };
-            let (key, value) = (part()?, part()?);
+        for (key, value) in broadcast_entries(bytes)? {
             if let Err(error) = check(key, value) {
                 return Some(Err(error));
             }
             state.change(key, Some(value));
         }
-        bytes.is_empty().then_some(Ok(state))
+        Some(Ok(state))
     }
+}
+
+/// The entries of a broadcast state's bytes, key and value; none if they are not what the format
+/// says.
+pub fn broadcast_entries(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    fn number(bytes: &mut &[u8]) -> Option<usize> {
+        let (number, rest) = bytes.split_first_chunk::<4>()?;
+        *bytes = rest;
+        Some(u32::from_le_bytes(*number) as usize)
+    }
+    let count = number(&mut bytes)?;
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        let mut part = || {
+            let len = number(&mut bytes)?;
+            let (part, rest) = bytes.split_at_checked(len)?;
+            bytes = rest;
+            Some(part)
+        };
+        entries.push((part()?, part()?));
+    }
+    bytes.is_empty().then_some(entries)
 }
 
 /// The state that a change is of.

@@ -89,8 +89,8 @@ pub struct GatedTask {
     pub lane: u32,
     /// Rows that a batch is filled up to under load.
     pub rows_max: usize,
-    /// How long rows may wait for company.
-    pub linger: Duration,
+    /// How long rows may wait for company, and how many are company enough.
+    pub linger: (Duration, usize),
     /// Set when a task has failed: then the end of the input means nothing.
     pub failed: Arc<AtomicBool>,
     /// The task's name, under which checkpoints keep what the gate keeps.
@@ -295,7 +295,7 @@ impl GatedTask {
                 return Ok(Some(taken));
             }
             let now = clock::monotonic();
-            let flush_at = pending.since.map(|since| since + self.linger);
+            let flush_at = pending.since.map(|since| since + self.linger.0);
             if flush_at.is_some_and(|at| at <= now) {
                 self.flush(pending).await?;
                 continue;
@@ -346,9 +346,9 @@ impl GatedTask {
         pending.batches.push(batch);
         pending.credits.push(credit);
         // To join batches costs a copy: half of what fits is enough, unless somebody asked to wait.
-        let (is_alone, enough) = match self.linger.is_zero() {
-            true => (!self.intake.is_ready(), self.rows_max / 2),
-            false => (false, self.rows_max),
+        let (is_alone, enough) = match self.linger {
+            (Duration::ZERO, _) => (!self.intake.is_ready(), self.rows_max / 2),
+            (_, company) => (false, company),
         };
         if pending.rows >= enough || is_alone {
             self.flush(pending).await?;

@@ -154,7 +154,8 @@ impl CallError {
         }
     }
 
-    /// Blames a row that the guest could not name itself.
+    /// Blames a row that the guest could not name itself. Limits are of the whole batch: the record
+    /// at which one was reached may be the least of those that used it up, so none is blamed.
     pub(super) fn at_row(mut self, at: usize) -> Self {
         let at = u32::try_from(at).ok();
         match &mut self {
@@ -165,10 +166,7 @@ impl CallError {
                 let message = message.clone();
                 *reported = Some(Fault { row: at, message });
             }
-            Self::Limit { reported, .. } => {
-                let message = String::new();
-                *reported = Some(Fault { row: at, message });
-            }
+            Self::Limit { reported, .. } => *reported = None,
             Self::Spent => {}
         }
         self

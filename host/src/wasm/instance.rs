@@ -336,7 +336,7 @@ impl Sandbox {
         Ok(self.output(buffers.directory, buffers.arena))
     }
 
-    /// Calls a record operator once a record; the CPU budget is the batch's.
+    /// Calls a record operator once a record; the limits are the batch's.
     async fn process_records(
         &mut self,
         process: ProcessRecord,
@@ -347,7 +347,7 @@ impl Sandbox {
         self.begin(context.time_us, context.seed)?;
         let guest = self.store.data();
         let (meter, mailbox) = (guest.meter.clone(), guest.mailbox.clone());
-        let rows_max = guest.limits.output_rows_max;
+        let limits = guest.limits.clone();
         let mut records = record::Batch::read(shape, batch.directory, batch.arena)
             .map_err(|reason| self.fault(None, &reason))?;
         for row in 0..records.len() {
@@ -360,9 +360,13 @@ impl Sandbox {
             self.spent = true;
             let applied = records.apply(row, effects);
             applied.map_err(|reason| self.fault(Some(row), &reason))?;
+            let rows_max = limits.output_rows_max;
             if records.output_rows() > rows_max {
                 let reason = format!("more than {rows_max} rows emitted (limit `output-rows`)");
-                return Err(self.fault(Some(row), &reason));
+                return Err(self.fault(None, &reason));
+            }
+            if let Some(exceeded) = records.exceeds(limits.output_bytes_max) {
+                return Err(explain(&mut self.store, &wasmtime::Error::new(exceeded)));
             }
         }
         let answer = records.finish();

@@ -10,6 +10,7 @@ use wasmill_core::{
 };
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use super::limits::{Exceeded, Limit};
 use answer::Answer;
 use cell::{Cell, Column};
 
@@ -90,6 +91,8 @@ pub(super) struct Batch<'a> {
     /// The states of each key as the records so far have left them; key by key.
     states: Vec<Option<Vec<u8>>>,
     is_changed: Vec<bool>,
+    /// Bytes of all changed states.
+    bytes: usize,
     answer: Answer,
 }
 
@@ -124,6 +127,7 @@ impl<'a> Batch<'a> {
             shape,
             columns,
             is_changed: vec![false; states.len()],
+            bytes: 0,
             states,
             input,
             answer: Answer::new(shape.descriptor.outputs.len()),
@@ -175,8 +179,12 @@ impl<'a> Batch<'a> {
             if state >= count || at >= self.states.len() {
                 return Err(format!("there is no state {state}"));
             }
+            let len = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+            if std::mem::replace(&mut self.is_changed[at], true) {
+                self.bytes -= len(&self.states[at]);
+            }
+            self.bytes += len(&change.value);
             self.states[at] = change.value;
-            self.is_changed[at] = true;
         }
         Ok(())
     }
@@ -184,6 +192,16 @@ impl<'a> Batch<'a> {
     /// Rows emitted and refused so far.
     pub(super) fn output_rows(&self) -> u64 {
         self.answer.rows()
+    }
+
+    /// Whether the records so far hand more to the host than a batch may: the host keeps it all.
+    pub(super) fn exceeds(&self, bytes_max: usize) -> Option<Exceeded> {
+        let bytes = self.bytes + self.answer.bytes();
+        (bytes > bytes_max).then_some(Exceeded {
+            limit: Limit::OutputBytes,
+            used: bytes as u64,
+            budget: bytes_max as u64,
+        })
     }
 
     /// The buffers of the answer.

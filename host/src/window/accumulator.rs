@@ -272,3 +272,11 @@ fn union(a: &HllSketch, b: &HllSketch) -> HllSketch {
     union.update(b);
     union.to_sketch(HllType::Hll8)
 }
+
+/// About how many different values a sketch has seen.
+pub(super) fn estimate(sketch: Option<&HllSketch>) -> u64 {
+    sketch.map_or(0, |sketch| sketch.composite_estimate().round() as u64)
+}
+
+#[cfg(test)]
+mod tests;

@@ -293,3 +293,6 @@ fn write_pane(
     out.clear();
     pushed
 }
+
+#[cfg(test)]
+mod tests;

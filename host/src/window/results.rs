@@ -13,7 +13,7 @@ use wasmill_core::lineage::{Ancestor, Lineage, WindowRows};
 use wasmill_core::window::{Corrections, Function, Windowing};
 
 use super::WindowError;
-use super::accumulator::Accumulator;
+use super::accumulator::{Accumulator, estimate};
 use super::draft::{Draft, Ready};
 use super::folded::Folded;
 use super::grid::{Plain, Window};
@@ -314,8 +314,7 @@ impl Column {
                 true
             }
             Accumulator::Approximate(sketch) => {
-                let estimate = sketch.as_ref().map_or(0.0, |it| it.composite_estimate());
-                self.unsigned(estimate.round() as u64);
+                self.unsigned(estimate(sketch.as_deref()));
                 true
             }
             Accumulator::Quantiles(quantiles) => {

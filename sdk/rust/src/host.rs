@@ -5,11 +5,40 @@
 use crate::{Level, Malformed};
 
 /// A directory and an arena, as they cross the boundary.
+/// ```
+/// use wasmill_sdk::native::Buffers;
+/// // One row of input 0, whose column 0 is 7.
+/// let row: Buffers = (vec![1 << 16, 0, 0, 1, 0, 1 << 16, 0, 2, 0, 8], vec![7]);
+/// assert_eq!(row.0.len() % 5, 0, "five numbers an entry");
+/// ```
 #[allow(unreachable_pub, reason = "public where the operator runs natively")]
 pub type Buffers = (Vec<u32>, Vec<u64>);
 
 /// Stands in for the host where the operator runs natively: what a guest imports, as a trait. All
 /// but maps has a stand-in that does nothing.
+/// ```
+/// use wasmill_sdk::native::{Buffers, Imports};
+/// use wasmill_sdk::{Level, Malformed};
+///
+/// /// A host that keeps the log, and has no entries.
+/// struct Log(Vec<String>);
+///
+/// impl Imports for Log {
+///     fn log(&mut self, _: Level, line: &str) {
+///         self.0.push(line.to_owned());
+///     }
+///
+///     fn get_many(
+///         &mut self, _: u32, _: bool, _: u32, _: Buffers,
+///     ) -> Result<Buffers, Malformed> {
+///         Ok((Vec::new(), Vec::new()))
+///     }
+/// }
+/// let mut host = Log(Vec::new());
+/// host.log(Level::Info, "begun");
+/// assert_eq!(host.seed(), 0);
+/// assert_eq!(host.0, ["begun"]);
+/// ```
 #[cfg(not(target_arch = "wasm32"))]
 pub trait Imports {
     /// Takes a line of the plugin's log. The host keeps it only while the call succeeds: lines of a

@@ -10,6 +10,8 @@ mod order;
 mod read;
 #[cfg(doctest)]
 mod sample;
+#[cfg(doctest)]
+mod sample_aggregate;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -461,6 +463,7 @@ impl<Op: Operator> Harness<Op> {
             let layout = batch::BroadcastBatch {
                 rows,
                 input,
+                now: self.now,
                 store: &store,
             };
             return crate::arena::Layout::lay_out(&layout);

@@ -150,6 +150,12 @@ impl Coordinator {
         self.shelf.kept()
     }
 
+    /// Whether a checkpoint is named in the log and could not be read when the attempt began. As
+    /// long as there is one, nothing is deleted.
+    pub fn is_unreadable(&self, checkpoint: CheckpointId) -> bool {
+        self.shelf.is_unreadable(checkpoint)
+    }
+
     /// When a [`Fact::Tick`] is wanted at the latest, in monotonic microseconds.
     pub fn wake_at_us(&self) -> Option<i64> {
         if self.phase == Phase::Ended {

@@ -1,3 +1,5 @@
+mod golden;
+
 use serde_json::{Value as Json, json};
 
 use super::*;

@@ -317,3 +317,6 @@ impl Input<'_> {
         String::from_utf8(self.bytes()?).ok().map(Into::into)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,9 @@ pub(crate) struct Process {
     pub(crate) state: State,
     /// It gets no time. Others may take it for dead.
     pub(crate) is_frozen: bool,
-    /// What is on its way inside, in no order.
-    pub(crate) letters: Vec<Letter>,
+    /// What is on its way inside, in no order, with the number under which it was sent.
+    pub(crate) letters: Vec<(u64, Letter)>,
+    letters_sent: u64,
     pub(crate) has_asked_to_finish: bool,
     /// What each sink was last told to apply.
     pub(crate) told: BTreeMap<String, CheckpointId>,
@@ -68,6 +69,7 @@ impl Process {
             state: State::Listing(from),
             is_frozen: false,
             letters: Vec::new(),
+            letters_sent: 0,
             has_asked_to_finish: false,
             told: BTreeMap::new(),
             listed: 0,
@@ -75,6 +77,19 @@ impl Process {
             epoch: 0,
             deciding: None,
         }
+    }
+
+    /// Sends a message inside.
+    pub(crate) fn send(&mut self, letter: Letter) {
+        self.letters_sent += 1;
+        self.letters.push((self.letters_sent, letter));
+    }
+
+    /// Takes a message out; tells whether it has overtaken another one.
+    pub(crate) fn take(&mut self, at: usize) -> (Letter, bool) {
+        let (number, letter) = self.letters.swap_remove(at);
+        let is_first = self.letters.iter().all(|(other, _)| *other > number);
+        (letter, !is_first)
     }
 
     pub(crate) fn is_alive(&self) -> bool {

@@ -335,6 +335,7 @@ impl World {
     fn send(&mut self, process: usize, errand: Errand, stage: Stage) {
         let mut slow_until_us = self.now.monotonic_us;
         if self.fails(self.weather.slow) {
+            self.counts.slow += 1;
             let is_apply = matches!(errand, Errand::Apply(..));
             slow_until_us += self.rng.below(if is_apply { 15_000 } else { 3_000 }) as i64;
         }
@@ -386,11 +387,17 @@ impl World {
         let copy = errand.clone();
         match self.rng.below(3) {
             // Lost on the way there.
-            0 => {}
+            0 => self.counts.lost_requests += 1,
             // Late.
-            1 => self.ask(NOBODY, copy),
+            1 => {
+                self.counts.late_requests += 1;
+                self.ask(NOBODY, copy);
+            }
             // Lost on the way back.
-            _ => drop(self.perform(NOBODY, copy)?),
+            _ => {
+                self.counts.lost_answers += 1;
+                self.perform(NOBODY, copy)?;
+            }
         }
         self.unanswered(process, errand)
     }
@@ -424,7 +431,7 @@ impl World {
             Errand::Put(taken) => declined(&taken),
             Errand::Delete(name) => Fact::NotDeleted(name),
         };
-        self.processes[process].letters.push(Letter::Fact(fact));
+        self.processes[process].send(Letter::Fact(fact));
         Ok(())
     }
 
@@ -526,6 +533,7 @@ impl World {
     fn put(&mut self, mut taken: Box<Taken>) -> Answer {
         for (name, bytes) in std::mem::take(&mut taken.uploads) {
             if self.fails(self.weather.partial) {
+                self.counts.partial += 1;
                 let len = self.rng.index(bytes.len());
                 self.store.objects.insert(name, bytes[..len].to_vec());
                 return Answer::Stored(taken, false);
@@ -619,16 +627,22 @@ impl World {
                     snapshot: Box::new(taken.snapshot),
                 }
             }
-            Answer::Stored(taken, _) => declined(&taken),
+            Answer::Stored(taken, is_whole) => {
+                self.counts.declined += u64::from(is_whole);
+                declined(&taken)
+            }
             Answer::Deleted(name) => Fact::Deleted(name),
             Answer::Applied(sink, marker) => Fact::Applied {
                 sink,
                 marker: Some(marker),
             },
         };
-        let is_loss = matches!(fact, Fact::Acknowledged { .. } | Fact::Declined { .. });
-        if !is_loss || !self.fails(self.weather.lost_letter) {
-            self.processes[process].letters.push(Letter::Fact(fact));
+        let is_acknowledged = matches!(fact, Fact::Acknowledged { .. });
+        let is_loss = is_acknowledged || matches!(fact, Fact::Declined { .. });
+        if is_loss && self.fails(self.weather.lost_letter) {
+            self.counts.lost_acknowledgements += u64::from(is_acknowledged);
+        } else {
+            self.processes[process].send(Letter::Fact(fact));
         }
         Ok(())
     }

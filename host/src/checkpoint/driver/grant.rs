@@ -46,6 +46,10 @@ impl Checkpoints {
             found.map(|manifest| manifest.reason)
         };
         let disposed = match kept(self) {
+            None if self.coordinator.is_unreadable(savepoint) => Err(format!(
+                "checkpoint {savepoint} could not be read when this run began, and as long as \
+                 that is so nothing is deleted: try again when the job has been started anew"
+            )),
             None => Err(format!("there is no savepoint {savepoint}")),
             Some(Reason::Savepoint) => {
                 self.tell(Fact::Disposed(savepoint));

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, io::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use object_store::path::Path;
-use wasmill_core::checkpoint::{CheckpointId, Position};
+use wasmill_core::checkpoint::{CheckpointId, Kept, Position};
 
 use super::*;
 use crate::checkpoint::{
@@ -57,10 +57,11 @@ fn live(seed: u64, luck: Luck) -> (Arc<FaultyStore>, Model) {
     let store = Arc::new(FaultyStore::new(seed, luck));
     let mut model = Model::default();
     for _ in 0..LIVES {
-        let ending = match store.below(4) {
+        let ending = match store.below(5) {
             0 => Ending::Drained,
             1 => Ending::Overtaken,
             2 => Ending::Killed,
+            3 => Ending::Stopped,
             _ => Ending::PowerCut,
         };
         model.live(&store, ending, 1 + store.below(6));
@@ -77,25 +78,42 @@ fn live(seed: u64, luck: Luck) -> (Arc<FaultyStore>, Model) {
 fn what_is_decided_under_faults_restores() {
     let first = number("FAULT_SEED", 1);
     let last = first + number("FAULT_SEEDS", 6) - 1;
-    let (mut stores, mut decided, mut cuts, mut refused) = (Vec::new(), 0, 0, 0);
-    let mut older = 0;
+    let (mut stores, mut models) = (Vec::new(), Vec::new());
+    let (mut older, mut outlived) = (0, 0);
     for seed in first..=last {
         let (store, model) = live(seed, BAD);
         model.check(seed);
-        older += runtime().block_on(older_restored(&store, &model, seed));
-        decided += model.decided;
-        cuts += model.cuts;
-        refused += model.refused.len();
+        let kept = runtime().block_on(all_restored(&store, &model, seed));
+        older += kept.older;
+        outlived += kept.outlived;
         stores.push(store);
+        models.push(model);
     }
+    let sum = |of: fn(&Model) -> usize| models.iter().map(of).sum::<usize>();
+    let (decided, cuts) = (sum(|it| it.decided), sum(|it| it.cuts));
     tell(&format!(
         "faults: {decided} checkpoints decided under {} errors, {} slow answers, {cuts} power cuts \
-         that took {} objects; {refused} starts refused and repeated; beside the newest ones \
-         {older} older ones restored; seeds {first}-{last}",
+         that took {} objects; {} starts refused and repeated; beside the newest ones {older} \
+         older ones restored; seeds {first}-{last}",
         count(|counts| &counts.errors, &stores),
         count(|counts| &counts.slow, &stores),
         count(|counts| &counts.dropped, &stores),
+        sum(|it| it.refused.len()),
     ));
+    let (taken, stopped) = (sum(|it| it.taken), sum(|it| it.stopped));
+    let disposed = sum(|it| it.disposed);
+    tell(&format!(
+        "faults: {taken} savepoints, with {stopped} of which a job stopped; {disposed} disposed \
+         of; {outlived} restored that are older than all checkpoints beside them"
+    ));
+    for (count, what) in [
+        (taken, "no savepoint was taken"),
+        (stopped, "no job stopped with a savepoint"),
+        (disposed, "no savepoint was disposed of"),
+        (outlived, "no savepoint is older than what is kept anyway"),
+    ] {
+        assert!(count > 0, "{what}, which shows nothing");
+    }
     assert!(
         decided >= 50,
         "{decided} checkpoints are too few to show anything"
@@ -208,16 +226,31 @@ fn a_share_that_cannot_be_read_fails_the_attempt() {
     model.check(1);
 }
 
+/// Checkpoints that were restored.
+struct Restorable {
+    /// Those that are not the newest.
+    older: usize,
+    /// Savepoints that are older than every checkpoint that is none: all that was decided before
+    /// or just behind them has gone its way.
+    outlived: usize,
+}
+
 /// Restores every checkpoint that is kept, as a job does that is told to go back to it, and what
-/// its sink would apply; gives how many are not the newest.
-async fn older_restored(store: &Arc<FaultyStore>, model: &Model, seed: u64) -> usize {
+/// its sink would apply. Savepoints are kept until somebody disposes of them.
+async fn all_restored(store: &Arc<FaultyStore>, model: &Model, seed: u64) -> Restorable {
     let storage = Storage::faulty(store);
     let log = recover(&storage, &life::plan()).await;
     let log = log.expect("the store is well again").recovered;
     assert!(log.damaged.is_empty(), "seed {seed}: {:?}", log.damaged);
-    let kept = log.kept.iter().map(|kept| kept.decided.checkpoint);
-    let kept: Vec<CheckpointId> = kept.collect();
-    assert!(kept.len() >= RETAINED, "seed {seed}: {kept:?}");
+    let number = |kept: &Kept| kept.decided.checkpoint;
+    let is_savepoint = |kept: &&Kept| kept.manifest.reason == Reason::Savepoint;
+    let kept: Vec<CheckpointId> = log.kept.iter().map(number).collect();
+    let (savepoints, others): (Vec<_>, Vec<_>) = log.kept.iter().partition(is_savepoint);
+    let savepoints: BTreeSet<_> = savepoints.into_iter().map(number).collect();
+    assert!(others.len() >= RETAINED, "seed {seed}: {kept:?}");
+    let lost = model.savepoints.difference(&savepoints).next();
+    assert_eq!(lost, None, "seed {seed}: a savepoint is gone from {kept:?}");
+    let oldest = number(others[0]);
     assert_eq!(kept.last().copied(), model.newest(), "seed {seed}");
     let mut before = 0;
     for checkpoint in &kept {
@@ -250,7 +283,11 @@ async fn older_restored(store: &Arc<FaultyStore>, model: &Model, seed: u64) -> u
             "seed {seed}: the rows of {checkpoint}"
         );
     }
-    kept.len() - 1
+    let standing = model.savepoints.iter();
+    Restorable {
+        older: kept.len() - 1,
+        outlived: standing.filter(|it| **it < oldest).count(),
+    }
 }
 
 /// The names of what the newest checkpoint is restored from.

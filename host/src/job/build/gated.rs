@@ -97,8 +97,11 @@ impl Builder<'_> {
             chain,
             lanes: self.lanes(task),
             lane: lane(task.id, subtask),
-            rows_max: rows_max.max().unwrap_or(0).max(ROWS_MAX),
-            linger: Duration::from_micros(lingers.min().unwrap_or(0)),
+            rows_max: rows_max.clone().max().unwrap_or(0).max(ROWS_MAX),
+            linger: (
+                Duration::from_micros(lingers.min().unwrap_or(0)),
+                rows_max.min().unwrap_or(ROWS_MAX),
+            ),
             failed: self.failed.clone(),
             name: task.name.as_str().into(),
             subtask: small(subtask),

@@ -5,6 +5,7 @@ use wasmill_core::lineage::Chunk;
 
 use super::*;
 
+mod golden;
 mod restore;
 
 /// Rows of one split, from an offset on; the column repeats the time.

@@ -51,6 +51,13 @@ impl Answer {
         (emitted + self.rejected_rows.len()) as u64
     }
 
+    /// Bytes of all cells and reasons.
+    pub(super) fn bytes(&self) -> usize {
+        let columns = self.outputs.iter().flat_map(|output| &output.columns);
+        let cells: usize = columns.map(|column| column.bytes.len()).sum();
+        cells + self.rejects.bytes.len()
+    }
+
     pub(super) fn reject(&mut self, row: usize, reason: &str) {
         self.rejected_rows.push(row as u32);
         self.rejects.bytes.extend(reason.as_bytes());

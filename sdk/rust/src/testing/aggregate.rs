@@ -66,6 +66,15 @@ pub struct AggregateHarness<A: Aggregate> {
 }
 
 /// What became of rows that were added.
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+/// # fn main() {
+/// let mut longest = AggregateHarness::<Longest>::new("{}");
+/// let added = longest.add(None, &[word("not"), word("")]);
+/// assert_eq!(added.accumulator, "not");
+/// assert_eq!(added.rejected, [(1, "no word".to_owned())]);
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Added<T> {
     /// The accumulator.
@@ -75,6 +84,16 @@ pub struct Added<T> {
 }
 
 /// Accumulators that changed, by their numbers, and the rows that were refused, with the reasons.
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+/// # fn main() {
+/// use wasmill_sdk::testing::Grouped;
+/// let mut longest = AggregateHarness::<Longest>::new("{}");
+/// let (changed, rejected): Grouped<String> = longest.add_grouped(&[None], &[word("be")], &[0]);
+/// assert_eq!(changed, [Some("be".to_owned())]);
+/// assert_eq!(rejected, []);
+/// # }
+/// ```
 pub type Grouped<T> = (Vec<Option<T>>, Vec<(u32, String)>);
 
 impl<A: Aggregate> AggregateHarness<A> {
@@ -82,6 +101,13 @@ impl<A: Aggregate> AggregateHarness<A> {
     ///
     /// # Panics
     /// If the aggregate refuses the configuration; [`open`](Self::open) gives the fault instead.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let mut longest = AggregateHarness::<Longest>::new("{}");
+    /// assert_eq!(longest.result_of(&[word("or"), word("not")]), "not");
+    /// # }
+    /// ```
     pub fn new(config: &str) -> Self {
         match Self::open(config) {
             Ok(harness) => harness,
@@ -93,6 +119,13 @@ impl<A: Aggregate> AggregateHarness<A> {
     ///
     /// # Errors
     /// If the configuration does not fit, or the aggregate refuses it.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let fault = AggregateHarness::<Longest>::open("[").err().expect("it is not JSON");
+    /// assert!(fault.message.starts_with("the configuration is not JSON"));
+    /// # }
+    /// ```
     pub fn open(config: &str) -> Result<Self, Fault> {
         let config: Json = serde_json::from_str(config)
             .map_err(|error| Fault::new(format!("the configuration is not JSON: {error}")))?;
@@ -107,6 +140,13 @@ impl<A: Aggregate> AggregateHarness<A> {
     }
 
     /// The aggregate's descriptor: what it says about itself to whoever runs it.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let longest = AggregateHarness::<Longest>::new("{}");
+    /// assert_eq!(longest.descriptor()["aggregate"]["accumulator"], "string");
+    /// # }
+    /// ```
     pub fn descriptor(&self) -> Json {
         descriptor::aggregate::<A>()
     }
@@ -115,6 +155,15 @@ impl<A: Aggregate> AggregateHarness<A> {
     ///
     /// # Panics
     /// If the call faults.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let mut longest = AggregateHarness::<Longest>::new("{}");
+    /// let first = longest.add(None, &[word("to"), word("be")]).accumulator;
+    /// let both = longest.add(Some(&first), &[word("not")]).accumulator;
+    /// assert_eq!((&*first, &*both), ("be", "not"));
+    /// # }
+    /// ```
     #[track_caller]
     pub fn add(
         &mut self,
@@ -137,6 +186,16 @@ impl<A: Aggregate> AggregateHarness<A> {
     ///
     /// # Panics
     /// If the call faults.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let mut longest = AggregateHarness::<Longest>::new("{}");
+    /// let kept = "question".to_owned();
+    /// let rows = [word("to"), word("be"), word("not")];
+    /// let (changed, _) = longest.add_grouped(&[None, Some(&kept)], &rows, &[0, 1, 0]);
+    /// assert_eq!(changed, [Some("not".to_owned()), Some(kept)]);
+    /// # }
+    /// ```
     #[track_caller]
     pub fn add_grouped(
         &mut self,
@@ -169,6 +228,14 @@ impl<A: Aggregate> AggregateHarness<A> {
     ///
     /// # Panics
     /// If the call faults.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let mut longest = AggregateHarness::<Longest>::new("{}");
+    /// let merged = longest.merge(&"be".to_owned(), &"not".to_owned());
+    /// assert_eq!(merged, "not");
+    /// # }
+    /// ```
     #[track_caller]
     pub fn merge(&mut self, left: &A::Accumulator, right: &A::Accumulator) -> A::Accumulator {
         let mut merged = self.merge_pairs(&[left, right], &[(0, 1)]);
@@ -180,6 +247,16 @@ impl<A: Aggregate> AggregateHarness<A> {
     ///
     /// # Panics
     /// If the call faults.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let mut longest = AggregateHarness::<Longest>::new("{}");
+    /// let [a, b, c] = ["to", "not", "be"].map(str::to_owned);
+    /// // The first pair makes number 3, the second one merges it with number 2.
+    /// let made = longest.merge_pairs(&[&a, &b, &c], &[(0, 1), (3, 2)]);
+    /// assert_eq!(made, ["not", "not"]);
+    /// # }
+    /// ```
     #[track_caller]
     pub fn merge_pairs(
         &mut self,
@@ -210,6 +287,13 @@ impl<A: Aggregate> AggregateHarness<A> {
     ///
     /// # Panics
     /// If the call faults.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let mut longest = AggregateHarness::<Longest>::new("{}");
+    /// assert_eq!(longest.result(&"not".to_owned()), "not");
+    /// # }
+    /// ```
     #[track_caller]
     pub fn result(&mut self, accumulator: &A::Accumulator) -> A::Output {
         let sent = Sent {
@@ -238,6 +322,13 @@ impl<A: Aggregate> AggregateHarness<A> {
     ///
     /// # Panics
     /// If a call faults.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let mut longest = AggregateHarness::<Longest>::new("{}");
+    /// assert_eq!(longest.result_of(&[word("to"), word(""), word("not")]), "not");
+    /// # }
+    /// ```
     #[track_caller]
     pub fn result_of(&mut self, rows: &[A::Row<'_>]) -> A::Output {
         let added = self.add(None, rows);
@@ -249,6 +340,14 @@ impl<A: Aggregate> AggregateHarness<A> {
     ///
     /// # Panics
     /// If a call faults, or a part has no rows.
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/sample_aggregate.rs"));
+    /// # fn main() {
+    /// let mut longest = AggregateHarness::<Longest>::new("{}");
+    /// let parts = [[word("to"), word("be")], [word("or"), word("not")]];
+    /// assert_eq!(longest.result_of_parts(&[&parts[0], &parts[1]]), "not");
+    /// # }
+    /// ```
     #[track_caller]
     pub fn result_of_parts(&mut self, parts: &[&[A::Row<'_>]]) -> A::Output {
         let added: Vec<_> = parts.iter().map(|rows| self.add(None, rows)).collect();

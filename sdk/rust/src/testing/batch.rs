@@ -26,7 +26,7 @@ pub(super) struct InputBatch<'b> {
 impl Layout for InputBatch<'_> {
     fn put(&self, put: &mut impl Put) {
         let store = self.store;
-        let (has_event, has_processing) = store.time_domains();
+        let (has_event, _) = store.time_domains();
         self.rows.put(group::INPUT, 0, false, put);
         if self.keyed && self.rows.len() > 0 {
             let keys = self.keys.iter().copied();
@@ -56,10 +56,15 @@ impl Layout for InputBatch<'_> {
         }
         store.put_unkeyed(put);
         store.put_timers(put);
-        if has_processing {
-            put.section(group::BATCH, 0, 1);
-            put.copy(0, kind::VALUES, &self.now.to_le_bytes());
-        }
+        put_now(self.now, store, put);
+    }
+}
+
+/// The machine's clock, if the operator has timers of it.
+fn put_now(now: i64, store: &Store, put: &mut impl Put) {
+    if store.time_domains().1 {
+        put.section(group::BATCH, 0, 1);
+        put.copy(0, kind::VALUES, &now.to_le_bytes());
     }
 }
 
@@ -67,6 +72,8 @@ impl Layout for InputBatch<'_> {
 pub(super) struct BroadcastBatch<'b> {
     pub(super) rows: &'b Rows,
     pub(super) input: u32,
+    /// The machine's clock, in microseconds.
+    pub(super) now: i64,
     pub(super) store: &'b Store,
 }
 
@@ -74,6 +81,7 @@ impl Layout for BroadcastBatch<'_> {
     fn put(&self, put: &mut impl Put) {
         self.rows.put(group::INPUT, self.input, false, put);
         self.store.put_unkeyed(put);
+        put_now(self.now, self.store, put);
     }
 }
 

@@ -4,7 +4,9 @@
 //! difference.
 
 mod aggregates;
+mod alike;
 mod batches;
+mod descriptors;
 
 use super::Harness;
 use crate::prelude::*;

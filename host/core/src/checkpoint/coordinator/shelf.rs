@@ -83,6 +83,12 @@ impl Shelf {
         self.kept.iter().map(|kept| &kept.manifest)
     }
 
+    /// Whether this one is named in the log and could not be read.
+    pub(super) fn is_unreadable(&self, checkpoint: CheckpointId) -> bool {
+        let mut damaged = self.damaged.iter();
+        damaged.any(|decided| decided.checkpoint == checkpoint)
+    }
+
     /// A savepoint may go, as far as sinks allow.
     pub(super) fn dispose(&mut self, checkpoint: CheckpointId) {
         if self.manifest(checkpoint).is_some() {

@@ -114,11 +114,17 @@ impl World {
             return Ok(());
         }
         let at = self.rng.index(letters);
-        let letter = self.processes[process].letters.swap_remove(at);
+        let (letter, has_overtaken) = self.processes[process].take(at);
         let taken = match letter {
-            Letter::Fact(fact) => return self.coordinate(process, fact),
+            Letter::Fact(fact) => {
+                let is_acknowledged = matches!(fact, Fact::Acknowledged { .. });
+                let is_reordered = is_acknowledged && has_overtaken;
+                self.counts.reordered_acknowledgements += u64::from(is_reordered);
+                return self.coordinate(process, fact);
+            }
             Letter::Inject(subtask, barrier) => {
                 if self.fails(self.weather.lost_letter) {
+                    self.counts.lost_barriers += 1;
                     return Ok(());
                 }
                 let job = self.job(process);
@@ -252,7 +258,7 @@ impl World {
     fn tell_subtasks(&mut self, process: usize, letter: impl Fn(u32) -> Letter) {
         let subtasks = self.weather.sources + self.weather.counters + 1;
         let letters = (0..subtasks as u32).map(letter);
-        self.processes[process].letters.extend(letters);
+        letters.for_each(|letter| self.processes[process].send(letter));
     }
 
     /// An attempt stands: the job is restored, and the sinks tell their markers.
@@ -295,7 +301,7 @@ impl World {
                 sink: sink.to_owned(),
                 marker: (marker > 0).then_some(CheckpointId(marker)),
             };
-            self.processes[process].letters.push(Letter::Fact(fact));
+            self.processes[process].send(Letter::Fact(fact));
         }
         Ok(())
     }
@@ -366,15 +372,17 @@ impl World {
             && let Some(process) = self.active()
         {
             self.tell("crash", process as u64, 0);
+            self.counts.crashes += 1;
             self.processes[process].state = State::Dead;
             self.processes[process].letters.clear();
         }
         let is_going = self.going_back.is_some();
         if !is_going && self.rng.chance(self.weather.freeze * SCARCITY) {
             let at = self.rng.index(self.processes.len());
-            self.processes[at].is_frozen ^= true;
+            self.freeze_or_wake(at);
         }
         if !is_going && self.rng.chance(self.weather.takeover * SCARCITY) && alive < 3 {
+            self.counts.takeovers += 1;
             self.start(RestoreFrom::Newest);
         }
         if self.rng.chance(self.weather.request * SCARCITY)
@@ -383,6 +391,16 @@ impl World {
             return self.ask_for_something(process);
         }
         Ok(())
+    }
+
+    fn freeze_or_wake(&mut self, at: usize) {
+        let process = &mut self.processes[at];
+        process.is_frozen ^= true;
+        self.counts.freezes += u64::from(process.is_alive() && process.is_frozen);
+        if let State::Running(coordinator, _) = &process.state {
+            let is_over = coordinator.attempt().0 < self.model.attempt();
+            self.counts.zombies += u64::from(is_over && !process.is_frozen);
+        }
     }
 
     fn ask_for_something(&mut self, process: usize) -> Result<(), String> {

@@ -3,7 +3,7 @@
 //! can be told from a wrong one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -37,12 +37,17 @@ pub(super) const SINK: &str = "out";
 const TRIES_MAX: usize = 200;
 /// Rows between two barriers are fewer.
 const ROWS: u64 = 6;
+/// Someone wants a savepoint at one barrier of so many, and has had enough of one.
+const SAVEPOINT_EVERY: u64 = 4;
+const DISPOSAL_EVERY: u64 = 12;
 
 /// How a life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     /// With its last checkpoint.
     Drained,
+    /// With a savepoint.
+    Stopped,
     /// Like `kill -9`: what is on its way is gone.
     Killed,
     /// By a successor, while what is on its way may still arrive.
@@ -56,6 +61,13 @@ pub(super) enum Ending {
 pub(super) struct Model {
     /// How far each checkpoint had come that is known to be decided.
     positions: BTreeMap<CheckpointId, u64>,
+    /// Those of them that are savepoints, and that nobody has disposed of.
+    pub(super) savepoints: BTreeSet<CheckpointId>,
+    /// Savepoints that were taken, those of them with which the job stopped, and those of which
+    /// somebody wanted to dispose.
+    pub(super) taken: usize,
+    pub(super) stopped: usize,
+    pub(super) disposed: usize,
     /// What the sink has brought out, and its marker.
     output: Vec<u64>,
     marker: Option<CheckpointId>,
@@ -212,6 +224,31 @@ impl Model {
     }
 }
 
+/// What people outside want, and what they are answered.
+struct Wishes {
+    asking: async_channel::Sender<Wish>,
+    savepoints: Answers<CheckpointId>,
+    disposals: Answers<bool>,
+}
+
+/// The way of answers to whoever waits for them.
+type Answers<T> = (
+    async_channel::Sender<Result<T, String>>,
+    async_channel::Receiver<Result<T, String>>,
+);
+
+impl Wishes {
+    fn new() -> (Self, async_channel::Receiver<Wish>) {
+        let (asking, requests) = async_channel::bounded(1);
+        let wishes = Self {
+            asking,
+            savepoints: async_channel::bounded(1),
+            disposals: async_channel::bounded(1),
+        };
+        (wishes, requests)
+    }
+}
+
 /// An attempt at work.
 struct Life<'a> {
     model: &'a mut Model,
@@ -225,6 +262,8 @@ struct Life<'a> {
     /// How far it has come, and what it has handed in.
     position: u64,
     handed: HashMap<CheckpointId, u64>,
+    /// What was handed in for the last barrier of all.
+    closing: Option<CheckpointId>,
     /// The newest decided checkpoint, and how far it had come.
     since: Option<CheckpointId>,
     since_position: u64,
@@ -271,6 +310,7 @@ impl<'a> Life<'a> {
                 orders: orders(),
                 position,
                 handed: HashMap::new(),
+                closing: None,
                 since,
                 since_position: position,
                 decided: 0,
@@ -298,7 +338,7 @@ impl<'a> Life<'a> {
     }
 
     async fn run(mut self, checkpoints: Checkpoints, ending: Ending, enough: u64) {
-        let (asking, requests) = async_channel::bounded(1);
+        let (wishes, requests) = Wishes::new();
         let taking = checkpoints.run(self.handle(), requests);
         self.tell_marker().await;
         tokio::pin!(taking);
@@ -308,7 +348,13 @@ impl<'a> Life<'a> {
             let barriers = Arc::clone(&self.barriers);
             tokio::select! {
                 // An attempt that cannot go on ends; the next one goes on.
-                _ = &mut taking => return,
+                done = &mut taking => {
+                    if done.is_ok() && ending == Ending::Stopped {
+                        self.model.stopped += 1;
+                        self.saved(self.closing.expect("the last barrier has passed"));
+                    }
+                    break;
+                }
                 order = orders.recv() => self.obey(order.expect("its sender lives")).await,
                 barrier = barriers.wanted(0, sent) => {
                     let barrier = barrier.expect("nobody closes it");
@@ -317,16 +363,61 @@ impl<'a> Life<'a> {
                         self.obey(order).await;
                     }
                     self.snapshot(barrier).await;
+                    self.wish(&wishes);
                 }
             }
+            self.take_answers(&wishes);
             if self.decided >= enough {
-                match ending {
-                    Ending::Drained => drop(asking.try_send(Wish::Take(Request::Stop))),
+                let last = match ending {
+                    Ending::Drained => Request::Stop,
+                    Ending::Stopped => Request::StopWithSavepoint,
                     // Sinks, too, may be behind.
-                    _ => return,
-                }
+                    _ => break,
+                };
+                drop(wishes.asking.try_send(Wish::Take(last)));
             }
         }
+        // Whoever was told of a savepoint has it, whatever has become of the job.
+        self.take_answers(&wishes);
+    }
+
+    /// People want a savepoint now and then, and have had enough of one.
+    fn wish(&mut self, wishes: &Wishes) {
+        if self.store.below(SAVEPOINT_EVERY) == 0 {
+            let wish = Wish::Savepoint(wishes.savepoints.0.clone());
+            drop(wishes.asking.try_send(wish));
+        }
+        let oldest = self.model.savepoints.first().copied();
+        if let Some(oldest) = oldest.filter(|_| self.store.below(DISPOSAL_EVERY) == 0) {
+            let wish = Wish::Dispose(oldest, wishes.disposals.0.clone());
+            if wishes.asking.try_send(wish).is_ok() {
+                self.model.savepoints.remove(&oldest);
+                self.model.disposed += 1;
+            }
+        }
+    }
+
+    fn take_answers(&mut self, wishes: &Wishes) {
+        while let Ok(savepoint) = wishes.savepoints.1.try_recv() {
+            self.saved(savepoint.expect("nothing but a decided one is told of"));
+        }
+        while let Ok(disposed) = wishes.disposals.1.try_recv() {
+            // An error of the store may have kept its manifest from being read.
+            let is_unread = |reason: &String| reason.contains("could not be read");
+            let is_fair = disposed.as_ref().map_or_else(is_unread, |_| true);
+            assert!(
+                is_fair || self.model.may_lose,
+                "a savepoint that stands can be disposed of: {disposed:?}"
+            );
+        }
+    }
+
+    /// A savepoint is decided.
+    fn saved(&mut self, savepoint: CheckpointId) {
+        let position = self.handed[&savepoint];
+        self.model.positions.insert(savepoint, position);
+        self.model.savepoints.insert(savepoint);
+        self.model.taken += 1;
     }
 
     async fn obey(&mut self, order: SinkOrder) {
@@ -355,6 +446,7 @@ impl<'a> Life<'a> {
     async fn snapshot(&mut self, barrier: Barrier) {
         self.position += 1 + self.store.below(ROWS);
         self.handed.insert(barrier.checkpoint, self.position);
+        self.closing = barrier.is_last.then_some(barrier.checkpoint);
         let split = SplitState {
             position: json!(self.position),
             watermark: 0,

@@ -31,7 +31,7 @@ fn part(subtask: u16, sorter: &Sorter) -> (Part, Option<bytes::Bytes>) {
 
 /// Rows that the source gave, that an operator emitted for them, that a timer emitted, and that
 /// windows gave.
-fn mixed(times: &[i64]) -> Batch {
+pub(super) fn mixed(times: &[i64]) -> Batch {
     let source = batch(1, 40, times);
     let bytes: Vec<String> = times.iter().map(|time| format!("<{time}>")).collect();
     let mut chunk = Chunk {
@@ -85,7 +85,7 @@ fn mixed(times: &[i64]) -> Batch {
 }
 
 /// Each row's time, id, and original bytes.
-fn told(batch: &Batch) -> Vec<(i64, String, Option<bytes::Bytes>)> {
+pub(super) fn told(batch: &Batch) -> Vec<(i64, String, Option<bytes::Bytes>)> {
     let row = |row: usize| {
         let mut id = Vec::new();
         encode::row_id("job", &batch.lineage, row, &mut id);

@@ -1,6 +1,6 @@
 //! Whole calls as vectors: batch and answer, byte by byte, and what the answer means.
 
-use super::{hex, path, read};
+use super::{alike, hex, path, read};
 use crate::buffer::{Batch, engine, group, kind};
 use crate::prelude::*;
 use crate::testing::read::{read_optional, read_u32s, read_values};
@@ -330,6 +330,18 @@ fn states<Op: Operator>(batch: &Batch<'_>) -> Result<Vec<Json>, Malformed> {
             states.extend(values.iter().map(told));
             continue;
         }
+        if state["kind"] == "broadcast" {
+            let rows = section.rows();
+            if rows == 0 {
+                continue;
+            }
+            let entries = read_values(&section, 1, rows, widths.map_key)?;
+            let entries: Vec<_> = entries.iter().map(|entry| hex(entry)).collect();
+            let values = read_optional(&section, 2, rows, widths.value)?;
+            let values: Vec<_> = values.iter().map(text).collect();
+            states.push(json!({ "state": ordinal, "entries": entries, "values": values }));
+            continue;
+        }
         let (rows, keys) = (section.rows(), read_u32s(&section, 0)?);
         if rows == 0 && cleared.is_empty() {
             continue;
@@ -367,7 +379,7 @@ fn buffers((directory, arena): &(Vec<u32>, Vec<u64>)) -> Json {
     json!({ "directory": entries, "arena": hex(bytemuck::cast_slice(arena)) })
 }
 
-fn case<Op: Operator>(name: &str, harness: &Harness<Op>) -> Json {
+pub(super) fn case<Op: Operator>(name: &str, harness: &Harness<Op>) -> Json {
     let exchange = harness.last_exchange().expect("a batch was sent");
     let (mut batch, answer) = (buffers(&exchange.batch), buffers(&exchange.answer));
     batch["rows"] = exchange.rows.into();
@@ -418,6 +430,7 @@ fn cases() -> Vec<Json> {
     folder.push(&[payment(7, "tea", 0, 30), payment(8, books, 9, 30)]);
     folder.push(&[payment(8, "", 0, 40)]);
     cases.push(case("a value of a subtask that is cleared", &folder));
+    cases.extend(alike::cases());
     cases
 }
 
