@@ -1,4 +1,5 @@
-//! An operator on single records, from outside: a cell of each type goes in and comes out as it was.
+//! An operator on single records, from outside: a cell of each type goes in and comes out as it
+//! was.
 
 use std::fs;
 use std::process::Command;

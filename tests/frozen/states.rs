@@ -107,8 +107,11 @@ sinks:
   alerts-rows: { input: alerts, file: { path: alerts.jsonl } }
 ";
 
+/// The rows of a part.
+type Rows = fn(usize) -> Vec<String>;
+
 /// Files that grow, with their headers.
-const GROWING: [(&str, &str, fn(usize) -> Vec<String>); 5] = [
+const GROWING: [(&str, &str, Rows); 5] = [
     ("sales", "key,shop,amount,at", sales),
     ("rates", "key,rate,at", rates),
     ("messages", "id,body,at", messages),

@@ -36,7 +36,8 @@ pub type Buffers = (Vec<u32>, Vec<u64>);
 /// }
 /// let mut host = Log(Vec::new());
 /// host.log(Level::Info, "begun");
-/// assert_eq!((host.0.len(), host.seed_of_row(7)), (1, 7));
+/// assert_eq!(host.seed(), 0);
+/// assert_eq!(host.0, ["begun"]);
 /// ```
 #[cfg(not(target_arch = "wasm32"))]
 pub trait Imports {
@@ -51,14 +52,9 @@ pub trait Imports {
         let _ = (counter, delta);
     }
 
-    /// The seed of a row of the call: the same whatever batch the row stands in.
-    fn seed_of_row(&mut self, row: u32) -> u64 {
-        u64::from(row)
-    }
-
-    /// The seed of a key of the call, from which those of its timers derive.
-    fn seed_of_key(&mut self, key: u32) -> u64 {
-        u64::from(key)
+    /// The seed of the batch: the same in each run over the same rows.
+    fn seed(&mut self) -> u64 {
+        0
     }
 
     /// Answers a question for map entries (`all` = of the keys, whatever their map keys): `rows` is
@@ -96,12 +92,8 @@ mod imports {
         metrics::count(counter, delta);
     }
 
-    pub(crate) fn seed_of_row(row: u32) -> u64 {
-        random::of_row(row)
-    }
-
-    pub(crate) fn seed_of_key(key: u32) -> u64 {
-        random::of_key(key)
+    pub(crate) fn seed() -> u64 {
+        random::seed()
     }
 
     pub(crate) fn get_many(
@@ -154,12 +146,8 @@ mod imports {
         with((), |imports| imports.count(counter, delta));
     }
 
-    pub(crate) fn seed_of_row(row: u32) -> u64 {
-        with(row.into(), |imports| imports.seed_of_row(row))
-    }
-
-    pub(crate) fn seed_of_key(key: u32) -> u64 {
-        with(key.into(), |imports| imports.seed_of_key(key))
+    pub(crate) fn seed() -> u64 {
+        with(0, |imports| imports.seed())
     }
 
     pub(crate) fn get_many(

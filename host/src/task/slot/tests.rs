@@ -57,6 +57,7 @@ fn weights_give_shares_in_proportion() {
     let slots = Slots::start(1);
     let clocks = WEIGHTS.map(TaskClock::new);
     let longest = Arc::new(AtomicU64::new(0));
+    let is_over = Arc::new(AtomicBool::new(false));
     // The slot is held until all stand in its queue: else the first one has it to itself.
     let are_there = Arc::new(AtomicBool::new(false));
     let is_there = are_there.clone();
@@ -67,10 +68,13 @@ fn weights_give_shares_in_proportion() {
     });
     let tasks = clocks.clone().map(|clock| {
         let (all, most) = (clocks.clone(), longest.clone());
+        // Said once for all: one that has ended gets no further share.
+        let is_said = is_over.clone();
         let is_over = move || {
             let least = all.iter().map(|it| it.virtual_ns.load(Ordering::Relaxed));
             let most = most.load(Ordering::Relaxed).max(1_000_000);
-            least.min().is_some_and(|least| least > STRETCHES * most)
+            let had_all = least.min().is_some_and(|least| least > STRETCHES * most);
+            is_said.fetch_or(had_all, Ordering::SeqCst) || had_all
         };
         slots.spawn(0, clock.clone(), work(clock, longest.clone(), is_over))
     });

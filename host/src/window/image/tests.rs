@@ -9,10 +9,18 @@ use arrow_array::{
 };
 use serde_json::{Value as Json, json};
 use wasmill_core::encoding::{self, Encoder, Form};
+use wasmill_core::window::Function;
 
 use super::*;
+use crate::window::accumulator;
 use crate::window::folded::{Folded, Held};
 use crate::window::value::Column;
+
+/// The one accumulator that may be written in several ways.
+const SKETCH: accumulator::Kind = accumulator::Kind {
+    function: Function::ApproxDistinct,
+    is_float: false,
+};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -235,24 +243,34 @@ fn windows_have_golden_bytes() {
     }
     let golden = std::fs::read_to_string(&path).expect("the golden file");
     let golden: Json = serde_json::from_str(&golden).expect("JSON");
-    let (written, pane) = (vectors(), bytes::entry(PANE, &[0]));
+    let (today, pane) = (vectors(), bytes::entry(PANE, &[0]));
     for part in ["accumulators", "entries"] {
         let cases = golden[part].as_array().expect("cases");
-        let now = written[part].as_array().expect("cases");
+        let now = today[part].as_array().expect("cases");
         for (case, now) in cases.iter().zip(now) {
             assert_eq!(case, now, "what is written has changed");
         }
     }
-    assert_eq!(golden, written);
+    assert_eq!(golden, today);
     // What is written is not all: the golden bytes are read to the same values.
     for case in golden["accumulators"].as_array().expect("cases") {
         let (definition, shape) = definition(case["aggregate"].as_str().expect("words"));
+        let is_sketch = shape.slots.iter().any(|slot| slot.kind == SKETCH);
         for name in ["empty", "bytes"] {
             let bytes = unhex(&case[name]);
             let mut input = Input::new(&bytes);
             let read = input.accumulators(&shape).expect("golden bytes");
             assert!(input.is_empty(), "{case}");
-            assert_eq!(written(&read, &shape), bytes, "{case}");
+            let again = written(&read, &shape);
+            // A sketch tells what it has seen in the order of its own table.
+            if again.len() != bytes.len() || !is_sketch {
+                assert_eq!(again, bytes, "{case}");
+            }
+            assert_eq!(
+                result(&definition, &pane, &again),
+                result(&definition, &pane, &bytes),
+                "{case}"
+            );
             for cut in 0..bytes.len().min(200) {
                 let is_read = definition.describe(&pane, &bytes[..cut]).is_some();
                 assert!(!is_read, "{case} is read without its end, from {cut} bytes");

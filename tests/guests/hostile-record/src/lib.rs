@@ -1,6 +1,6 @@
-//! An operator on single records that numbers them and passes them on, and misbehaves in the way its
-//! configuration names: `{ "misbehave": WORD }`. A word that begins with `all-` is for each record, any
-//! other for the one whose id is 13.
+//! An operator on single records that passes them on, and misbehaves in the way its configuration
+//! names: `{ "misbehave": WORD }`. A word that begins with `all-` is for each record, any other for
+//! the one whose id is 13.
 
 use std::cell::RefCell;
 use std::hint::black_box;

@@ -1,5 +1,5 @@
-//! An operator that passes on what it reads, and logs it in three ways first. Its configuration says
-//! which text it panics at, and which it refuses: `{ "panic-at": TEXT, "refuse": TEXT }`.
+//! An operator that passes on what it reads, and logs it in three ways first. Its configuration
+//! says which text it panics at, and which it refuses: `{ "panic-at": TEXT, "refuse": TEXT }`.
 
 use wasmill_sdk::prelude::*;
 

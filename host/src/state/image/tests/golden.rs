@@ -121,8 +121,8 @@ fn told(log: &Log, segments: &[Segment]) -> Json {
     let clocks = |name: &str| json!({ "time": name });
     json!({
         "doc": "What states and timers of one subtask leave in a segment (docs/formats/segment.md): \
-                the rows of states.arrow, a base, and of states-delta.arrow, a delta on it, with the \
-                types of the states. A state with `ttl` has the time of its last write.",
+                the rows of states.arrow, a base, and of states-delta.arrow, a delta on it, with \
+                the types of the states. A state with `ttl` has the time of its last write.",
         "states": states.map(state).collect::<serde_json::Map<_, _>>(),
         "timers": { "a": clocks("event"), "b": clocks("processing") },
         "base": described(&readers[0]),

@@ -127,8 +127,8 @@ fn payment(account: u32, cents: i64, millis: i64) -> WithBroadcast<Payment, Limi
     WithBroadcast::Row(Payment { account, cents, at })
 }
 
-fn limit(name: &str, cents: Option<i64>) -> WithBroadcast<Payment, Limit<'_>> {
-    let at = Timestamp::from_millis(5).into();
+fn limit(name: &str, cents: Option<i64>, millis: i64) -> WithBroadcast<Payment, Limit<'_>> {
+    let at = Timestamp::from_millis(millis).into();
     WithBroadcast::Broadcast(Limit { name, cents, at })
 }
 
@@ -140,7 +140,7 @@ pub(super) fn descriptor() -> Json {
 pub(super) fn cases() -> Vec<Json> {
     let mut cases = Vec::new();
     let mut watch = Harness::<Watch>::new("{}").keyed_by(&["account"]);
-    watch.push(&[limit("high", Some(9)), limit("low", Some(2))]);
+    watch.push(&[limit("high", Some(9), 5), limit("low", Some(2), 5)]);
     cases.push(case(
         "rows of a broadcast input write what all have alike",
         &watch,
@@ -150,7 +150,7 @@ pub(super) fn cases() -> Vec<Json> {
         "rows by key beside it, timers of both clocks, and entries of a map that were asked for",
         &watch,
     ));
-    watch.push(&[limit("high", None), limit("none", Some(0))]);
+    watch.push(&[limit("high", None, 30), limit("none", Some(0), 31)]);
     cases.push(case("an entry that is withdrawn, and a new one", &watch));
     watch.push(&[payment(7, 0, 200)]);
     cases.push(case(

@@ -9,8 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 /// Every setting, and each way in which one may be left out.
-#[derive(Config)]
-#[expect(dead_code, reason = "of settings the schema alone is looked at")]
+#[derive(Config, PartialEq)]
 struct Settings {
     /// The most in a minute.
     #[config(default = 5)]
