@@ -52,9 +52,14 @@ pub trait Imports {
         let _ = (counter, delta);
     }
 
-    /// The seed of the batch: the same in each run over the same rows.
-    fn seed(&mut self) -> u64 {
-        0
+    /// The seed of a row of the call: the same whatever batch the row stands in.
+    fn seed_of_row(&mut self, row: u32) -> u64 {
+        u64::from(row)
+    }
+
+    /// The seed of a key of the call, from which those of its timers derive.
+    fn seed_of_key(&mut self, key: u32) -> u64 {
+        u64::from(key)
     }
 
     /// Answers a question for map entries (`all` = of the keys, whatever their map keys): `rows` is
@@ -92,8 +97,12 @@ mod imports {
         metrics::count(counter, delta);
     }
 
-    pub(crate) fn seed() -> u64 {
-        random::seed()
+    pub(crate) fn seed_of_row(row: u32) -> u64 {
+        random::of_row(row)
+    }
+
+    pub(crate) fn seed_of_key(key: u32) -> u64 {
+        random::of_key(key)
     }
 
     pub(crate) fn get_many(
@@ -146,8 +155,12 @@ mod imports {
         with((), |imports| imports.count(counter, delta));
     }
 
-    pub(crate) fn seed() -> u64 {
-        with(0, |imports| imports.seed())
+    pub(crate) fn seed_of_row(row: u32) -> u64 {
+        with(row.into(), |imports| imports.seed_of_row(row))
+    }
+
+    pub(crate) fn seed_of_key(key: u32) -> u64 {
+        with(key.into(), |imports| imports.seed_of_key(key))
     }
 
     pub(crate) fn get_many(
