@@ -21,6 +21,7 @@ mod plugin;
 mod prepass;
 mod record;
 mod seeds;
+mod store;
 mod ticker;
 mod wasi;
 

@@ -36,7 +36,7 @@ pub type Buffers = (Vec<u32>, Vec<u64>);
 /// }
 /// let mut host = Log(Vec::new());
 /// host.log(Level::Info, "begun");
-/// assert_eq!(host.seed(), 0);
+/// assert_eq!(host.seed_of_row(7), 7);
 /// assert_eq!(host.0, ["begun"]);
 /// ```
 #[cfg(not(target_arch = "wasm32"))]
