@@ -44,6 +44,11 @@ impl FloatSum {
             return;
         }
         let (two, error) = add_to_two((self.high, self.low), value);
+        if !two.0.is_finite() {
+            // Beyond the range: that the sum has been there is kept, and what it was is not asked.
+            self.mark(special(two.0));
+            return;
+        }
         (self.high, self.low) = two;
         if error != 0.0 {
             self.spill(error);
@@ -54,7 +59,8 @@ impl FloatSum {
     #[inline]
     pub(super) fn merge(&mut self, other: &Self) {
         self.add(other.high);
-        if other.low != 0.0 {
+        // What stands below a sum beyond the range is no number.
+        if other.low != 0.0 && other.high.is_finite() {
             self.add(other.low);
         }
         if let Some(rest) = &other.rest {
@@ -75,6 +81,9 @@ impl FloatSum {
             INFINITE => return (f64::INFINITY, 0.0),
             BELOW => return (f64::NEG_INFINITY, 0.0),
             _ => return (f64::NAN, 0.0),
+        }
+        if !self.high.is_finite() {
+            return (self.high, 0.0);
         }
         if self.rest.is_none() {
             // Two parts are one step of what stands below.
@@ -239,5 +248,25 @@ mod tests {
         assert_eq!(sum(&[f64::INFINITY, 1.0]), f64::INFINITY);
         assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY]).is_nan());
         assert!(sum(&[1.0, f64::NAN]).is_nan());
+    }
+
+    #[test]
+    fn what_is_beyond_the_range_is_infinite() {
+        assert_eq!(sum(&[f64::MAX, f64::MAX]), f64::INFINITY);
+        assert_eq!(sum(&[-f64::MAX, -f64::MAX, 1.0]), f64::NEG_INFINITY);
+        let mut halves = [f64::MAX, f64::MAX].map(|value| {
+            let mut half = FloatSum::default();
+            half.add(value);
+            half
+        });
+        let [left, right] = &mut halves;
+        left.merge(right);
+        assert_eq!(left.value(), f64::INFINITY);
+        right.merge(left);
+        assert_eq!(right.value(), f64::INFINITY);
+        // As a sheet keeps it.
+        let (kept, left_over) = add_to_two((f64::MAX, 0.0), f64::MAX);
+        assert!(left_over != 0.0, "it does not stay in the sheet");
+        assert_eq!(FloatSum::of(kept).value(), f64::INFINITY);
     }
 }

@@ -182,4 +182,9 @@ fn migrations_name_older_types() {
     );
     refused(value(json!([{ "type": "u8", "key": "u8" }])), "only maps");
     refused(value(json!([{ "type": "uint" }])), "migrates-from");
+    refused(
+        json!({ "name": "b", "kind": "broadcast", "key": "u8", "type": "u64",
+            "migrates-from": [{ "type": "u32" }] }),
+        "alike",
+    );
 }

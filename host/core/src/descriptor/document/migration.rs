@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::StateDocument;
 use crate::data_type;
-use crate::descriptor::{Migration, schema_id};
+use crate::descriptor::{Kind, Migration, schema_id};
 
 /// Older schemas of a state from which it is migrated.
 const MIGRATIONS_MAX: usize = 64;
@@ -33,6 +33,9 @@ impl StateDocument {
             return Err(format!(
                 "at most {MIGRATIONS_MAX} of `migrates-from` are allowed"
             ));
+        }
+        if self.kind == Kind::Broadcast && !self.migrates_from.is_empty() {
+            return Err("migrates-from: states that all subtasks have alike are not migrated".into());
         }
         let mut migrations: Vec<Migration> = Vec::new();
         for from in &self.migrates_from {
