@@ -1,8 +1,9 @@
 //! A server of the tests that stays up from one run to the next: its process, its log, where it
 //! listens.
 
-use crate::{shell, workspace};
+use crate::workspace;
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -122,7 +123,10 @@ impl Server {
         let Some(pid) = self.pid() else {
             return Ok(());
         };
-        shell::run(Command::new("kill").arg(pid.to_string()))?;
+        // A small system has no program for that.
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let process = process.context("the process has no number")?;
+        kill_process(process, Signal::TERM)?;
         let since = Instant::now();
         while self.pid().is_some() {
             if since.elapsed() > END_PATIENCE {
