@@ -37,5 +37,8 @@ fn large_rows_come_in_smaller_calls() {
     let summary = Ran::summary_of(&ran.out);
     let operator: &Json = &summary["operators"][0];
     assert_eq!(operator["records_out"], ROWS, "{operator}");
-    assert_eq!(operator["faults"], 0, "a call must not be too large: {operator}");
+    assert_eq!(
+        operator["faults"], 0,
+        "a call must not be too large: {operator}"
+    );
 }

@@ -35,7 +35,9 @@ impl StateDocument {
             ));
         }
         if self.kind == Kind::Broadcast && !self.migrates_from.is_empty() {
-            return Err("migrates-from: states that all subtasks have alike are not migrated".into());
+            return Err(
+                "migrates-from: states that all subtasks have alike are not migrated".into(),
+            );
         }
         let mut migrations: Vec<Migration> = Vec::new();
         for from in &self.migrates_from {
