@@ -22,6 +22,7 @@ use super::image::KeyRows;
 use super::index::KeyIndex;
 use super::rocksdb::{Batch, DiskClocks};
 use super::{BatchKeys, RestoreError};
+use crate::allocator;
 use crate::crash_point::{CrashPoint, reach};
 use crate::segment::SegmentError;
 use record::{About, keys_of, place};
@@ -451,11 +452,13 @@ fn split(place: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_be_bytes(*group), key))
 }
 
-/// Makes a folder for scratch, after removing what dead processes left there.
+/// Makes a folder for scratch, after removing what dead processes left there. Keys come into memory
+/// and leave it from now on.
 ///
 /// # Errors
 /// If it cannot be written.
 pub fn scratch(folder: &Path, job: &str) -> Result<Arc<Scratch>, SpillError> {
+    allocator::use_small_pages();
     let made = Scratch::create(folder, job);
     let made = made.map_err(|error| disk_error(&folder.display().to_string(), error.to_string()));
     made.map(Arc::new)
