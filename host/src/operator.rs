@@ -403,6 +403,11 @@ impl Guest {
         matches!(&self.make, Make::Plugin(plugin) if plugin.draws())
     }
 
+    /// Whether the plugin may ask for seeds of keys.
+    fn draws_by_key(&self) -> bool {
+        matches!(&self.make, Make::Plugin(plugin) if plugin.draws_by_key())
+    }
+
     /// Whether there is an instance that has been called before.
     fn is_running(&self) -> bool {
         self.instance.as_ref().is_some_and(Instance::is_usable)

@@ -138,7 +138,9 @@ impl Operator {
         if let Some(rows) = rows {
             seeds.set_rows(&rows.batch.lineage);
         }
-        if let Some(keys) = keys {
+        // Nearly every plugin's library could draw, and a key's bytes are dear: they are taken for
+        // those that can ask for a key's seed, and where no row gives the call its own.
+        if let Some(keys) = keys.filter(|_| rows.is_none() || self.guest.draws_by_key()) {
             seeds.set_keys(keys.batch.ids.iter().map(|id| keys.index.key(*id)));
         }
         seeds

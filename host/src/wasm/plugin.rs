@@ -38,6 +38,7 @@ struct Loaded {
     digest: String,
     descriptor: String,
     draws: bool,
+    draws_by_key: bool,
 }
 
 /// Where a component keeps what an operator exports.
@@ -74,6 +75,11 @@ impl Plugin {
     /// Whether it may draw random numbers, of ours or of its language's library.
     pub fn draws(&self) -> bool {
         self.0.draws
+    }
+
+    /// Whether it may ask for the seed of a key: its language's library cannot.
+    pub fn draws_by_key(&self) -> bool {
+        self.0.draws_by_key
     }
 
     /// Whether it exports what migrates state.
@@ -121,7 +127,8 @@ pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Plugin, PluginError>
     }
     Ok(Plugin(Arc::new(Loaded {
         engine: engine.clone(),
-        draws: draws(engine, &component),
+        draws: imports(engine, &component, &[OWN_RANDOM, "wasi:random/"]),
+        draws_by_key: imports(engine, &component, &[OWN_RANDOM]),
         pre,
         exports,
         digest,
@@ -245,12 +252,14 @@ fn exports(component: &Component) -> Result<Exports, PluginError> {
     })
 }
 
-fn draws(engine: &Engine, component: &Component) -> bool {
+/// Our interface of random numbers, of whatever version.
+const OWN_RANDOM: &str = "wasmill:operator/random@";
+
+/// Whether a component imports an interface whose name begins so.
+fn imports(engine: &Engine, component: &Component, beginnings: &[&str]) -> bool {
     let component = component.component_type();
     let mut imports = component.imports(engine.wasmtime());
-    imports.any(|(name, _)| {
-        name.starts_with("wasmill:operator/random@") || name.starts_with("wasi:random/")
-    })
+    imports.any(|(name, _)| beginnings.iter().any(|begin| name.starts_with(begin)))
 }
 
 fn link(engine: &Engine, component: &Component) -> Result<InstancePre<GuestState>, PluginError> {
