@@ -80,7 +80,13 @@ sinks:
 
     /// Waits until the rows are as they should be.
     fn wait(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.wait_and(is_there, || {});
+    }
+
+    /// The same, doing something meanwhile.
+    fn wait_and(&mut self, is_there: impl Fn(&str) -> bool, mut meanwhile: impl FnMut()) {
         while !is_there(&self.rows()) {
+            meanwhile();
             assert!(self.start.elapsed() < HANGS, "hangs: {}", self.rows());
             let ended = self.child.try_wait().expect("the child is ours");
             assert_eq!(ended, None, "the job follows its files: {}", self.rows());
@@ -110,11 +116,11 @@ fn a_split_that_pauses_holds_nobody_back_for_long() {
     running.wait(|rows| rows.lines().count() >= 3);
     // Its next row is in time for its own split, and too late for what the others were told; the
     // window of the one behind that shows that it was read.
-    for row in ["00:00:05", "00:02:00", "00:02:30"] {
-        writeln!(paused, "a,2026-01-01T{row}Z").expect("writable");
-    }
+    let mut write = |time: &str| writeln!(paused, "a,2026-01-01T{time}Z").expect("writable");
+    ["00:00:05", "00:02:00", "00:02:30"].map(&mut write);
     let read = "{\"page\":\"a\",\"start\":\"2026-01-01T00:02:00.000000Z\"";
-    running.wait(|rows| rows.contains(read));
+    // It does not pause before the other one has: while both do, event time stands still.
+    running.wait_and(|rows| rows.contains(read), || write("00:02:30"));
     signal(&running.child, Signal::TERM);
     let ended = running.child.wait().expect("the child is ours");
     let rows = running.rows();

@@ -1,7 +1,7 @@
 //! Dead letters: rows that failed, as rows of their own with the columns of
 //! [`dead_letter::schema`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow_array::{
     RecordBatch,
@@ -42,6 +42,8 @@ pub struct Failure<'a> {
     pub plugin: Option<&'a str>,
     /// What the guest logged in the failed run.
     pub log: Option<&'a str>,
+    /// CPU time of the call that failed.
+    pub ran: Option<Duration>,
 }
 
 /// Gathers dead letters of one job.
@@ -50,6 +52,7 @@ pub struct Letters {
     job: String,
     /// at, kind, reason, plugin, log, split.
     texts: [StringBuilder; 6],
+    cpu_us: UInt64Builder,
     offset: UInt64Builder,
     original: StringBuilder,
     original_bytes: BinaryBuilder,
@@ -66,6 +69,7 @@ impl Letters {
         Self {
             job: job.into(),
             texts: Default::default(),
+            cpu_us: UInt64Builder::new(),
             offset: UInt64Builder::new(),
             original: StringBuilder::new(),
             original_bytes: BinaryBuilder::new(),
@@ -124,6 +128,8 @@ impl Letters {
         for (builder, text) in self.texts.iter_mut().zip(texts) {
             builder.append_option(text);
         }
+        let micros = |ran: Duration| u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
+        self.cpu_us.append_option(failure.ran.map(micros));
         let offset = source.map(|(chunk, row)| chunk.offset(row));
         self.offset.append_option(offset);
         let bytes = source.and_then(|(chunk, row)| {
@@ -163,6 +169,7 @@ impl Letters {
             Arc::new(reason.finish()),
             Arc::new(plugin.finish()),
             Arc::new(log.finish()),
+            Arc::new(self.cpu_us.finish()),
             Arc::new(split.finish()),
             Arc::new(self.offset.finish()),
             Arc::new(self.original.finish()),
@@ -209,6 +216,7 @@ mod tests {
             reason,
             plugin: Some("abc"),
             log: Some(""),
+            ran: (kind == dead_letter::kind::FAULT).then_some(Duration::from_micros(17)),
         }
     }
 
@@ -261,8 +269,9 @@ mod tests {
                       original: Value,
                       bytes: Value,
                       row: Value| {
-            json!({"at": "rules", "kind": kind, "reason": reason, "plugin": "abc", "log": null, "split": "",
-                "offset": offset, "original": original, "original-bytes": bytes, "row": row,
+            json!({"at": "rules", "kind": kind, "reason": reason, "plugin": "abc", "log": null,
+                "cpu-us": (kind == "fault").then_some(17), "split": "", "offset": offset,
+                "original": original, "original-bytes": bytes, "row": row,
                 "key": null, "key-bytes": null, "headers": null, "time": null})
         };
         let made = "{\"id\":\"fraud/0:0/velocity.2\",\"columns\":{\"m\":7}}";

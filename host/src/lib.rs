@@ -11,6 +11,9 @@ pub mod dead_letter;
 pub mod exchange;
 pub mod feature;
 pub mod format;
+#[cfg(test)]
+#[path = "../core/src/golden.rs"]
+mod golden;
 pub mod inspection;
 pub mod job;
 pub mod join;

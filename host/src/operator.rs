@@ -10,8 +10,9 @@ mod image;
 mod isolation;
 mod reader;
 mod resident;
+mod tries;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arrow_array::ArrayRef;
 use wasmill_core::{
@@ -31,6 +32,7 @@ use crate::{
 
 pub use image::{EncodedOperator, OperatorImage, OperatorRestore};
 pub use isolation::{Failures, place};
+pub use tries::Tries;
 
 /// Keys that are woken with one call.
 const WOKEN_KEYS_MAX: usize = 1_024;
@@ -88,6 +90,8 @@ pub struct Operator {
     /// For each feature of the operator its position among the task's.
     features: Vec<usize>,
     failures: Failures,
+    /// CPU time of the last call, if the guest was called.
+    ran: Option<Duration>,
     /// Streams of the outputs.
     outputs: Vec<usize>,
     rows_max: usize,
@@ -183,6 +187,7 @@ impl Operator {
             timers: (!domains.is_empty()).then(|| TimerTable::new(domains)),
             features: parts.features,
             failures: Failures::new(&plugin.policy),
+            ran: None,
             outputs: spec.outputs.iter().map(|stream| stream.0).collect(),
             rows_max: spec.batch.rows_max as usize,
             output_rows_max: plugin.limits.output_rows_max,

@@ -67,6 +67,24 @@ fn an_aggregate_holds_its_fixture_in_parts_too() {
 }
 
 #[test]
+fn fixtures_name_the_input_that_their_rows_are_of() {
+    let folder = root().join("examples/rules-as-data/plugin");
+    let ran = test(&folder, "rules-as-data").ended(0);
+    assert!(ran.out.ends_with("2 passed, 0 failed\n"), "{}", ran.out);
+    let ran = changed(|f| f["input"] = json!("paymnts")).ended(1);
+    assert!(ran.out.contains("input"), "{}", ran.out);
+    // Rows that go to every subtask belong to no key.
+    let fixture = fs::read_to_string(folder.join("tests/rule.json")).expect("the fixture");
+    let mut fixture: Json = serde_json::from_str(&fixture).expect("JSON");
+    fixture["key-by"] = json!(["rule"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("tests")).expect("ours");
+    fs::write(folder.path().join("tests/rule.json"), fixture.to_string()).expect("ours");
+    let ran = test(folder.path(), "rules-as-data").ended(1);
+    assert!(ran.out.contains("remove `key-by`"), "{}", ran.out);
+}
+
+#[test]
 fn a_difference_fails_and_is_told() {
     let cases: [(Change, &str); 4] = [
         (

@@ -14,8 +14,8 @@ pub(crate) const IDS: std::ops::Range<u64> = 10..22;
 pub(crate) const CPU_US_MAX: u64 = 200_000;
 const TWO_TICKS_US: u64 = 2_000;
 
-/// Which ids a guest's misbehaviour costs.
-pub(crate) type IsLost = fn(u64) -> bool;
+/// A way to misbehave, the ids of the rows that it costs, and what their letters say.
+pub(crate) type Case = (&'static str, fn(u64) -> bool, &'static str);
 
 /// A component that `cargo xtask plugins` has built.
 pub(crate) fn component(name: &str) -> PathBuf {
@@ -69,8 +69,90 @@ pub(crate) fn text<'a>(letter: &'a Value, field: &str) -> &'a str {
     letter[field].as_str().unwrap_or_default()
 }
 
-/// A job's dead letters are of these rows, are faults of this plugin, and name this reason; a limit
-/// tells the CPU time, too. Gives the CPU times that were told.
+/// A guest that misbehaves, and what its operators have besides.
+pub(crate) struct Guest {
+    pub(crate) name: &'static str,
+    /// Fields of the guest's operators.
+    pub(crate) fields: &'static str,
+    pub(crate) log_lines: u64,
+}
+
+/// A job with a plugin that misbehaves, and a guest that does not.
+pub(crate) fn pipeline(plugin: &Path, guest: &Guest, misbehave: &str) -> String {
+    let Guest {
+        name,
+        fields,
+        log_lines,
+    } = guest;
+    let (plugin, neighbour) = (plugin.display(), component(name));
+    let neighbour = neighbour.display();
+    format!(
+        "name: hostile
+sources:
+  rows:
+    file: {{ path: rows.csv }}
+    format: {{ csv: {{ id: u64 }} }}
+operators:
+  hostile:
+    input: rows
+    plugin: {plugin}
+    config: {{ misbehave: {misbehave} }}
+    on-error: {{ dead-letter: letters }}
+    limits:
+      memory: 24MiB
+      cpu-per-batch: {CPU_US_MAX}us
+      output-bytes: 4MiB
+      output-rows: 1000
+      log-lines: {log_lines}
+{fields}  neighbour:
+    input: rows
+    plugin: {neighbour}
+    config: {{ misbehave: not }}
+{fields}sinks:
+  survived: {{ input: hostile, file: {{ path: survived.csv }}, format: csv }}
+  exact: {{ input: neighbour, file: {{ path: exact.csv }}, format: csv }}
+  letters: {{ file: {{ path: letters.jsonl }} }}
+"
+    )
+}
+
+/// The rows of every job here.
+pub(crate) fn rows() -> String {
+    let rows: String = IDS.map(|id| format!("{id}\n")).collect();
+    format!("id\n{rows}")
+}
+
+/// Runs a job, which loses the rows that it may lose, and whose neighbour's output is exact. Gives
+/// the CPU times that its letters tell. `each` is how many rows come of one.
+#[track_caller]
+pub(crate) fn check(guest: &Guest, &(misbehave, is_lost, part): &Case, each: usize) -> Vec<u64> {
+    let pipeline = pipeline(&component(guest.name), guest, misbehave);
+    let folder = folder(&pipeline, ("rows.csv", &rows()));
+    run_well(folder.path(), misbehave);
+    let (lost, kept): (Vec<u64>, Vec<u64>) = IDS.partition(|id| is_lost(*id));
+    let exact = ids(folder.path(), "exact.csv");
+    assert_eq!(exact, IDS.collect::<Vec<_>>(), "{misbehave}");
+    let survived = ids(folder.path(), "survived.csv");
+    let wanted = kept.iter().flat_map(|id| std::iter::repeat_n(*id, each));
+    assert_eq!(survived, wanted.collect::<Vec<_>>(), "{misbehave}");
+    let originals: Vec<String> = lost.iter().map(u64::to_string).collect();
+    check_letters(folder.path(), (guest.name, part), &originals, misbehave)
+}
+
+/// The ids that came out, in order.
+pub(crate) fn ids(folder: &Path, file: &str) -> Vec<u64> {
+    let text = read(folder, file);
+    let id = |line: &str| {
+        let id = line.split(',').next().expect("a column");
+        id.parse().expect("an id")
+    };
+    let mut ids: Vec<u64> = text.lines().skip(1).map(id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// A job's dead letters are of these rows, are faults of this plugin, name this reason and the CPU
+/// time of the call that failed. Gives these times.
 #[track_caller]
 pub(crate) fn check_letters(
     folder: &Path,
@@ -84,32 +166,19 @@ pub(crate) fn check_letters(
     found.sort_unstable();
     assert_eq!(found, originals, "{name}");
     let digest = digest(plugin);
-    let mut told = Vec::new();
-    for letter in &letters {
+    let told = letters.iter().map(|letter| {
         let reason = text(letter, "reason");
         assert!(reason.contains(part), "{name}: {reason}");
         assert_eq!(letter["kind"], "fault", "{name}");
         assert_eq!(letter["plugin"], digest, "{name}");
-        told.extend(cpu_us(reason));
-    }
-    let is_limit = letters
-        .iter()
-        .any(|it| text(it, "reason").contains("exceeded its limit"));
-    if is_limit {
-        assert_eq!(told.len(), letters.len(), "{name}: CPU times");
-    }
+        letter["cpu-us"].as_u64().expect("the call's CPU time")
+    });
+    let told: Vec<u64> = told.collect();
     if part != "`cpu-per-batch`" {
         let most = told.iter().max().copied().unwrap_or_default();
         assert!(most <= CPU_US_MAX + TWO_TICKS_US, "{name}: {told:?} µs");
     }
     told
-}
-
-/// The CPU time that a reason tells, in microseconds.
-fn cpu_us(reason: &str) -> Option<u64> {
-    let (_, rest) = reason.split_once("(the call used ")?;
-    let (number, _) = rest.split_once(" µs of CPU time)")?;
-    number.parse().ok()
 }
 
 /// Guests that spin use up their budget and at most two ticks more. A loaded machine may hold the

@@ -81,6 +81,7 @@ fn letters_tell_who_what_where_and_the_guests_last_words() {
     assert_eq!(panic["kind"], "fault");
     assert_eq!(panic["original"], "panic now");
     assert_eq!(panic["original-bytes"], Value::Null);
+    assert!(panic["cpu-us"].is_u64(), "{panic}");
     let wanted = format!("cannot bear panic now ({})", place());
     let reason = text(panic, "reason");
     assert!(reason.contains(&wanted), "{reason}, not {wanted}");
@@ -96,6 +97,7 @@ fn letters_tell_who_what_where_and_the_guests_last_words() {
     assert_eq!(refused["kind"], "reject");
     assert_eq!(refused["reason"], "nobody says refuse me");
     assert_eq!(refused["original"], "refuse me");
+    assert_eq!(refused["cpu-us"], Value::Null, "the call went well");
 }
 
 #[test]

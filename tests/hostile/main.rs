@@ -8,3 +8,4 @@ mod keyed;
 mod letters;
 mod records;
 mod refused;
+mod timers;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::batches::{pipeline, rows};
-use super::job::{component, folder, run};
+use super::batches::GUEST;
+use super::job::{component, folder, pipeline, rows, run};
 
 /// A plugin's file is refused with this word, and nothing has run.
 #[track_caller]
@@ -12,7 +12,7 @@ fn check(name: &str, bytes: &[u8], part: &str) {
     let plugin = folder.path().join(name);
     fs::write(&plugin, bytes).expect("writable");
     let document = folder.path().join("pipeline.yaml");
-    fs::write(document, pipeline(&plugin, "not")).expect("writable");
+    fs::write(document, pipeline(&plugin, &GUEST, "not")).expect("writable");
     let output = run(folder.path());
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{name}: {said}");

@@ -97,6 +97,9 @@ pub(crate) fn tell_of(letters: &[Value], bad: &[Row], plugin: &str, name: &str) 
         assert_eq!(letter["plugin"], digest, "{name}");
         assert!(letter["split"].is_string(), "{name}: {letter}");
         assert!(letter["offset"].is_u64(), "{name}: {letter}");
+        // A call that failed has taken time; a row that a good call refused tells none.
+        let has_failed = letter["kind"] == "fault";
+        assert_eq!(letter["cpu-us"].is_u64(), has_failed, "{name}: {letter}");
         let original = letter["original"].as_str().expect("the row's own text");
         found.push(original.trim_end().to_owned());
     }

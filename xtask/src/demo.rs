@@ -27,19 +27,24 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     shell::run(&mut workspace.cargo("build"))?;
     let demo = Demo::new(workspace.target)?;
     demo.generate(options.records)?;
-    match options.kafka {
-        Some(kafka) => kafka.run(&demo),
-        None => {
-            demo.mill(PIPELINE, &[])?;
+    match (options.kafka, options.check) {
+        (Some(kafka), check) => {
+            kafka.run(&demo)?;
+            if check {
+                demo.find_expected()?;
+                demo.compare()?;
+            }
+        }
+        (None, check) => {
+            demo.mill(PIPELINE, &[], &[])?;
             demo.show()?;
             println!("{}", closing());
-            Ok(())
+            if check {
+                demo.check(options.records)?;
+            }
         }
-    }?;
-    match options.check {
-        true => demo.check(),
-        false => Ok(()),
     }
+    Ok(())
 }
 
 /// What the command line asks for.
@@ -125,7 +130,12 @@ impl Demo {
     }
 
     /// Runs the job; its progress bar is its own.
-    fn mill(&self, pipeline: &str, environment: &[(&str, &str)]) -> Result<()> {
+    fn mill(
+        &self,
+        pipeline: &str,
+        environment: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<()> {
         let start = Instant::now();
         let mut command = shell::command(self.programs.join("wasmill"));
         command.envs(environment.iter().copied());
@@ -133,7 +143,8 @@ impl Demo {
             .args(["run", pipeline, "--fresh", "--storage"])
             .arg(self.folder.join("checkpoints"))
             .arg("--summary-file")
-            .arg(self.folder.join("summary.json"));
+            .arg(self.folder.join("summary.json"))
+            .args(options);
         shell::run(&mut command)?;
         eprintln!("the job took {:.1} s", start.elapsed().as_secs_f64());
         Ok(())
@@ -145,6 +156,12 @@ impl Demo {
             .context("the job wrote no summary")?;
         let summary: Value = serde_json::from_str(&text).context("the summary is no JSON")?;
         println!("\n{}\n", headline(&summary)?);
+        print!("{}", shell::output(&mut self.evaluate())?);
+        Ok(())
+    }
+
+    /// The alerts held against the labels.
+    fn evaluate(&self) -> Command {
         let mut command = self.data();
         command
             .arg("evaluate")
@@ -153,28 +170,67 @@ impl Demo {
         command
             .arg("--labels")
             .arg(self.folder.join("labels.jsonl"));
-        print!("{}", shell::output(&mut command)?);
-        Ok(())
+        command
     }
 }
 
+/// Of each kind of fraud so many incidents are to be found, and so many alerts are to be true, of
+/// all that there are in a whole demo.
+const RECALL_MIN: f64 = 0.9;
+const PRECISION_MIN: f64 = 0.8;
+
 impl Demo {
-    /// Holds the alerts against those that plain Rust finds in the same transactions.
-    fn check(&self) -> Result<()> {
-        let expected = self.folder.join("expected.jsonl");
+    /// Holds the alerts against the labels, and against those that plain Rust finds in the same
+    /// transactions, at several parallelisms.
+    fn check(&self, records: u64) -> Result<()> {
+        if records >= RECORDS {
+            self.judge()?;
+        }
+        self.find_expected()?;
+        self.compare()?;
+        for parallelism in ["1", "2", "4"] {
+            // A table keeps what earlier runs wrote.
+            fs::remove_file(self.folder.join("audit.db")).ok();
+            self.mill(PIPELINE, &[], &["--parallelism", parallelism])?;
+            self.compare()?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self) -> Result<()> {
+        let told = shell::output(self.evaluate().arg("--json"))?;
+        let told: Value = serde_json::from_str(&told).context("the evaluation is no JSON")?;
+        let precision = told["precision"].as_f64().context("no precision")?;
+        if precision < PRECISION_MIN {
+            bail!("{precision} of the alerts are true, at least {PRECISION_MIN} are to be");
+        }
+        let kinds = told["kinds"].as_object().context("no kinds of fraud")?;
+        for (kind, count) in kinds {
+            let recall = count["recall"].as_f64().context("no recall")?;
+            if recall < RECALL_MIN {
+                bail!("{recall} of {kind} were found, at least {RECALL_MIN} are to be");
+            }
+        }
+        Ok(())
+    }
+
+    fn find_expected(&self) -> Result<()> {
         let mut oracle = self.data();
         oracle
             .args(["oracle", "--transactions"])
             .arg(self.folder.join("transactions.jsonl"))
             .arg("--out")
-            .arg(&expected);
-        shell::run(&mut oracle)?;
+            .arg(self.folder.join("expected.jsonl"));
+        shell::run(&mut oracle)
+    }
+
+    fn compare(&self) -> Result<()> {
         let mut compare = self.data();
         compare
             .args(["compare", "--found"])
             .arg(self.folder.join("alerts.jsonl"))
             .arg("--expected")
-            .arg(expected);
+            .arg(self.folder.join("expected.jsonl"));
         shell::run(&mut compare)
     }
 }

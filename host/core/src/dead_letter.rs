@@ -26,6 +26,7 @@ pub mod kind {
 /// | `reason` | `string` | the message |
 /// | `plugin` | `string?` | SHA-256 of the plugin |
 /// | `log` | `string?` | what the guest logged in the failed run |
+/// | `cpu-us` | `u64?` | CPU time of the call that failed, in microseconds |
 /// | `split` | `string?` | the source split that the row goes back to |
 /// | `offset` | `u64?` | the offset in that split |
 /// | `original` | `string?` | the source's bytes of that row, where they are text |
@@ -43,6 +44,7 @@ pub fn schema() -> SchemaRef {
         text("reason", false),
         text("plugin", true),
         text("log", true),
+        Field::new("cpu-us", DataType::UInt64, true),
         text("split", true),
         Field::new("offset", DataType::UInt64, true),
         text("original", true),

@@ -15,6 +15,8 @@ pub mod descriptor;
 pub mod duration;
 pub mod encoding;
 pub mod feature;
+#[cfg(test)]
+mod golden;
 pub mod graph;
 pub mod join;
 pub mod json_schema;

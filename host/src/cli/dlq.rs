@@ -193,6 +193,7 @@ fn told(letter: &Letter) -> Json {
         "reason": letter.reason,
         "plugin": letter.plugin,
         "log": letter.log,
+        "cpu-us": letter.cpu_us,
         "split": letter.split,
         "offset": letter.offset,
         "time": letter.time_us.map(time),

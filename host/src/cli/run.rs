@@ -2,12 +2,12 @@
 
 pub(super) mod attempt;
 mod listen;
+mod progress;
 mod restart;
 
-use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, value_parser};
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::SignalKind;
 use wasmill_core::{
     checkpoint::Manifest,
@@ -17,13 +17,13 @@ use wasmill_core::{
 
 use attempt::Session;
 use listen::Listening;
+use progress::Progress;
 use restart::{Ran, Running, Signals};
 
 use super::{failure::Failure, load};
 use crate::{
     checkpoint::{Beginning, Origin},
     job::{self, Ended, Job, Outcome},
-    metrics::{Node, NodeKind},
     operator::Make,
 };
 
@@ -244,10 +244,13 @@ fn told_to_programs(
 
 /// Runs a job, shows how far it is, and stops it at the first signal; the second one ends the
 /// process.
-async fn watch(job: Job, signals: &mut Signals) -> Result<(Outcome, Option<i32>), Failure> {
+async fn watch(
+    job: Job,
+    pipeline: &Pipeline,
+    signals: &mut Signals,
+) -> Result<(Outcome, Option<i32>), Failure> {
     let ending = job.ending();
-    let nodes = job.nodes().to_vec();
-    let progress = Progress::new();
+    let progress = Progress::new(pipeline, job.live());
     let mut tick = tokio::time::interval(PROGRESS);
     let running = job.run();
     tokio::pin!(running);
@@ -261,7 +264,7 @@ async fn watch(job: Job, signals: &mut Signals) -> Result<(Outcome, Option<i32>)
             _ = signals.interrupt.recv() => SignalKind::interrupt(),
             _ = signals.terminate.recv() => SignalKind::terminate(),
             _ = tick.tick() => {
-                progress.show(&nodes);
+                progress.show();
                 continue;
             }
         };
@@ -274,42 +277,6 @@ async fn watch(job: Job, signals: &mut Signals) -> Result<(Outcome, Option<i32>)
             "stopping: what was read is processed and written"
         );
         ending.end();
-    }
-}
-
-/// The line that shows how far a job is, where a person watches.
-struct Progress(Option<ProgressBar>);
-
-impl Progress {
-    fn new() -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
-        Self(
-            style
-                .ok()
-                .map(|style| ProgressBar::new_spinner().with_style(style)),
-        )
-    }
-
-    fn show(&self, nodes: &[Node]) {
-        let Some(bar) = &self.0 else { return };
-        let read = |node: &&Node| node.kind == NodeKind::Source;
-        let rows: u64 = nodes
-            .iter()
-            .filter(read)
-            .map(|node| node.metrics.records_in.get())
-            .sum();
-        let rate = rows as f64 / bar.elapsed().as_secs_f64().max(0.001);
-        bar.set_message(format!("{rows} records, {rate:.0}/s"));
-        bar.tick();
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
     }
 }
 

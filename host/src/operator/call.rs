@@ -64,6 +64,7 @@ impl Operator {
         mut keys: Option<Keys<'_>>,
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), CallFailure> {
+        self.ran = None;
         let now = clock::wall_us();
         let (first, last) = self.key_clocks(rows.as_ref(), keys.as_ref());
         let clocks_at = |event| Clocks {
@@ -94,6 +95,7 @@ impl Operator {
                 .as_ref()
                 .and_then(|rows| first_time(rows.batch))
                 .unwrap_or(self.watermark),
+            times: rows.as_ref().and_then(|rows| rows.batch.times.as_deref()),
             seeds,
             reader: reader.as_mut().map(|reader| reader as &mut dyn StateReader),
         };
@@ -102,6 +104,7 @@ impl Operator {
         let count = u32::try_from(count).expect("batches are bounded");
         let call = instance.process(count, directory, arena, context);
         let (output, ran) = slot::timed(call).await;
+        self.ran = Some(ran);
         self.metrics
             .cpu_ns
             .add(usize::try_from(ran.as_nanos()).unwrap_or(usize::MAX));

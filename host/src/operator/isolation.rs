@@ -4,7 +4,7 @@
 //! and then one by one: every piece that succeeds takes effect, so the search costs a few extra
 //! calls and never repeats an effect.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use arrow_array::ArrayRef;
 use arrow_schema::ArrowError;
@@ -19,6 +19,7 @@ use wasmill_core::{
 use super::{
     Keyed, Operator, OperatorError,
     call::{self, Keys, Rows},
+    tries::Tries,
 };
 use crate::{
     dead_letter::{Failure, LetterError, Letters},
@@ -28,8 +29,6 @@ use crate::{
 
 /// Pieces into which a failing stretch of rows is cut.
 const PIECES: usize = 32;
-/// Calls that may exceed a limit in one batch: each costs up to its whole budget.
-const LIMITS_PER_BATCH_MAX: usize = 16;
 
 /// Why one call had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +52,8 @@ pub(super) enum CallFailure {
     /// The policy ends the job over a refused row.
     #[error("{0}")]
     Refused(String),
+    #[error("{}", Tries::UNTRIED)]
+    Untried,
 }
 
 impl CallFailure {
@@ -161,9 +162,13 @@ impl Operator {
         mut keyed: Option<&mut Keyed>,
     ) -> Result<(), OperatorError> {
         self.failures.see(rows.len());
-        let mut limits = 0;
+        let mut tries = Tries::default();
         let mut work = vec![rows];
         while let Some(rows) = work.pop() {
+            if tries.are_used_up() {
+                self.leave(run, rows)?;
+                continue;
+            }
             let Err(failure) = self.attempt(run, rows.clone(), keyed.as_deref_mut()).await else {
                 continue;
             };
@@ -171,7 +176,7 @@ impl Operator {
                 work.extend(pieces(rows));
                 continue;
             }
-            let failure = self.noted(failure, &mut limits)?;
+            let failure = self.noted(failure, &mut tries)?;
             if let CallFailure::Refused(message) = failure {
                 return Err(self.failed(message));
             }
@@ -190,21 +195,24 @@ impl Operator {
         Ok(())
     }
 
-    /// Counts a failed call; an error where the plugin does not start, or too many calls of a batch
-    /// exceed a limit.
+    /// Leaves rows untried.
+    fn leave(&mut self, run: &mut Run<'_>, rows: Range<usize>) -> Result<(), OperatorError> {
+        self.ran = None;
+        tracing::warn!(operator = %self.name, rows = rows.len(), "{}", Tries::UNTRIED);
+        for row in rows {
+            self.bury(run, row, &CallFailure::Untried)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a failed call; an error where the plugin does not start.
     fn noted(
         &mut self,
         failure: CallFailure,
-        limits: &mut usize,
+        tries: &mut Tries,
     ) -> Result<CallFailure, OperatorError> {
         self.metrics.faults.add(1);
-        *limits += usize::from(failure.is_limit());
-        if *limits > LIMITS_PER_BATCH_MAX {
-            return Err(self.failed(format!(
-                "{failure}; {limits} calls of one batch exceeded a limit: raise the limit or mend \
-                 the plugin"
-            )));
-        }
+        tries.count(failure.is_limit());
         match failure {
             CallFailure::Start(source) => Err(OperatorError::Start {
                 operator: self.name.clone(),
@@ -255,7 +263,7 @@ impl Operator {
         index: &mut KeyIndex,
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), OperatorError> {
-        let mut limits = 0;
+        let mut tries = Tries::default();
         let mut work = vec![due];
         while let Some(due) = work.pop() {
             let mut keys = BatchKeys::default();
@@ -272,7 +280,10 @@ impl Operator {
                     continue;
                 }
             }
-            let failure = self.noted(failure, &mut limits)?;
+            let failure = self.noted(failure, &mut tries)?;
+            if tries.are_used_up() {
+                return Err(self.failed(tries.too_many(&failure)));
+            }
             if let [key] = due {
                 self.lose_timers(*key, (domain, clock), &failure, index)?;
             }
@@ -339,8 +350,9 @@ impl Operator {
                 self.metrics.dead_letters.add(1);
                 let log = failure.log();
                 let row = run.batch.slice(row, 1);
+                let reasons = [reason.as_str()].into_iter();
                 let batch = self
-                    .letters(&row, kind::FAULT, [reason.as_str()].into_iter(), &log)
+                    .letters(&row, (kind::FAULT, self.ran), reasons, &log)
                     .map_err(|error| self.failed(error.to_string()))?;
                 run.emitted.push((stream.0, batch));
                 Ok(())
@@ -390,7 +402,7 @@ impl Operator {
             let refused = Self::selected(rows, rejects.rows)?;
             let reasons = (0..rejects.len()).map(|at| rejects.reason(at));
             let batch = self
-                .letters(&refused, kind::REJECT, reasons, "")
+                .letters(&refused, (kind::REJECT, None), reasons, "")
                 .map_err(CallFailure::Letters)?;
             emitted.push((stream.0, batch));
         }
@@ -401,7 +413,7 @@ impl Operator {
     fn letters<'a>(
         &self,
         rows: &Batch,
-        kind: &str,
+        (kind, ran): (&str, Option<Duration>),
         reasons: impl Iterator<Item = &'a str>,
         log: &str,
     ) -> Result<Batch, LetterError> {
@@ -413,6 +425,7 @@ impl Operator {
                 reason,
                 plugin: Some(&self.guest.digest),
                 log: Some(log),
+                ran,
             };
             letters.push_row(&failure, rows, row)?;
         }

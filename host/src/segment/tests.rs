@@ -1,7 +1,6 @@
 //! The format, byte by byte and row by row.
 
 use std::io::Cursor;
-use std::path::PathBuf;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, UInt8Type, UInt16Type};
@@ -12,6 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::golden::{self, hex};
 
 /// A row that owns its bytes.
 type Owned = (
@@ -134,19 +134,8 @@ fn changes() -> Vec<Owned> {
     ]
 }
 
-fn vectors(name: &str) -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.join("../docs/formats/vectors").join(name)
-}
-
 /// What `docs/formats/vectors/segment.json` says of the golden file.
 fn described(encoded: &Encoded, rows: &[Owned]) -> Json {
-    let hex = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
     let rows = rows
         .iter()
         .map(|(key_group, key, address, entry, value, time)| {
@@ -170,7 +159,6 @@ fn described(encoded: &Encoded, rows: &[Owned]) -> Json {
     })
 }
 
-/// `BLESS=1` writes the golden files anew; look at the difference.
 #[test]
 fn the_golden_files_are_what_the_format_says() {
     for (name, kind, rows) in [
@@ -179,16 +167,12 @@ fn the_golden_files_are_what_the_format_says() {
     ] {
         let encoded = write_as(kind, range(2, 7), &rows);
         let (file, description) = (format!("{name}.arrow"), format!("{name}.json"));
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(vectors(&file), &encoded.bytes).expect("a place");
-            let text = serde_json::to_string_pretty(&described(&encoded, &rows)).expect("JSON");
-            std::fs::write(vectors(&description), text + "\n").expect("a place");
+        if golden::is_blessed() {
+            std::fs::write(golden::path(&file), &encoded.bytes).expect("a place");
         }
-        let golden = std::fs::read(vectors(&file)).expect("the golden file");
-        let told = std::fs::read_to_string(vectors(&description)).expect("its description");
-        let told: Json = serde_json::from_str(&told).expect("JSON");
+        let golden = std::fs::read(golden::path(&file)).expect("the golden file");
         assert_eq!(golden, encoded.bytes, "what is written has changed: {file}");
-        assert_eq!(described(&encoded, &rows), told);
+        golden::check(&description, &described(&encoded, &rows));
         let reader = Reader::open(golden.into(), &named(&encoded)).expect("the golden file");
         assert_eq!(reader.addresses(), addresses_of(kind));
         assert_eq!(reader.kind(), kind);
@@ -199,8 +183,8 @@ fn the_golden_files_are_what_the_format_says() {
 /// Frozen: what version 1 wrote is read for ever.
 #[test]
 fn version_1_is_read() {
-    let frozen = std::fs::read(vectors("segment-v1.arrow")).expect("the frozen file");
-    let told = std::fs::read_to_string(vectors("segment-v1.json")).expect("its description");
+    let frozen = std::fs::read(golden::path("segment-v1.arrow")).expect("the frozen file");
+    let told = std::fs::read_to_string(golden::path("segment-v1.json")).expect("its description");
     let told: Json = serde_json::from_str(&told).expect("JSON");
     assert_eq!(
         Digest::of(&frozen).to_string(),

@@ -360,6 +360,7 @@ impl SourceTask {
                 reason: &refused.reason,
                 plugin: None,
                 log: None,
+                ran: None,
             };
             letters.push_undecoded(&failure, chunk, refused.row);
         }

@@ -22,6 +22,8 @@ use crate::clock;
 pub struct CallContext<'a> {
     /// Event time of the batch's first row in microseconds.
     pub time_us: i64,
+    /// The event time of each row in microseconds, where rows have one.
+    pub times: Option<&'a [i64]>,
     /// What its random numbers derive from.
     pub seeds: Seeds,
     /// Answers questions about map states; without it they are faults.

@@ -18,7 +18,7 @@ pub(super) struct GuestState {
     pub(super) log: GuestLog,
     /// Counters of this call.
     pub(super) metrics: Vec<(String, u64)>,
-    /// The event time of the batch's first row in microseconds.
+    /// The event time of the record, or of the batch's first row, in microseconds.
     pub(super) time_us: i64,
     /// What random numbers derive from.
     pub(super) seeds: Seeds,
@@ -60,9 +60,10 @@ impl GuestState {
         self.meter.begin();
     }
 
-    /// The next call is for this record of the batch alone.
-    pub(super) fn begin_record(&mut self, row: u32) {
+    /// The next call is for this record of the batch alone, which has that event time.
+    pub(super) fn begin_record(&mut self, row: u32, time_us: i64) {
         self.record = Some(row);
+        self.time_us = time_us;
         self.random = None;
     }
 

@@ -331,7 +331,9 @@ impl Sandbox {
             .map_err(|reason| self.fault(None, &reason))?;
         for row in 0..records.len() {
             let number = u32::try_from(row).expect("batches are bounded");
-            self.store.data_mut().begin_record(number);
+            let time_us = context.times.and_then(|times| times.get(row));
+            let time_us = time_us.copied().unwrap_or(context.time_us);
+            self.store.data_mut().begin_record(number, time_us);
             let running = self.engine.running();
             let call = process.call_async(&mut self.store, (records.record(row),));
             let outcome = drive(call, &meter, &mailbox, None).await;

@@ -171,3 +171,32 @@ impl ResourceLimiter for Limiter {
         INSTANCES_MAX
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_and_tables_grow_to_their_limits_and_no_further() {
+        let limits = Limits {
+            memory_bytes_max: 3 << 16,
+            table_elements_max: 10,
+            ..Limits::default()
+        };
+        let mut limiter = Limiter::new(&limits);
+        assert!(limiter.table_growing(0, 10, None).expect("no trap"));
+        assert!(limiter.refused.is_none());
+        assert!(!limiter.table_growing(10, 11, None).expect("no trap"));
+        let refused = limiter.refused.take().expect("it is remembered");
+        assert_eq!(refused.limit, Limit::Table);
+        assert_eq!((refused.used, refused.budget), (11, 10));
+        // Of memories the sum counts.
+        assert!(limiter.memory_growing(0, 1 << 16, None).expect("no trap"));
+        assert!(limiter.memory_growing(0, 2 << 16, None).expect("no trap"));
+        let grown = limiter.memory_growing(2 << 16, 3 << 16, None);
+        assert!(!grown.expect("no trap"));
+        let refused = limiter.refused.take().expect("it is remembered");
+        assert_eq!(refused.limit, Limit::Memory);
+        assert_eq!((refused.used, refused.budget), (4 << 16, 3 << 16));
+    }
+}

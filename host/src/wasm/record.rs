@@ -173,11 +173,15 @@ impl<'a> Batch<'a> {
                 .emit(row, output, &declared.schema, &emitted.cells)?;
         }
         let count = self.shape.states.len();
+        let mut is_named = vec![false; count];
         for change in effects.states {
             let state = change.state as usize;
             let at = self.key(row) * count + state;
             if state >= count || at >= self.states.len() {
                 return Err(format!("there is no state {state}"));
+            }
+            if std::mem::replace(&mut is_named[state], true) {
+                return Err(format!("state {state} stands twice"));
             }
             let len = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
             if std::mem::replace(&mut self.is_changed[at], true) {

@@ -76,12 +76,8 @@ impl Options {
         shell::run(&mut produce)?;
         let pipeline = self.pipeline(demo, &brokers)?;
         let url = url.as_deref();
-        demo.mill(
-            &pipeline,
-            &url.map(|url| ("POSTGRES_URL", url))
-                .into_iter()
-                .collect::<Vec<_>>(),
-        )?;
+        let environment = url.map(|url| ("POSTGRES_URL", url));
+        demo.mill(&pipeline, environment.as_slice(), &[])?;
         let mut consume = demo.data();
         consume.args(["consume", "--brokers", &brokers, "--topic", ALERTS, "--out"]);
         shell::run(consume.arg(demo.folder.join("alerts.jsonl")))?;

@@ -27,6 +27,8 @@ pub(super) struct Fixture {
     pub(super) name: String,
     #[serde(default)]
     config: Option<Json>,
+    /// The input that the rows are of.
+    input: Option<String>,
     #[serde(default)]
     key_by: Vec<String>,
     #[serde(default)]
@@ -130,9 +132,6 @@ fn remedy(remedy: Option<&str>) -> String {
 /// Runs a fixture; the message says what came instead of what was expected.
 pub(super) fn run(mut fixture: Fixture, loaded: &Loaded) -> Result<(), String> {
     let descriptor = &loaded.descriptor;
-    if descriptor.inputs.len() != 1 {
-        return Err("fixtures know plugins with one input".into());
-    }
     let order = order::arrange(&mut fixture, descriptor)?;
     let fixture = &fixture;
     let given = fixture

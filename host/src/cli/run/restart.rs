@@ -161,7 +161,7 @@ impl Running<'_> {
         let (outcome, signal) = runtime.block_on(async {
             self.listening.start();
             self.listening.attach(&job);
-            watch(job, signals).await
+            watch(job, pipeline, signals).await
         })?;
         Ok(Attempted::Ran(Box::new(outcome), signal))
     }

@@ -37,6 +37,8 @@ pub struct Letter {
     pub plugin: Option<String>,
     /// What the guest logged.
     pub log: Option<String>,
+    /// CPU time of the call that failed, in microseconds.
+    pub cpu_us: Option<u64>,
     /// The source split that it goes back to.
     pub split: Option<String>,
     /// The offset in that split.
@@ -74,6 +76,7 @@ impl Letter {
             "reason" => self.reason = Some(text()),
             "plugin" => self.plugin = Some(text()),
             "log" => self.log = Some(text()),
+            "cpu-us" => self.cpu_us = text().parse().ok(),
             "split" => self.split = Some(text()),
             "offset" => self.offset = text().parse().ok(),
             "original" | "original-bytes" => self.original = Some(value),

@@ -96,7 +96,7 @@ fn sleepers_wake_in_the_order_of_their_time() {
     let slots = Slots::start(1);
     let order = Arc::new(Mutex::new(Vec::new()));
     let start = clock::monotonic();
-    let tasks: Vec<_> = [30u64, 10, 20]
+    let tasks: Vec<_> = [300u64, 100, 200]
         .into_iter()
         .map(|ms| {
             let order = order.clone();
@@ -107,7 +107,7 @@ fn sleepers_wake_in_the_order_of_their_time() {
         })
         .collect();
     block_on(join_all(tasks));
-    assert_eq!(*order.lock(), [10, 20, 30]);
+    assert_eq!(*order.lock(), [100, 200, 300]);
 }
 
 #[test]

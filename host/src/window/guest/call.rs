@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_schema::{Field, SchemaRef};
 use wasmill_core::batch::Batch;
@@ -39,6 +40,14 @@ impl CallFailure {
         match self {
             Self::Call(error) => error.row().map(|row| row as usize),
             _ => None,
+        }
+    }
+
+    /// What is wrong, for who is told the row's place besides.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Call(error) => error.reason(),
+            other => other.to_string(),
         }
     }
 
@@ -79,6 +88,8 @@ pub(super) struct Guest {
     output_rows_max: u64,
     encoder: Encoder,
     decoder: Decoder,
+    /// CPU time of the last call, if the plugin was called.
+    pub(super) ran: Option<Duration>,
     metrics: Arc<NodeMetrics>,
 }
 
@@ -130,6 +141,7 @@ impl Guest {
             output_rows_max: used.limits.output_rows_max,
             encoder: Encoder::new(),
             decoder: Decoder::new(),
+            ran: None,
             metrics: metrics.clone(),
         }
     }
@@ -267,11 +279,13 @@ impl Guest {
     }
 
     async fn call(&mut self, fold: Fold, rows: usize) -> Result<RawOutput, CallFailure> {
+        self.ran = None;
         let buffers = self.encoder.finish().map_err(CallFailure::Encode)?;
         let instance = self.plugin.instance().await.map_err(CallFailure::Start)?;
         let (output, ran) = slot::timed(instance.fold(fold, rows as u32, buffers)).await;
-        let ran = usize::try_from(ran.as_nanos()).unwrap_or(usize::MAX);
-        self.metrics.cpu_ns.add(ran);
+        self.ran = Some(ran);
+        let ran_ns = usize::try_from(ran.as_nanos()).unwrap_or(usize::MAX);
+        self.metrics.cpu_ns.add(ran_ns);
         let output = output.map_err(CallFailure::Call)?;
         if !output.log.is_empty() {
             let place = format!("{}.{}", self.operator, self.name);

@@ -20,13 +20,11 @@ use super::call::{CallFailure, Guest, Input, of_bytes};
 use super::letters::Failed;
 use super::placement::{NONE, Placement};
 use super::{Guests, held};
-use crate::operator::OperatorError;
+use crate::operator::{OperatorError, Tries};
 use crate::task::slot;
 
 /// Pieces into which a failing stretch is cut.
 const PIECES: usize = 32;
-/// Calls that may exceed a limit in one batch: each costs up to its whole budget.
-const LIMITS_PER_BATCH_MAX: usize = 16;
 /// Accumulators of one call, at most.
 const CALL_COUNT_MAX: usize = 4_096;
 /// Bytes of accumulators in one call, unless one alone has more.
@@ -42,14 +40,14 @@ impl Guests {
         &mut self,
         input: &Input<'_>,
         placement: Placement,
-        limits: &mut usize,
+        tries: &mut Tries,
         emitted: &mut Emitted,
     ) -> Result<Result<Vec<Folds>, Vec<u32>>, WindowError> {
         let groups: Arc<[u32]> = placement.groups.into();
         let mut all = Vec::new();
         for (at, before) in placement.before.iter().enumerate() {
             let mut values: Vec<Option<Held>> = before.iter().map(held).collect();
-            let added = self.add_to(at, input, (&groups, &mut values), limits);
+            let added = self.add_to(at, input, (&groups, &mut values), tries);
             let mut failed = added.await?;
             if !failed.is_empty() {
                 failed.sort_unstable_by_key(|failed| failed.row);
@@ -83,7 +81,7 @@ impl Guests {
         at: usize,
         input: &Input<'_>,
         (groups, values): (&[u32], &mut [Option<Held>]),
-        limits: &mut usize,
+        tries: &mut Tries,
     ) -> Result<Vec<Failed>, WindowError> {
         // Rows that no window takes, and those whose accumulator is lost, need no call.
         let is_lost = |group: u32| matches!(values[group as usize], Some(Held::Lost(_)));
@@ -103,6 +101,10 @@ impl Guests {
         let mut failed = Vec::new();
         let mut work: Vec<Range<usize>> = chunks(0..rows.len(), self.rows_max);
         while let Some(range) = work.pop() {
+            if tries.are_used_up() {
+                failed.extend(range.map(|row| Failed::untried(rows[row])));
+                continue;
+            }
             let guest = &mut self.all[at];
             if range.len() > 1 && guest.weight(&own_groups[range.clone()], values) > CALL_BYTES_MAX
             {
@@ -119,18 +121,20 @@ impl Guests {
                         kind: kind::REJECT,
                         reason,
                         log: String::new(),
+                        ran: None,
                     }));
                     continue;
                 }
-                Err(failure) => self.noted(failure, limits)?,
+                Err(failure) => self.noted(failure, tries)?,
             };
             match blamed(&failure, range.len()) {
                 Some(row) => {
                     failed.push(Failed {
                         row: rows[range.start + row],
                         kind: kind::FAULT,
-                        reason: failure.to_string(),
+                        reason: failure.reason(),
                         log: failure.log(),
+                        ran: self.all[at].ran,
                     });
                     let row = range.start + row;
                     work.extend([row + 1..range.end, range.start..row]);
@@ -142,27 +146,28 @@ impl Guests {
         Ok(failed)
     }
 
-    /// Counts a failed call; an error where the plugin does not start, or too many calls of a batch
-    /// exceed a limit.
+    /// Counts a failed call; an error where the plugin does not start.
     fn noted(
         &mut self,
         failure: CallFailure,
-        limits: &mut usize,
+        tries: &mut Tries,
     ) -> Result<CallFailure, WindowError> {
         self.metrics.faults.add(1);
-        *limits += usize::from(failure.is_limit());
-        if *limits > LIMITS_PER_BATCH_MAX {
-            return Err(self.failed(format!(
-                "{failure}; {limits} calls of one batch exceeded a limit: raise the limit or mend \
-                 the plugin"
-            )));
-        }
+        tries.count(failure.is_limit());
         match failure {
             CallFailure::Start(source) => Err(WindowError::Plugin(OperatorError::Start {
                 operator: self.operator.clone(),
                 source,
             })),
             failure => Ok(failure),
+        }
+    }
+
+    /// A merge or a result that is left untried would be lost: too many failed calls end the job.
+    fn try_on(&self, tries: &Tries, failure: &CallFailure) -> Result<(), WindowError> {
+        match tries.are_used_up() {
+            true => Err(self.failed(tries.too_many(failure))),
+            false => Ok(()),
         }
     }
 
@@ -184,7 +189,7 @@ impl Guests {
     }
 
     async fn merge(&mut self, at: usize, merges: &[Merge]) -> Result<(), WindowError> {
-        let mut limits = 0;
+        let mut tries = Tries::default();
         let mut work = chunks(0..merges.len(), CALL_COUNT_MAX);
         while let Some(range) = work.pop() {
             // What is merged with something lost is lost.
@@ -216,7 +221,8 @@ impl Guests {
             let merged = self.all[at].merge(&waiting).await;
             slot::breathe().await;
             let Err(failure) = merged else { continue };
-            let failure = self.noted(failure, &mut limits)?;
+            let failure = self.noted(failure, &mut tries)?;
+            self.try_on(&tries, &failure)?;
             match blamed(&failure, waiting.len()) {
                 Some(pair) => {
                     let reason = self.lose(at, &failure, "accumulators were merged")?;
@@ -303,7 +309,7 @@ impl Guests {
         at: usize,
         accumulators: &[Option<Arc<Folded>>],
     ) -> Result<Vec<Outcome>, WindowError> {
-        let mut limits = 0;
+        let mut tries = Tries::default();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; accumulators.len()];
         for (outcome, folded) in outcomes.iter_mut().zip(accumulators) {
             if let Some(Held::Lost(reason)) = folded.as_ref().map(|it| it.held()) {
@@ -342,8 +348,9 @@ impl Guests {
                     }
                     continue;
                 }
-                Err(failure) => self.noted(failure, &mut limits)?,
+                Err(failure) => self.noted(failure, &mut tries)?,
             };
+            self.try_on(&tries, &failure)?;
             match blamed(&failure, rows.len()) {
                 Some(row) => {
                     let reason = self.lose(at, &failure, "a result was computed")?;

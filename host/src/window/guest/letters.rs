@@ -1,6 +1,7 @@
 //! What becomes of rows and results that plugins of aggregates failed on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmill_core::batch::Batch;
 use wasmill_core::dead_letter::kind;
@@ -10,7 +11,7 @@ use super::super::draft::Draft;
 use super::super::{Emitted, WindowError};
 use super::Guests;
 use crate::dead_letter::{Failure, Letters};
-use crate::operator;
+use crate::operator::{self, Tries};
 
 /// A row that failed.
 pub(super) struct Failed {
@@ -18,6 +19,21 @@ pub(super) struct Failed {
     pub(super) kind: &'static str,
     pub(super) reason: String,
     pub(super) log: String,
+    /// CPU time of the call that failed on it.
+    pub(super) ran: Option<Duration>,
+}
+
+impl Failed {
+    /// A row of a batch that has led to too many failed calls before it.
+    pub(super) fn untried(row: u32) -> Self {
+        Self {
+            row,
+            kind: kind::FAULT,
+            reason: Tries::UNTRIED.into(),
+            log: String::new(),
+            ran: None,
+        }
+    }
 }
 
 impl Guests {
@@ -55,6 +71,7 @@ impl Guests {
                 reason: &row.reason,
                 plugin: Some(self.all[at].plugin.digest()),
                 log: Some(&row.log),
+                ran: row.ran,
             };
             let pushed = letters.push_row(&failure, batch, row.row as usize);
             pushed.map_err(|error| self.failed(error.to_string()))?;
@@ -85,6 +102,7 @@ impl Guests {
                 reason,
                 plugin: Some(self.all[*at].plugin.digest()),
                 log: None,
+                ran: None,
             };
             let pushed = letters.push_row(&failure, &plain, *row);
             pushed.map_err(|error| self.failed(error.to_string()))?;

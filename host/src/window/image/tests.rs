@@ -1,6 +1,5 @@
 //! The golden bytes of what windows keep (docs/formats/vectors/windows.json).
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::{
@@ -12,6 +11,7 @@ use wasmill_core::encoding::{self, Encoder, Form};
 use wasmill_core::window::Function;
 
 use super::*;
+use crate::golden::{self, hex, unhex};
 use crate::window::accumulator;
 use crate::window::folded::{Folded, Held};
 use crate::window::value::Column;
@@ -21,16 +21,6 @@ const SKETCH: accumulator::Kind = accumulator::Kind {
     function: Function::ApproxDistinct,
     is_float: false,
 };
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &Json) -> Vec<u8> {
-    let text = text.as_str().expect("digits");
-    let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("digits");
-    (0..text.len()).step_by(2).map(digit).collect()
-}
 
 /// What an aggregate is in words, and the rows of which its accumulator is made.
 fn aggregates() -> Vec<(&'static str, ArrayRef)> {
@@ -232,26 +222,10 @@ fn vectors() -> Json {
     })
 }
 
-/// `BLESS=1` writes the golden file anew; look at the difference.
 #[test]
 fn windows_have_golden_bytes() {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let path = here.join("../docs/formats/vectors/windows.json");
-    if std::env::var_os("BLESS").is_some() {
-        let text = serde_json::to_string_pretty(&vectors()).expect("JSON");
-        std::fs::write(&path, text + "\n").expect("a place");
-    }
-    let golden = std::fs::read_to_string(&path).expect("the golden file");
-    let golden: Json = serde_json::from_str(&golden).expect("JSON");
-    let (today, pane) = (vectors(), bytes::entry(PANE, &[0]));
-    for part in ["accumulators", "entries"] {
-        let cases = golden[part].as_array().expect("cases");
-        let now = today[part].as_array().expect("cases");
-        for (case, now) in cases.iter().zip(now) {
-            assert_eq!(case, now, "what is written has changed");
-        }
-    }
-    assert_eq!(golden, today);
+    let golden = golden::check("windows.json", &vectors());
+    let pane = bytes::entry(PANE, &[0]);
     // What is written is not all: the golden bytes are read to the same values.
     for case in golden["accumulators"].as_array().expect("cases") {
         let (definition, shape) = definition(case["aggregate"].as_str().expect("words"));

@@ -91,6 +91,7 @@ fn misbehave(id: u64, word: &str) -> Result<Effects, Fault> {
         "wrong-cell" => effects.emitted[0].cells[0] = Cell::Text("13".to_owned()),
         "null-cell" => effects.emitted[0].cells[0] = Cell::Null,
         "undeclared-state" => effects.states[0].state = 7,
+        "state-twice" => effects.states = vec![effects.states[0].clone(); 2],
         "short-state" => effects.states[0].value = Some(vec![1, 2, 3]),
         // None of these is too much by itself.
         "all-log" => (0..20).for_each(|_| log::write(log::Level::Info, "x")),

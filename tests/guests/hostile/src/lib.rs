@@ -83,7 +83,8 @@ impl Guest for Hostile {
                 eprintln!("{}", "y".repeat(1 << 10));
             },
             "sleep" => sleep(),
-            "poll" => wait_for_stdin(),
+            "poll" => wait_for(0, 1),
+            "poll-stdout" => wait_for(1, 4),
             "exit" => std::process::exit(0),
             "fault-every-7th" => {
                 if let Some(row) = ids.iter().position(|id| id % 7 == 3) {
@@ -147,7 +148,8 @@ fn deep(depth: u64, end: u64) -> u64 {
     deep(depth + 1, end).wrapping_mul(3).wrapping_add(depth)
 }
 
-fn wait_for_stdin() {
+/// Waits for a descriptor to be ready for these events: 1 to be read, 4 to be written.
+fn wait_for(descriptor: i32, events: i16) {
     #[repr(C)]
     struct Poll {
         descriptor: i32,
@@ -157,13 +159,13 @@ fn wait_for_stdin() {
     unsafe extern "C" {
         fn poll(polls: *mut Poll, len: usize, timeout_ms: i32) -> i32;
     }
-    let mut stdin = Poll {
-        descriptor: 0,
-        events: 1,
+    let mut polled = Poll {
+        descriptor,
+        events,
         revents: 0,
     };
     loop {
-        unsafe { poll(&mut stdin, 1, 1_000) };
+        unsafe { poll(&mut polled, 1, 1_000) };
     }
 }
 

@@ -1,5 +1,5 @@
 //! An operator on single records with a column of each type. It passes its cells on as they came,
-//! with the names of their cases and the record's time behind them.
+//! with the names of their cases, the record's time, and what two clocks tell behind them.
 
 wit_bindgen::generate!({
     path: "../../../wit",
@@ -9,6 +9,8 @@ wit_bindgen::generate!({
 use exports::wasmill::operator::record_operator::{
     Cell, Effects, Fault, Guest, InputRecord, OutputRecord,
 };
+use std::time::{SystemTime, UNIX_EPOCH};
+use wasmill::operator::clock;
 
 macro_rules! columns {
     () => {
@@ -44,7 +46,9 @@ const DESCRIPTOR: &str = concat!(
     columns!(),
     r#",
     { "name": "cases", "type": "string" },
-    { "name": "time", "type": "timestamp?" }
+    { "name": "time", "type": "timestamp?" },
+    { "name": "now", "type": "timestamp" },
+    { "name": "system", "type": "timestamp" }
   ] }]
 }"#
 );
@@ -66,6 +70,10 @@ impl Guest for RecordCells {
         let cases = cases.join(" ");
         cells.push(Cell::Text(format!("{} {cases}", row.input)));
         cells.push(row.time.map_or(Cell::Null, Cell::Timestamp));
+        cells.push(Cell::Timestamp(clock::now()));
+        let system = SystemTime::now().duration_since(UNIX_EPOCH);
+        let system_us = system.expect("after 1970").as_micros();
+        cells.push(Cell::Timestamp(system_us as i64));
         Ok(Effects {
             emitted: vec![OutputRecord { output: 0, cells }],
             states: Vec::new(),

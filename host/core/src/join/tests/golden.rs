@@ -1,28 +1,17 @@
 //! The golden bytes of what joins keep (docs/formats/vectors/joins.json).
 
-use std::path::PathBuf;
-
 use arrow_array::{ArrayRef, StringArray};
 use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::data_type;
 use crate::encoding;
+use crate::golden::{self, hex, unhex};
 use crate::lineage::trail;
 
 const SECOND: i64 = 1_000_000;
 /// The number of the key of all rows.
 const KEY: u32 = 7;
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &Json) -> Vec<u8> {
-    let text = text.as_str().expect("digits");
-    let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("digits");
-    (0..text.len()).step_by(2).map(digit).collect()
-}
 
 fn columns() -> Arc<Schema> {
     Arc::new(Schema::new(vec![
@@ -184,18 +173,9 @@ fn restored(spec: &JoinSpec, case: &Json) -> Join {
     join
 }
 
-/// `BLESS=1` writes the golden file anew; look at the difference.
 #[test]
 fn joins_have_golden_bytes() {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let path = here.join("../../docs/formats/vectors/joins.json");
-    if std::env::var_os("BLESS").is_some() {
-        let text = serde_json::to_string_pretty(&vectors()).expect("JSON");
-        std::fs::write(&path, text + "\n").expect("a place");
-    }
-    let golden = std::fs::read_to_string(&path).expect("the golden file");
-    let golden: Json = serde_json::from_str(&golden).expect("JSON");
-    assert_eq!(golden, vectors(), "what is written has changed");
+    let golden = golden::check("joins.json", &vectors());
     for (spec, case) in specs().zip(golden["cases"].as_array().expect("cases")) {
         let (mut is, mut was) = (restored(&spec, case), seen(&spec));
         assert_eq!(lists(&mut is), lists(&mut was), "{spec}");

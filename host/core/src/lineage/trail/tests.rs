@@ -1,22 +1,11 @@
 //! The golden bytes of trails (docs/formats/vectors/trails.json).
 
-use std::path::PathBuf;
-
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::golden::{self, hex, unhex};
 use crate::key::Keys;
 use crate::lineage::WindowRows;
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &Json) -> Vec<u8> {
-    let text = text.as_str().expect("digits");
-    let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("digits");
-    (0..text.len()).step_by(2).map(digit).collect()
-}
 
 /// Two rows of a file, with their bytes or without.
 fn source(has_bytes: bool) -> Lineage {
@@ -107,18 +96,9 @@ fn vectors() -> Json {
     })
 }
 
-/// `BLESS=1` writes the golden file anew; look at the difference.
 #[test]
 fn trails_have_golden_bytes() {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let path = here.join("../../docs/formats/vectors/trails.json");
-    if std::env::var_os("BLESS").is_some() {
-        let text = serde_json::to_string_pretty(&vectors()).expect("JSON");
-        std::fs::write(&path, text + "\n").expect("a place");
-    }
-    let golden = std::fs::read_to_string(&path).expect("the golden file");
-    let golden: Json = serde_json::from_str(&golden).expect("JSON");
-    assert_eq!(golden, vectors(), "what is written has changed");
+    let golden = golden::check("trails.json", &vectors());
     let all: Vec<Vec<u8>> = golden["cases"]
         .as_array()
         .expect("cases")

@@ -1,27 +1,17 @@
 //! The golden segments of states and timers: a base as it is written of live state, and a delta on
 //! it (docs/formats/vectors/states.json).
 
-use std::path::PathBuf;
-
 use serde_json::{Value as Json, json};
 use wasmill_core::data_type;
 
 use super::*;
+use crate::golden::{self, hex};
 use crate::segment::Address;
 
 /// All key groups, of which only those of these keys have rows.
 const KEYS: [u64; 4] = [1, 2, 3, 4];
 /// After the states by key comes the one that is not, whose place stands for timers.
 const TIMERS: usize = 6;
-
-fn vectors(name: &str) -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.join("../docs/formats/vectors").join(name)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// Each state of each key is written, at a time of its own, and timers of either clock are set.
 fn first() -> Vec<Step> {
@@ -130,27 +120,19 @@ fn told(log: &Log, segments: &[Segment]) -> Json {
     })
 }
 
-/// `BLESS=1` writes the golden files anew; look at the difference.
 #[test]
 fn states_and_timers_have_golden_segments() {
     let (mut was, base, log, segments) = written();
     let files = ["states.arrow", "states-delta.arrow"];
     assert_eq!(segments.len(), files.len(), "a base and a delta");
-    if std::env::var_os("BLESS").is_some() {
-        for (file, segment) in files.iter().zip(&segments) {
-            let bytes = &log.files[&segment.object.name].bytes;
-            std::fs::write(vectors(file), bytes).expect("a place");
-        }
-        let text = serde_json::to_string_pretty(&told(&log, &segments)).expect("JSON");
-        std::fs::write(vectors("states.json"), text + "\n").expect("a place");
-    }
-    let text = std::fs::read_to_string(vectors("states.json")).expect("the golden file");
-    let golden: Json = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(golden, told(&log, &segments), "what is written has changed");
+    golden::check("states.json", &told(&log, &segments));
     let mut readers = Vec::new();
     for (file, segment) in files.iter().zip(&segments) {
-        let bytes = std::fs::read(vectors(file)).expect("the golden file");
         let now = &log.files[&segment.object.name].bytes;
+        if golden::is_blessed() {
+            std::fs::write(golden::path(file), now).expect("a place");
+        }
+        let bytes = std::fs::read(golden::path(file)).expect("the golden file");
         assert!(bytes == *now, "what is written has changed: {file}");
         readers.push(Reader::open(bytes.into(), segment).expect("the golden file"));
     }

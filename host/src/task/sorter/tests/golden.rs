@@ -1,7 +1,6 @@
 //! The golden bytes of rows that wait (docs/formats/vectors/held-rows.arrow).
 
 use std::io::Cursor;
-use std::path::PathBuf;
 
 use arrow_array::types::{UInt8Type, UInt64Type};
 use arrow_ipc::reader::FileReader;
@@ -10,15 +9,7 @@ use wasmill_core::checkpoint::{Digest, ObjectRef, Part};
 
 use super::restore::{mixed, told};
 use super::*;
-
-fn vectors(name: &str) -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.join("../docs/formats/vectors").join(name)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::golden::{self, hex};
 
 /// Rows of each kind of origin, of a changelog with keys and clocks, of which two have gone on.
 fn held() -> Sorter {
@@ -73,25 +64,19 @@ fn described(bytes: &[u8], state: &Json) -> Json {
     })
 }
 
-/// `BLESS=1` writes the golden files anew; look at the difference.
 #[test]
 fn held_rows_have_golden_bytes() {
     let encoded = held().image().encode().expect("plain columns");
     let bytes = encoded.rows.expect("rows that wait");
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(vectors("held-rows.arrow"), &bytes).expect("a place");
-        let text = serde_json::to_string_pretty(&described(&bytes, &encoded.state));
-        let text = text.expect("JSON") + "\n";
-        std::fs::write(vectors("held-rows.json"), text).expect("a place");
+    if golden::is_blessed() {
+        std::fs::write(golden::path("held-rows.arrow"), &bytes).expect("a place");
     }
-    let golden = std::fs::read(vectors("held-rows.arrow")).expect("the golden file");
-    let text = std::fs::read_to_string(vectors("held-rows.json")).expect("its description");
-    let described_there: Json = serde_json::from_str(&text).expect("JSON");
+    let golden = std::fs::read(golden::path("held-rows.arrow")).expect("the golden file");
     assert!(golden == bytes, "what is written has changed");
-    assert_eq!(described(&golden, &encoded.state), described_there);
+    let description = golden::check("held-rows.json", &described(&golden, &encoded.state));
     let part = Part {
         subtask: 0,
-        state: described_there["state"].clone(),
+        state: description["state"].clone(),
         objects: vec![ObjectRef {
             name: "objects/0000000001/0000000001/h".into(),
             bytes: golden.len() as u64,
