@@ -117,7 +117,9 @@ fn a_split_that_pauses_holds_nobody_back_for_long() {
     // Its next row is in time for its own split, and too late for what the others were told; the
     // window of the one behind that shows that it was read.
     let mut write = |time: &str| writeln!(paused, "a,2026-01-01T{time}Z").expect("writable");
-    ["00:00:05", "00:02:00", "00:02:30"].map(&mut write);
+    ["00:00:05", "00:02:00", "00:02:30"]
+        .into_iter()
+        .for_each(&mut write);
     let read = "{\"page\":\"a\",\"start\":\"2026-01-01T00:02:00.000000Z\"";
     // It does not pause before the other one has: while both do, event time stands still.
     running.wait_and(|rows| rows.contains(read), || write("00:02:30"));

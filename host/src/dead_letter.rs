@@ -263,17 +263,13 @@ mod tests {
             .lines()
             .map(|line| serde_json::from_str(line).expect("JSON"))
             .collect();
-        let letter = |kind: &str,
-                      reason: &str,
-                      offset: u8,
-                      original: Value,
-                      bytes: Value,
-                      row: Value| {
-            json!({"at": "rules", "kind": kind, "reason": reason, "plugin": "abc", "log": null,
+        let letter =
+            |kind: &str, reason: &str, offset: u8, original: Value, bytes: Value, row: Value| {
+                json!({"at": "rules", "kind": kind, "reason": reason, "plugin": "abc", "log": null,
                 "cpu-us": (kind == "fault").then_some(17), "split": "", "offset": offset,
                 "original": original, "original-bytes": bytes, "row": row,
                 "key": null, "key-bytes": null, "headers": null, "time": null})
-        };
+            };
         let made = "{\"id\":\"fraud/0:0/velocity.2\",\"columns\":{\"m\":7}}";
         assert_eq!(
             found,

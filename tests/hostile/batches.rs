@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::job::{
-    Case, Guest, check, check_spins, component, folder, ids, letters, pipeline, rows, run, run_well,
-    text,
+    Case, Guest, check, check_spins, component, folder, ids, letters, pipeline, rows, run,
+    run_well, text,
 };
 
 pub(crate) const GUEST: Guest = Guest {

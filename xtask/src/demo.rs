@@ -130,12 +130,7 @@ impl Demo {
     }
 
     /// Runs the job; its progress bar is its own.
-    fn mill(
-        &self,
-        pipeline: &str,
-        environment: &[(&str, &str)],
-        options: &[&str],
-    ) -> Result<()> {
+    fn mill(&self, pipeline: &str, environment: &[(&str, &str)], options: &[&str]) -> Result<()> {
         let start = Instant::now();
         let mut command = shell::command(self.programs.join("wasmill"));
         command.envs(environment.iter().copied());

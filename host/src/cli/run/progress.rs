@@ -37,7 +37,10 @@ impl Progress {
     /// Shows how far it is now.
     pub(super) fn show(&self) {
         let Some((bar, job)) = &self.0 else { return };
-        let sources = job.nodes.iter().filter(|node| node.kind == NodeKind::Source);
+        let sources = job
+            .nodes
+            .iter()
+            .filter(|node| node.kind == NodeKind::Source);
         let rows: u64 = sources.map(|node| node.metrics.records_in.get()).sum();
         let rate = rows as f64 / bar.elapsed().as_secs_f64().max(0.001);
         bar.set_message(format!("{rows} records, {rate:.0}/s"));
@@ -81,7 +84,11 @@ fn part_of(split: &SplitMetrics) -> Option<(u64, u64)> {
         Extent::File(path) => (split.bytes(), fs::metadata(path).ok()?.len()),
         Extent::Unknown => return None,
     };
-    let read = if split.is_end() { whole } else { read.min(whole) };
+    let read = if split.is_end() {
+        whole
+    } else {
+        read.min(whole)
+    };
     Some((read, whole))
 }
 
