@@ -38,10 +38,12 @@ pub enum Timer {
     Done,
 }
 
-/// No state, but timers.
+/// What lasts.
 #[derive(States)]
 #[states(key = Key, timer = Timer)]
-pub struct Nothing {}
+pub struct Memory {
+    rows: Value<u64>,
+}
 
 /// The operator.
 pub struct LateSpin {
@@ -53,7 +55,7 @@ impl Operator for LateSpin {
     type Config = Settings;
     type Input<'a> = Order;
     type Output<'a> = Done;
-    type State = Nothing;
+    type State = Memory;
 
     fn open(config: Settings, _start: &Start) -> Result<Self, Fault> {
         Ok(Self {
@@ -62,6 +64,7 @@ impl Operator for LateSpin {
     }
 
     fn process(&mut self, row: Order, cx: &mut Context<'_, Self>) -> Result<(), Reject> {
+        cx.state.rows.update(|rows| *rows += 1);
         cx.set_timer(Timer::Done, *row.at + Duration::from_secs(1));
         Ok(())
     }
