@@ -12,7 +12,7 @@ pub mod exchange;
 pub mod feature;
 pub mod format;
 #[cfg(test)]
-#[path = "../core/src/golden.rs"]
+#[path = "../core/src/tests/golden.rs"]
 mod golden;
 pub mod inspection;
 pub mod job;

@@ -16,6 +16,7 @@ pub mod duration;
 pub mod encoding;
 pub mod feature;
 #[cfg(test)]
+#[path = "tests/golden.rs"]
 mod golden;
 pub mod graph;
 pub mod join;
