@@ -94,6 +94,20 @@ fn a_batch_of_spins_is_not_tried_to_its_end_and_its_neighbour_is_exact() {
 }
 
 #[test]
+fn rows_that_are_too_much_together_are_none_of_them_lost() {
+    // What a call of a tenth of these rows answers is too long, and no row is to blame.
+    let all: Vec<u64> = (0..2_000).collect();
+    let rows: String = all.iter().map(|id| format!("{id}\n")).collect();
+    let pipeline = pipeline(&component(GUEST.name), &GUEST, "not");
+    let pipeline = pipeline.replace("output-bytes: 4MiB", "output-bytes: 1KiB");
+    let pipeline = pipeline.replace("on-error: { dead-letter: letters }", "on-error: skip");
+    let pipeline = pipeline.replace("  letters: { file: { path: letters.jsonl } }\n", "");
+    let folder = folder(&pipeline, ("rows.csv", &format!("id\n{rows}")));
+    run_well(folder.path(), "too many rows");
+    assert_eq!(ids(folder.path(), "survived.csv"), all);
+}
+
+#[test]
 fn more_failures_than_the_budget_end_the_job() {
     let outcome = |budget: u64| {
         let with_budget = format!("fault-every-7th }}\n    error-budget: {{ rows: {budget}");

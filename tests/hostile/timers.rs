@@ -65,7 +65,7 @@ fn too_many_timers_that_spin_end_the_job_with_the_reason() {
     let (output, _) = outcome(IDS.end, "skip");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    let wanted = "16 calls at once exceeded a limit: raise the limit or mend the plugin";
+    let wanted = "16 of one batch exceeded a limit: raise the limit or mend the plugin";
     assert!(said.contains(wanted), "{said}");
 }
 

@@ -176,7 +176,7 @@ impl Operator {
                 work.extend(pieces(rows));
                 continue;
             }
-            let failure = self.noted(failure, &mut tries)?;
+            let failure = self.noted(failure)?;
             if let CallFailure::Refused(message) = failure {
                 return Err(self.failed(message));
             }
@@ -185,6 +185,8 @@ impl Operator {
                 Some(row) => {
                     let row = rows.start + row;
                     self.bury(run, row, &failure)?;
+                    tries.count(failure.is_limit());
+                    self.check_tries(&tries, &failure)?;
                     work.push(row + 1..rows.end);
                     work.push(rows.start..row);
                 }
@@ -193,6 +195,15 @@ impl Operator {
             work.retain(|rows| !rows.is_empty());
         }
         Ok(())
+    }
+
+    /// Rows are left untried only where a dead letter keeps them.
+    fn check_tries(&self, tries: &Tries, failure: &CallFailure) -> Result<(), OperatorError> {
+        let keeps = matches!(self.failures.policy, Policy::DeadLetter(_));
+        match tries.are_used_up() && !keeps {
+            true => Err(self.failed(tries.too_many(failure))),
+            false => Ok(()),
+        }
     }
 
     /// Leaves rows untried.
@@ -206,13 +217,8 @@ impl Operator {
     }
 
     /// Counts a failed call; an error where the plugin does not start.
-    fn noted(
-        &mut self,
-        failure: CallFailure,
-        tries: &mut Tries,
-    ) -> Result<CallFailure, OperatorError> {
+    fn noted(&mut self, failure: CallFailure) -> Result<CallFailure, OperatorError> {
         self.metrics.faults.add(1);
-        tries.count(failure.is_limit());
         match failure {
             CallFailure::Start(source) => Err(OperatorError::Start {
                 operator: self.name.clone(),
@@ -280,12 +286,13 @@ impl Operator {
                     continue;
                 }
             }
-            let failure = self.noted(failure, &mut tries)?;
-            if tries.are_used_up() {
-                return Err(self.failed(tries.too_many(&failure)));
-            }
+            let failure = self.noted(failure)?;
             if let [key] = due {
                 self.lose_timers(*key, (domain, clock), &failure, index)?;
+                tries.count(failure.is_limit());
+                if tries.are_used_up() {
+                    return Err(self.failed(tries.too_many(&failure)));
+                }
             }
         }
         Ok(())

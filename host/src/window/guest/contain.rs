@@ -125,10 +125,11 @@ impl Guests {
                     }));
                     continue;
                 }
-                Err(failure) => self.noted(failure, tries)?,
+                Err(failure) => self.noted(failure)?,
             };
             match blamed(&failure, range.len()) {
                 Some(row) => {
+                    self.count(tries, &failure)?;
                     failed.push(Failed {
                         row: rows[range.start + row],
                         kind: kind::FAULT,
@@ -147,13 +148,8 @@ impl Guests {
     }
 
     /// Counts a failed call; an error where the plugin does not start.
-    fn noted(
-        &mut self,
-        failure: CallFailure,
-        tries: &mut Tries,
-    ) -> Result<CallFailure, WindowError> {
+    fn noted(&mut self, failure: CallFailure) -> Result<CallFailure, WindowError> {
         self.metrics.faults.add(1);
-        tries.count(failure.is_limit());
         match failure {
             CallFailure::Start(source) => Err(WindowError::Plugin(OperatorError::Start {
                 operator: self.operator.clone(),
@@ -163,8 +159,21 @@ impl Guests {
         }
     }
 
-    /// A merge or a result that is left untried would be lost: too many failed calls end the job.
-    fn try_on(&self, tries: &Tries, failure: &CallFailure) -> Result<(), WindowError> {
+    /// Counts a row at which a call has failed. Rows are left untried only where a dead letter
+    /// keeps them.
+    fn count(&self, tries: &mut Tries, failure: &CallFailure) -> Result<(), WindowError> {
+        match self.failures.policy() {
+            Policy::DeadLetter(_) => {
+                tries.count(failure.is_limit());
+                Ok(())
+            }
+            Policy::Fail | Policy::Skip => self.count_result(tries, failure),
+        }
+    }
+
+    /// Counts a merge or a result that failed: one that is left untried would be lost.
+    fn count_result(&self, tries: &mut Tries, failure: &CallFailure) -> Result<(), WindowError> {
+        tries.count(failure.is_limit());
         match tries.are_used_up() {
             true => Err(self.failed(tries.too_many(failure))),
             false => Ok(()),
@@ -221,10 +230,10 @@ impl Guests {
             let merged = self.all[at].merge(&waiting).await;
             slot::breathe().await;
             let Err(failure) = merged else { continue };
-            let failure = self.noted(failure, &mut tries)?;
-            self.try_on(&tries, &failure)?;
+            let failure = self.noted(failure)?;
             match blamed(&failure, waiting.len()) {
                 Some(pair) => {
+                    self.count_result(&mut tries, &failure)?;
                     let reason = self.lose(at, &failure, "accumulators were merged")?;
                     waiting[pair].into.settle(Held::Lost(reason));
                     work.push(range);
@@ -348,11 +357,11 @@ impl Guests {
                     }
                     continue;
                 }
-                Err(failure) => self.noted(failure, &mut tries)?,
+                Err(failure) => self.noted(failure)?,
             };
-            self.try_on(&tries, &failure)?;
             match blamed(&failure, rows.len()) {
                 Some(row) => {
+                    self.count_result(&mut tries, &failure)?;
                     let reason = self.lose(at, &failure, "a result was computed")?;
                     outcomes[rows[row]] = Some(Err(reason));
                     work.push(range);

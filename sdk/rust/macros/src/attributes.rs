@@ -7,7 +7,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Expr, Field, Fields, Lit, Meta, R
 /// The named fields of a struct.
 pub(crate) fn named_fields<'i>(input: &'i DeriveInput, derive: &str) -> Result<Vec<&'i Field>> {
     let refuse = || {
-        let message = format!("`{derive}` is derived for structs with named fields");
+        let message = format!("`{derive}` is derived for structs with at least one named field");
         Err(Error::new_spanned(&input.ident, message))
     };
     match &input.data {
