@@ -10,7 +10,6 @@ mod image;
 mod isolation;
 mod reader;
 mod resident;
-mod tries;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -32,7 +31,6 @@ use crate::{
 
 pub use image::{EncodedOperator, OperatorImage, OperatorRestore};
 pub use isolation::{Failures, place};
-pub use tries::Tries;
 
 /// Keys that are woken with one call.
 const WOKEN_KEYS_MAX: usize = 1_024;

@@ -28,7 +28,7 @@ mod wasi;
 pub use bindings::Fault;
 pub use call::{CallContext, StateQuestion, StateReader, block_on};
 pub use engine::{Compiler, Engine, EngineOptions, compile_child};
-pub use error::{CallError, PluginError, TrapKind};
+pub use error::{CallError, PIECES, PluginError, TrapKind};
 pub use instance::{Fold, Instance, InstanceOptions, RawOutput, World};
 pub use limits::{Limit, Limits};
 pub use log::{Level, LogLine};

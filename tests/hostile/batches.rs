@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::job::{
-    Case, Guest, check, check_spins, component, folder, ids, letters, pipeline, rows, run,
-    run_well, text,
+    CPU_US_MAX, Case, Guest, check, check_spins, component, folder, ids, letters, pipeline, rows,
+    run, run_well, text,
 };
 
 pub(crate) const GUEST: Guest = Guest {
@@ -69,28 +69,31 @@ fn guests_that_spin_are_stopped_within_two_ticks_of_their_budget() {
 }
 
 #[test]
-fn a_batch_of_spins_is_not_tried_to_its_end_and_its_neighbour_is_exact() {
-    let all = 100..160_u64;
-    let rows: String = all.clone().map(|id| format!("{id}\n")).collect();
-    let pipeline = pipeline(&component(GUEST.name), &GUEST, "spin");
-    let folder = folder(&pipeline, ("rows.csv", &format!("id\n{rows}")));
-    run_well(folder.path(), "spins");
-    let all: Vec<u64> = all.collect();
-    assert_eq!(ids(folder.path(), "exact.csv"), all);
-    let letters = letters(folder.path());
-    let mut found: Vec<u64> = letters
-        .iter()
-        .map(|letter| text(letter, "original").parse().expect("an id"))
-        .collect();
-    found.sort_unstable();
-    assert_eq!(found, all, "each row has its letter");
-    let told = |part: &str| {
-        let is_told = |letter: &&Value| text(letter, "reason").contains(part);
-        letters.iter().filter(is_told).count()
-    };
-    let (tried, untried) = (told("`cpu-per-batch`"), told("not tried"));
-    assert_eq!(tried + untried, all.len());
-    assert!(tried > 0 && untried > 0, "{tried} tried, {untried} untried");
+fn however_many_rows_spin_each_costs_itself_at_any_batch_size() {
+    let all: Vec<u64> = (0..280).collect();
+    let rows: String = all.iter().map(|id| format!("{id}\n")).collect();
+    let (bad, good): (Vec<u64>, Vec<u64>) = all.iter().partition(|id| **id % 7 == 3);
+    for rows_max in [64, 4_096] {
+        let pipeline = pipeline(&component(GUEST.name), &GUEST, "spin-every-7th");
+        let budget = format!("cpu-per-batch: {CPU_US_MAX}us");
+        let pipeline = pipeline.replace(&budget, "cpu-per-batch: 30ms");
+        let batch = format!("    batch: {{ rows-max: {rows_max} }}\n    limits:\n");
+        let pipeline = pipeline.replace("    limits:\n", &batch);
+        let folder = folder(&pipeline, ("rows.csv", &format!("id\n{rows}")));
+        run_well(folder.path(), "spins");
+        assert_eq!(ids(folder.path(), "exact.csv"), all, "{rows_max}");
+        assert_eq!(ids(folder.path(), "survived.csv"), good, "{rows_max}");
+        let letters = letters(folder.path());
+        let mut found: Vec<u64> = letters
+            .iter()
+            .map(|letter| text(letter, "original").parse().expect("an id"))
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, bad, "{rows_max}: each has its letter");
+        let reason = "the plugin exceeded its limit `cpu-per-batch`: 30000 µs";
+        let is_told = |letter: &Value| text(letter, "reason") == reason;
+        assert!(letters.iter().all(is_told), "{letters:?}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Timers that make a guest spin: each costs itself, and too many of them end the job.
+//! Timers that make a guest spin: each costs itself, however many there are.
 
 use std::process::Output;
 
@@ -50,23 +50,15 @@ fn outcome(spins_below: u64, policy: &str) -> (Output, Vec<u64>) {
 
 #[test]
 fn timers_that_spin_are_lost_and_no_others() {
-    let (output, ids) = outcome(5, "skip");
+    const SPINS_BELOW: u64 = 30;
+    let (output, ids) = outcome(SPINS_BELOW, "skip");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert_eq!(ids, (5..IDS.end).collect::<Vec<_>>());
+    assert_eq!(ids, (SPINS_BELOW..IDS.end).collect::<Vec<_>>());
     let told = said
         .lines()
         .filter(|line| line.contains("a timer was lost") && line.contains("`cpu-per-batch`"));
-    assert_eq!(told.count(), 5, "{said}");
-}
-
-#[test]
-fn too_many_timers_that_spin_end_the_job_with_the_reason() {
-    let (output, _) = outcome(IDS.end, "skip");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let wanted = "16 of one batch exceeded a limit: raise the limit or mend the plugin";
-    assert!(said.contains(wanted), "{said}");
+    assert_eq!(told.count() as u64, SPINS_BELOW, "{said}");
 }
 
 #[test]

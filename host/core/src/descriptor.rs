@@ -156,6 +156,18 @@ impl Descriptor {
         document::read(text).and_then(|document| document.check())
     }
 
+    /// What follows event time, in words: the first timer, or the first state that expires by it.
+    pub fn event_timed(&self) -> Option<String> {
+        let mut timers = self.timers.iter();
+        let timer = timers.find(|timer| timer.time == TimeDomain::Event);
+        if let Some(timer) = timer {
+            return Some(format!("the timer `{}`", timer.name));
+        }
+        let expires = |state: &&State| state.ttl.is_some_and(|ttl| ttl.time == TimeDomain::Event);
+        let state = self.states.iter().find(expires)?;
+        Some(format!("the `ttl` of state `{}`", state.name))
+    }
+
     /// Whether any state or timer follows this clock, so that rows or keys must carry it.
     pub fn uses_time(&self, domain: TimeDomain) -> bool {
         let ttl = |state: &State| state.ttl.is_some_and(|ttl| ttl.time == domain);

@@ -19,16 +19,12 @@ use wasmill_core::{
 use super::{
     Keyed, Operator, OperatorError,
     call::{self, Keys, Rows},
-    tries::Tries,
 };
 use crate::{
     dead_letter::{Failure, LetterError, Letters},
     state::{BatchKeys, KeyIndex},
-    wasm::CallError,
+    wasm::{CallError, PIECES},
 };
-
-/// Pieces into which a failing stretch of rows is cut.
-const PIECES: usize = 32;
 
 /// Why one call had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +48,6 @@ pub(super) enum CallFailure {
     /// The policy ends the job over a refused row.
     #[error("{0}")]
     Refused(String),
-    #[error("{}", Tries::UNTRIED)]
-    Untried,
 }
 
 impl CallFailure {
@@ -72,8 +66,12 @@ impl CallFailure {
         }
     }
 
-    fn is_limit(&self) -> bool {
-        matches!(self, Self::Call(CallError::Limit { .. }))
+    /// Into how many pieces so many rows are cut to find the one to blame.
+    fn pieces(&self, rows: usize) -> usize {
+        match self {
+            Self::Call(error) => error.pieces(rows),
+            _ => PIECES,
+        }
     }
 
     /// Whether fewer rows or keys at once would do.
@@ -162,18 +160,13 @@ impl Operator {
         mut keyed: Option<&mut Keyed>,
     ) -> Result<(), OperatorError> {
         self.failures.see(rows.len());
-        let mut tries = Tries::default();
         let mut work = vec![rows];
         while let Some(rows) = work.pop() {
-            if tries.are_used_up() {
-                self.leave(run, rows)?;
-                continue;
-            }
             let Err(failure) = self.attempt(run, rows.clone(), keyed.as_deref_mut()).await else {
                 continue;
             };
             if failure.is_too_large() && rows.len() > 1 {
-                work.extend(pieces(rows));
+                work.extend(pieces(rows, PIECES));
                 continue;
             }
             let failure = self.noted(failure)?;
@@ -185,33 +178,15 @@ impl Operator {
                 Some(row) => {
                     let row = rows.start + row;
                     self.bury(run, row, &failure)?;
-                    tries.count(failure.is_limit());
-                    self.check_tries(&tries, &failure)?;
                     work.push(row + 1..rows.end);
                     work.push(rows.start..row);
                 }
-                None => work.extend(pieces(rows)),
+                None => {
+                    let count = failure.pieces(rows.len());
+                    work.extend(pieces(rows, count));
+                }
             }
             work.retain(|rows| !rows.is_empty());
-        }
-        Ok(())
-    }
-
-    /// Rows are left untried only where a dead letter keeps them.
-    fn check_tries(&self, tries: &Tries, failure: &CallFailure) -> Result<(), OperatorError> {
-        let keeps = matches!(self.failures.policy, Policy::DeadLetter(_));
-        match tries.are_used_up() && !keeps {
-            true => Err(self.failed(tries.too_many(failure))),
-            false => Ok(()),
-        }
-    }
-
-    /// Leaves rows untried.
-    fn leave(&mut self, run: &mut Run<'_>, rows: Range<usize>) -> Result<(), OperatorError> {
-        self.ran = None;
-        tracing::warn!(operator = %self.name, rows = rows.len(), "{}", Tries::UNTRIED);
-        for row in rows {
-            self.bury(run, row, &CallFailure::Untried)?;
         }
         Ok(())
     }
@@ -269,7 +244,6 @@ impl Operator {
         index: &mut KeyIndex,
         emitted: &mut Vec<(usize, Batch)>,
     ) -> Result<(), OperatorError> {
-        let mut tries = Tries::default();
         let mut work = vec![due];
         while let Some(due) = work.pop() {
             let mut keys = BatchKeys::default();
@@ -281,7 +255,8 @@ impl Operator {
             let called = called.and_then(|()| self.check_fired(due, domain, clock));
             let Err(failure) = called else { continue };
             if due.len() > 1 {
-                work.extend(due.chunks(due.len().div_ceil(PIECES)).rev());
+                let count = failure.pieces(due.len());
+                work.extend(due.chunks(due.len().div_ceil(count)).rev());
                 if failure.is_too_large() {
                     continue;
                 }
@@ -289,10 +264,6 @@ impl Operator {
             let failure = self.noted(failure)?;
             if let [key] = due {
                 self.lose_timers(*key, (domain, clock), &failure, index)?;
-                tries.count(failure.is_limit());
-                if tries.are_used_up() {
-                    return Err(self.failed(tries.too_many(&failure)));
-                }
             }
         }
         Ok(())
@@ -447,9 +418,9 @@ impl Operator {
     }
 }
 
-/// Cuts rows into pieces, the first one last: it is taken first.
-fn pieces(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let size = rows.len().div_ceil(PIECES);
+/// Cuts rows into so many pieces, the first one last: it is taken first.
+fn pieces(rows: Range<usize>, count: usize) -> impl Iterator<Item = Range<usize>> {
+    let size = rows.len().div_ceil(count);
     let starts = rows.clone().step_by(size).rev();
     starts.map(move |start| start..rows.end.min(start + size))
 }

@@ -79,6 +79,9 @@ pub enum PluginError {
     },
 }
 
+/// Pieces into which failing rows are cut.
+pub const PIECES: usize = 32;
+
 /// How a call ended badly. Nothing of the call takes effect, and the instance is to be dropped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -150,7 +153,36 @@ impl CallError {
         match self {
             Self::Fault { message, .. } => format!("the plugin failed: {message}"),
             Self::Trap { kind, message, .. } => format!("the plugin crashed ({kind}): {message}"),
-            Self::Limit { .. } | Self::Spent => self.to_string(),
+            // How much CPU time a call has used differs from run to run.
+            Self::Limit {
+                limit: Limit::Cpu,
+                budget,
+                ..
+            } => format!(
+                "the plugin exceeded its limit `{}`: {budget} µs",
+                Limit::Cpu
+            ),
+            Self::Limit {
+                limit,
+                used,
+                budget,
+                ..
+            } => {
+                let unit = unit(*limit);
+                format!("the plugin exceeded its limit `{limit}`: {used} of {budget}{unit}")
+            }
+            Self::Spent => self.to_string(),
+        }
+    }
+
+    /// Into how many pieces so many rows are cut to find the one to blame.
+    ///
+    /// A call that exceeds a limit has cost its whole budget, so there are two cuts of a usual
+    /// batch, and not three.
+    pub fn pieces(&self, rows: usize) -> usize {
+        match self {
+            Self::Limit { .. } if rows <= PIECES * 8 => rows,
+            _ => PIECES,
         }
     }
 

@@ -25,12 +25,8 @@ use super::folded::{Folds, Held};
 use super::shape::Shape;
 use super::{Emitted, Parts, WindowError, WindowOperator};
 use crate::metrics::NodeMetrics;
-use crate::operator::{self, Failures, Keyed, Make, Tries};
+use crate::operator::{self, Failures, Keyed, Make};
 use crate::state::BatchKeys;
-
-/// How often a batch may begin anew, beyond once for each plugin, without rows that failed: a
-/// plugin fails on the same rows each time, unless it breaks its contract or is short of CPU time.
-const ATTEMPTS_MORE: usize = 16;
 
 /// The plugins of a window's aggregates.
 pub(super) struct Guests {
@@ -139,13 +135,7 @@ impl WindowOperator {
         let slots: Vec<usize> = guests.all.iter().map(|guest| guest.slot).collect();
         // The batch without rows that failed, if any did.
         let mut left: Option<(Batch, BatchKeys)> = None;
-        let mut attempts = guests.all.len() + ATTEMPTS_MORE;
         let folds: Vec<Folds> = loop {
-            let mut tries = Tries::default();
-            attempts = attempts.checked_sub(1).ok_or_else(|| {
-                let what = "its plugins fail again and again at rows that they have taken before";
-                guests.failed(what.into())
-            })?;
             let (batch, keys) = match &left {
                 Some((batch, keys)) => (batch, keys),
                 None => (batch, &keyed.keys),
@@ -155,7 +145,7 @@ impl WindowOperator {
                 batch,
                 columns: &columns,
             };
-            let added = guests.add(&input, placement, &mut tries, emitted);
+            let added = guests.add(&input, placement, emitted);
             match added.await? {
                 Ok(folds) => break folds,
                 Err(others) => left = Some(select(batch, keys, others)?),

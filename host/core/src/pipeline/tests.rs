@@ -266,7 +266,10 @@ fn order_and_timers_need_event_time() {
     );
     let without = SOURCE.replace("    event-time: { column: at, out-of-orderness: 5s }\n", "");
     let errors = pipeline(&without.replace("rules.wasm", "timers.wasm")).expect_err("no time");
-    assert!(errors.to_string().contains("follow event time"), "{errors}");
+    assert!(
+        errors.to_string().contains("follows event time"),
+        "{errors}"
+    );
     let text = without.replace("rules.wasm", "rules.wasm\n    order: event-time");
     let errors = pipeline(&text).expect_err("no time");
     assert!(

@@ -140,7 +140,12 @@ pub(super) fn run(mut fixture: Fixture, loaded: &Loaded) -> Result<(), String> {
         .unwrap_or_else(|| Json::Object(Map::new()));
     let mistakes = descriptor.config.check(&tree::Node::from_json(&given));
     if let Some(mistake) = mistakes.first() {
-        return Err(format!("config.{}: {}", mistake.path, mistake.message));
+        let place = match mistake.path.0.is_empty() {
+            true => "config".into(),
+            false => format!("config.{}", mistake.path),
+        };
+        let remedy = remedy(mistake.remedy.as_deref());
+        return Err(format!("{place}: {}{remedy}", mistake.message));
     }
     if let Some(aggregate) = &descriptor.aggregate {
         let outcome = aggregate::run(fixture, (loaded, aggregate), &given);

@@ -24,7 +24,11 @@ pub(super) fn run(arguments: &TestArguments) -> Result<(), Failure> {
             Err(mistakes) => unread.push(mistakes),
         }
     }
-    cli::print(&format!("{passed} passed, {failed} failed\n"))?;
+    let unreadable = match unread.len() {
+        0 => String::new(),
+        count => format!(", {count} cannot be read"),
+    };
+    cli::print(&format!("{passed} passed, {failed} failed{unreadable}\n"))?;
     if !unread.is_empty() {
         return Err(Failure::Invalid(unread.join("\nwasmill: ")));
     }

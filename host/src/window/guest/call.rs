@@ -17,7 +17,7 @@ use super::super::folded::{Folded, Held, Merge, Merges};
 use crate::metrics::NodeMetrics;
 use crate::operator;
 use crate::task::slot;
-use crate::wasm::{CallError, Fold, RawOutput};
+use crate::wasm::{CallError, Fold, PIECES, RawOutput};
 
 /// Why a call had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +51,12 @@ impl CallFailure {
         }
     }
 
-    pub(super) fn is_limit(&self) -> bool {
-        matches!(self, Self::Call(CallError::Limit { .. }))
+    /// Into how many pieces so many rows or accumulators are cut to find the one to blame.
+    pub(super) fn pieces(&self, count: usize) -> usize {
+        match self {
+            Self::Call(error) => error.pieces(count),
+            _ => PIECES,
+        }
     }
 
     pub(super) fn log(&self) -> String {

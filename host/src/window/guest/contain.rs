@@ -20,11 +20,9 @@ use super::call::{CallFailure, Guest, Input, of_bytes};
 use super::letters::Failed;
 use super::placement::{NONE, Placement};
 use super::{Guests, held};
-use crate::operator::{OperatorError, Tries};
+use crate::operator::OperatorError;
 use crate::task::slot;
 
-/// Pieces into which a failing stretch is cut.
-const PIECES: usize = 32;
 /// Accumulators of one call, at most.
 const CALL_COUNT_MAX: usize = 4_096;
 /// Bytes of accumulators in one call, unless one alone has more.
@@ -40,14 +38,13 @@ impl Guests {
         &mut self,
         input: &Input<'_>,
         placement: Placement,
-        tries: &mut Tries,
         emitted: &mut Emitted,
     ) -> Result<Result<Vec<Folds>, Vec<u32>>, WindowError> {
         let groups: Arc<[u32]> = placement.groups.into();
         let mut all = Vec::new();
         for (at, before) in placement.before.iter().enumerate() {
             let mut values: Vec<Option<Held>> = before.iter().map(held).collect();
-            let added = self.add_to(at, input, (&groups, &mut values), tries);
+            let added = self.add_to(at, input, (&groups, &mut values));
             let mut failed = added.await?;
             if !failed.is_empty() {
                 failed.sort_unstable_by_key(|failed| failed.row);
@@ -81,7 +78,6 @@ impl Guests {
         at: usize,
         input: &Input<'_>,
         (groups, values): (&[u32], &mut [Option<Held>]),
-        tries: &mut Tries,
     ) -> Result<Vec<Failed>, WindowError> {
         // Rows that no window takes, and those whose accumulator is lost, need no call.
         let is_lost = |group: u32| matches!(values[group as usize], Some(Held::Lost(_)));
@@ -101,10 +97,6 @@ impl Guests {
         let mut failed = Vec::new();
         let mut work: Vec<Range<usize>> = chunks(0..rows.len(), self.rows_max);
         while let Some(range) = work.pop() {
-            if tries.are_used_up() {
-                failed.extend(range.map(|row| Failed::untried(rows[row])));
-                continue;
-            }
             let guest = &mut self.all[at];
             if range.len() > 1 && guest.weight(&own_groups[range.clone()], values) > CALL_BYTES_MAX
             {
@@ -129,7 +121,6 @@ impl Guests {
             };
             match blamed(&failure, range.len()) {
                 Some(row) => {
-                    self.count(tries, &failure)?;
                     failed.push(Failed {
                         row: rows[range.start + row],
                         kind: kind::FAULT,
@@ -140,7 +131,10 @@ impl Guests {
                     let row = range.start + row;
                     work.extend([row + 1..range.end, range.start..row]);
                 }
-                None => work.extend(chunks(range.clone(), range.len().div_ceil(PIECES))),
+                None => {
+                    let count = failure.pieces(range.len());
+                    work.extend(chunks(range.clone(), range.len().div_ceil(count)));
+                }
             }
             work.retain(|range| !range.is_empty());
         }
@@ -156,27 +150,6 @@ impl Guests {
                 source,
             })),
             failure => Ok(failure),
-        }
-    }
-
-    /// Counts a row at which a call has failed. Rows are left untried only where a dead letter
-    /// keeps them.
-    fn count(&self, tries: &mut Tries, failure: &CallFailure) -> Result<(), WindowError> {
-        match self.failures.policy() {
-            Policy::DeadLetter(_) => {
-                tries.count(failure.is_limit());
-                Ok(())
-            }
-            Policy::Fail | Policy::Skip => self.count_result(tries, failure),
-        }
-    }
-
-    /// Counts a merge or a result that failed: one that is left untried would be lost.
-    fn count_result(&self, tries: &mut Tries, failure: &CallFailure) -> Result<(), WindowError> {
-        tries.count(failure.is_limit());
-        match tries.are_used_up() {
-            true => Err(self.failed(tries.too_many(failure))),
-            false => Ok(()),
         }
     }
 
@@ -198,7 +171,6 @@ impl Guests {
     }
 
     async fn merge(&mut self, at: usize, merges: &[Merge]) -> Result<(), WindowError> {
-        let mut tries = Tries::default();
         let mut work = chunks(0..merges.len(), CALL_COUNT_MAX);
         while let Some(range) = work.pop() {
             // What is merged with something lost is lost.
@@ -233,13 +205,12 @@ impl Guests {
             let failure = self.noted(failure)?;
             match blamed(&failure, waiting.len()) {
                 Some(pair) => {
-                    self.count_result(&mut tries, &failure)?;
                     let reason = self.lose(at, &failure, "accumulators were merged")?;
                     waiting[pair].into.settle(Held::Lost(reason));
                     work.push(range);
                 }
                 None => {
-                    let size = range.len().div_ceil(PIECES);
+                    let size = range.len().div_ceil(failure.pieces(range.len()));
                     work.extend(chunks(range, size));
                 }
             }
@@ -318,7 +289,6 @@ impl Guests {
         at: usize,
         accumulators: &[Option<Arc<Folded>>],
     ) -> Result<Vec<Outcome>, WindowError> {
-        let mut tries = Tries::default();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; accumulators.len()];
         for (outcome, folded) in outcomes.iter_mut().zip(accumulators) {
             if let Some(Held::Lost(reason)) = folded.as_ref().map(|it| it.held()) {
@@ -361,13 +331,12 @@ impl Guests {
             };
             match blamed(&failure, rows.len()) {
                 Some(row) => {
-                    self.count_result(&mut tries, &failure)?;
                     let reason = self.lose(at, &failure, "a result was computed")?;
                     outcomes[rows[row]] = Some(Err(reason));
                     work.push(range);
                 }
                 None => {
-                    let size = range.len().div_ceil(PIECES);
+                    let size = range.len().div_ceil(failure.pieces(range.len()));
                     work.extend(chunks(range, size));
                 }
             }

@@ -11,7 +11,7 @@ use super::super::draft::Draft;
 use super::super::{Emitted, WindowError};
 use super::Guests;
 use crate::dead_letter::{Failure, Letters};
-use crate::operator::{self, Tries};
+use crate::operator;
 
 /// A row that failed.
 pub(super) struct Failed {
@@ -21,19 +21,6 @@ pub(super) struct Failed {
     pub(super) log: String,
     /// CPU time of the call that failed on it.
     pub(super) ran: Option<Duration>,
-}
-
-impl Failed {
-    /// A row of a batch that has led to too many failed calls before it.
-    pub(super) fn untried(row: u32) -> Self {
-        Self {
-            row,
-            kind: kind::FAULT,
-            reason: Tries::UNTRIED.into(),
-            log: String::new(),
-            ran: None,
-        }
-    }
 }
 
 impl Guests {

@@ -91,6 +91,7 @@ impl Guest for Hostile {
                     return Err(fault(Some(row as u32), "every seventh"));
                 }
             }
+            "spin-every-7th" if ids.iter().any(|id| id % 7 == 3) => spin(),
             "spin-at-13" if ids.contains(&13) => spin(),
             "trap-at-13" if ids.contains(&13) => std::process::abort(),
             _ => {}

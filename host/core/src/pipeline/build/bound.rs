@@ -255,10 +255,11 @@ impl Binding<'_, '_> {
             self.builder
                 .wrong(&self.path.key("input"), message, Some(remedy));
         } else if self.descriptor.uses_time(TimeDomain::Event) && !self.have_time(streams) {
+            let what = self.descriptor.event_timed().unwrap_or_default();
             let message =
-                "the plugin's timers or states follow event time, and the stream has none";
+                format!("{what} of the plugin follows event time, and the stream has none");
             self.builder
-                .wrong(&self.path.key("input"), message, Some(remedy));
+                .wrong(&self.path.key("input"), &message, Some(remedy));
         }
     }
 
