@@ -92,10 +92,24 @@ impl Chroot {
             "apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
              apt-get install -qq -y --no-install-recommends {packages} >/dev/null"
         ))?;
-        // Installing the certificates has written the public ones over the machine's own.
-        let certificates = "etc/ssl/certs/ca-certificates.crt";
-        chroot.bring(&Path::new("/").join(certificates), certificates)?;
+        chroot.bring_certificates()?;
         Ok(chroot)
+    }
+
+    /// Lets every program in there trust whom this machine trusts besides the public authorities:
+    /// the file brought before is for one that reads it, and Java reads another, which Debian makes
+    /// of these when Java is installed.
+    fn bring_certificates(&self) -> Result<()> {
+        let folder = "usr/local/share/ca-certificates";
+        let own = Path::new("/").join(folder);
+        for entry in own.read_dir().into_iter().flatten() {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            if let Some(name) = name.filter(|name| name.ends_with(".crt")) {
+                self.bring(&path, &format!("{folder}/{name}"))?;
+            }
+        }
+        self.run("update-ca-certificates >/dev/null")
     }
 
     /// Copies one file to the same or another place in there.
