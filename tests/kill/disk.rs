@@ -200,6 +200,7 @@ fn full(places: Places, room: u64) -> Option<bool> {
     assert!(first.contains("No space left on device"), "{said}");
     let told = errors(first);
     if second.starts_with(" 1") {
+        println!("it has not waited: {said}");
         assert_eq!(told.len(), 1, "one error: {said}");
         assert!(told[0].contains("No space left on device"), "{said}");
         let place = ["disk", "default/numbers"];
