@@ -200,11 +200,16 @@ fn full(places: Places, room: u64) -> Option<bool> {
     assert!(first.contains("No space left on device"), "{said}");
     let told = errors(first);
     if second.starts_with(" 1") {
-        println!("it has not waited: {said}");
         assert_eq!(told.len(), 1, "one error: {said}");
         assert!(told[0].contains("No space left on device"), "{said}");
         let place = ["disk", "default/numbers"];
         assert!(place.iter().any(|place| told[0].contains(place)), "{said}");
+        if !first.contains("; restart ") {
+            // What two subtasks put down to begin with may fill the disk: a job that cannot begin
+            // does not wait.
+            println!("it did not begin: {said}");
+            return None;
+        }
     } else {
         assert!(
             second.starts_with(" 0") && told.is_empty(),
@@ -233,7 +238,8 @@ fn a_full_disk_for_checkpoints_damages_nothing() {
 
 #[test]
 fn a_full_disk_for_keys_that_leave_memory_damages_nothing() {
-    assert_ne!(full(STATE, 400_000), Some(false), "it waits for room");
+    // One that has begun waits for room.
+    assert_ne!(full(STATE, 400_000), Some(false));
 }
 
 #[test]
