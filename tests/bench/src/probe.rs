@@ -29,9 +29,14 @@ fn take(notes: &Notes) -> Vec<(u64, Instant)> {
     std::mem::take(&mut *notes.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// Notes on one page of a notebook.
+const PAGE_NOTES: usize = 1_024;
+
 /// What an instance notes; its thread's end hands it over.
 struct Notebook {
-    notes: Vec<(u64, Instant)>,
+    /// Full pages, and the one that is written. One vector that grows would copy megabytes at a
+    /// record now and then, and the figure would tell of the notebook.
+    pages: Vec<Vec<(u64, Instant)>>,
     now: Instant,
     to: &'static Notes,
 }
@@ -39,21 +44,29 @@ struct Notebook {
 impl Notebook {
     fn new(to: &'static Notes) -> Self {
         Self {
-            notes: Vec::new(),
+            pages: Vec::new(),
             now: clock::monotonic(),
             to,
         }
     }
 
     fn note(&mut self, number: i64) {
-        self.notes.push((number.unsigned_abs(), self.now));
+        let note = (number.unsigned_abs(), self.now);
+        match self.pages.last_mut() {
+            Some(page) if page.len() < PAGE_NOTES => page.push(note),
+            _ => {
+                let mut page = Vec::with_capacity(PAGE_NOTES);
+                page.push(note);
+                self.pages.push(page);
+            }
+        }
     }
 }
 
 impl Drop for Notebook {
     fn drop(&mut self) {
         let mut all = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-        all.append(&mut self.notes);
+        all.extend(self.pages.drain(..).flatten());
     }
 }
 
