@@ -169,8 +169,8 @@ impl Demo {
     }
 }
 
-/// Of each kind of fraud so many incidents are to be found, and so many alerts are to be true, of
-/// all that there are in a whole demo.
+/// Of each kind of fraud so many incidents are to be found, and so many alerts are to be true, also
+/// of each kind, in a whole demo.
 const RECALL_MIN: f64 = 0.9;
 const PRECISION_MIN: f64 = 0.8;
 
@@ -204,6 +204,10 @@ impl Demo {
             let recall = count["recall"].as_f64().context("no recall")?;
             if recall < RECALL_MIN {
                 bail!("{recall} of {kind} were found, at least {RECALL_MIN} are to be");
+            }
+            let precision = count["precision_min"].as_f64().context("no precision")?;
+            if precision < PRECISION_MIN {
+                bail!("the precision of {kind} may be {precision}, it is to be {PRECISION_MIN}");
             }
         }
         Ok(())

@@ -2,9 +2,12 @@
 //!
 //! An incident is found if an alert of its account lies between its first and its last record.
 //! An alert is true if it lies inside an incident of its account. Everything else is a false
-//! alarm, also an alert a minute after the last fraud.
+//! alarm, also an alert a minute after the last fraud. A false alarm is of no kind of fraud, so the
+//! precision of a kind is told as its lower bound: all false alarms of the rules that found it
+//! count against it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Display;
 use std::io::{BufRead, Error as IoError, Write};
 
 use jiff::Timestamp;
@@ -86,6 +89,11 @@ pub struct KindCount {
     pub found: u64,
     /// Share of the found ones; 1 without incidents.
     pub recall: f64,
+    /// Alerts inside them.
+    pub alerts_true: u64,
+    /// Share of these among them and all false alarms of the rules that found the kind; 1 without
+    /// either. No way to share false alarms out among the kinds gives less.
+    pub precision_min: f64,
 }
 
 /// What an alert must say; further fields are the operator's own business.
@@ -106,6 +114,7 @@ struct Incident {
     last_us: i64,
     kind: &'static str,
     found_by: Vec<String>,
+    alerts: u64,
 }
 
 /// Reads both files, of one JSON object a line, and judges.
@@ -135,6 +144,7 @@ impl Incidents {
                 last_us: time_us("labels", line, &label.last_at)?,
                 kind: label.kind.name(),
                 found_by: Vec::new(),
+                alerts: 0,
             };
             incidents.0.entry(label.account).or_default().push(incident);
             Ok(())
@@ -165,36 +175,22 @@ impl Evaluation {
     /// # Errors
     /// If `out` cannot be written.
     pub fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
-        writeln!(
-            out,
-            "{:<20} {:>9} {:>9} {:>8}",
-            "kind of fraud", "incidents", "found", "recall"
-        )?;
-        for (kind, count) in &self.kinds {
-            let (incidents, found, recall) = (count.incidents, count.found, count.recall);
-            writeln!(out, "{kind:<20} {incidents:>9} {found:>9} {recall:>8.3}")?;
+        let head = ["incidents", "found", "recall", "true", "precision"];
+        write_row(out, "kind of fraud", head)?;
+        for (kind, of) in &self.kinds {
+            let [incidents, found, inside] = [of.incidents, of.found, of.alerts_true].map(count);
+            let [recall, precision] = [of.recall, of.precision_min].map(thousandths);
+            write_row(out, kind, [incidents, found, recall, inside, precision])?;
         }
-        let head = ["rule", "alerts", "true", "precision", "incidents"];
-        writeln!(
-            out,
-            "\n{:<20} {:>9} {:>9} {:>9} {:>9}",
-            head[0], head[1], head[2], head[3], head[4]
-        )?;
-        for (rule, count) in &self.rules {
-            let (alerts, alerts_true, incidents) =
-                (count.alerts, count.alerts_true, count.incidents);
-            let precision = count.precision;
-            writeln!(
-                out,
-                "{rule:<20} {alerts:>9} {alerts_true:>9} {precision:>9.3} {incidents:>9}"
-            )?;
+        writeln!(out)?;
+        write_row(out, "rule", ["alerts", "true", "precision", "incidents"])?;
+        for (rule, of) in &self.rules {
+            let [alerts, inside, incidents] = [of.alerts, of.alerts_true, of.incidents].map(count);
+            let precision = thousandths(of.precision);
+            write_row(out, rule, [alerts, inside, precision, incidents])?;
         }
-        let (alerts, alerts_true) = (self.alerts, self.alerts_true);
-        writeln!(
-            out,
-            "{:<20} {alerts:>9} {alerts_true:>9} {:>9.3}",
-            "all", self.precision
-        )
+        let [alerts, inside] = [self.alerts, self.alerts_true].map(count);
+        write_row(out, "all", [alerts, inside, thousandths(self.precision)])
     }
 
     fn note(&mut self, rule: &str, at_us: i64, incidents: &mut [Incident]) {
@@ -205,6 +201,7 @@ impl Evaluation {
                 continue;
             }
             is_true = true;
+            incident.alerts += 1;
             if incident.found_by.iter().all(|by| by != rule) {
                 incident.found_by.push(rule.to_owned());
                 found += 1;
@@ -219,19 +216,48 @@ impl Evaluation {
     }
 
     fn conclude<'a>(&mut self, incidents: impl Iterator<Item = &'a Incident>) {
+        let mut found_by: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for incident in incidents {
             let count = self.kinds.entry(incident.kind).or_default();
             count.incidents += 1;
             count.found += u64::from(!incident.found_by.is_empty());
+            count.alerts_true += incident.alerts;
+            let rules = incident.found_by.iter().map(String::as_str);
+            found_by.entry(incident.kind).or_default().extend(rules);
         }
         self.precision = share(self.alerts_true, self.alerts);
         for count in self.rules.values_mut() {
             count.precision = share(count.alerts_true, count.alerts);
         }
-        for count in self.kinds.values_mut() {
+        for (kind, count) in &mut self.kinds {
+            let rules = found_by.get(kind).into_iter().flatten();
+            let rules = rules.filter_map(|rule| self.rules.get(*rule));
+            let alarms: u64 = rules.map(|rule| rule.alerts - rule.alerts_true).sum();
             count.recall = share(count.found, count.incidents);
+            count.precision_min = share(count.alerts_true, count.alerts_true + alarms);
         }
     }
+}
+
+/// A line of a table: a name, then numbers below each other.
+fn write_row<const N: usize>(
+    out: &mut impl Write,
+    name: &str,
+    cells: [impl Display; N],
+) -> std::io::Result<()> {
+    write!(out, "{name:<20}")?;
+    for cell in cells {
+        write!(out, " {cell:>9}")?;
+    }
+    writeln!(out)
+}
+
+fn count(number: u64) -> String {
+    number.to_string()
+}
+
+fn thousandths(share: f64) -> String {
+    format!("{share:.3}")
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -315,6 +341,11 @@ mod tests {
         assert_eq!(
             (cash_out.incidents, cash_out.found, cash_out.recall),
             (2, 1, 0.5)
+        );
+        // Two alerts of `score` inside, one behind; no alert of `velocity` found anything.
+        assert_eq!(
+            (cash_out.alerts_true, cash_out.precision_min),
+            (2, 2.0 / 3.0)
         );
         assert_eq!(
             (found.rules["score"].alerts, found.rules["score"].incidents),

@@ -38,7 +38,7 @@ fn the_demo_finds_what_its_readme_says() {
     assert_eq!(evaluation.kinds.len(), 5);
     for (kind, count) in &evaluation.kinds {
         assert!(
-            count.incidents >= 200 && count.recall >= 0.9,
+            count.incidents >= 200 && count.recall >= 0.9 && count.precision_min >= 0.8,
             "{kind}: {count:?}"
         );
     }
