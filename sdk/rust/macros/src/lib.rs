@@ -1,5 +1,5 @@
-//! The derives of the wasmill SDK: see the traits of the same names in `wasmill-sdk`, where each
-//! has an example that runs.
+//! The derives of the wasmill SDK: the traits of the same names in `wasmill-sdk` tell what each is
+//! for.
 //!
 //! Expansions name `::wasmill_sdk` and its `private` module only, so that an author's crate needs
 //! no other dependency. A mistake is told at the field or attribute that it is in.
@@ -29,6 +29,19 @@ macro_rules! derive {
 /// A column is named like its field. `#[row(name = "…")]` on a field names its column otherwise, on
 /// the struct the input or output. `#[row(feature(sum = "amount", over = "1h"))]` declares a
 /// feature: the engine computes the column, and the operator reads it like the others.
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Row)]
+/// struct Payment<'a> {
+///     account: u64,
+///     #[row(name = "merchant-name")]
+///     merchant: &'a str,
+///     /// Payments of the account within the last hour, this one among them.
+///     #[row(feature(count = "rows", over = "1h"))]
+///     payments_1h: u64,
+/// }
+/// ```
 #[proc_macro_derive(Row, attributes(row))]
 pub fn derive_row(input: TokenStream) -> TokenStream {
     derive!(input, row::expand)
@@ -38,6 +51,21 @@ pub fn derive_row(input: TokenStream) -> TokenStream {
 ///
 /// Its fields are encoded in their order, without padding. Another order, name or type of a field
 /// is another schema, and state of one is not state of the other.
+/// ```
+/// use wasmill_sdk::prelude::*;
+/// use wasmill_sdk::testing::{decode, encode};
+///
+/// #[derive(State, Debug, PartialEq)]
+/// struct Visit {
+///     shop: String,
+///     cents: u64,
+/// }
+///
+/// let visit = Visit { shop: "kiosk".to_owned(), cents: 250 };
+/// let bytes = encode(&visit);
+/// assert_eq!(bytes.len(), 4 + 5 + 8, "a length, the text, the number");
+/// assert_eq!(decode::<Visit>(&bytes), Ok(visit));
+/// ```
 #[proc_macro_derive(State, attributes(state))]
 pub fn derive_state(input: TokenStream) -> TokenStream {
     derive!(input, state::expand)
@@ -55,6 +83,32 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// | `#[state(column = "merchant")]` | a map's entries ride with the rows that name them here |
 /// | `#[state(reduce = f64::max)]` | the function of a `Reducing`: two values to one |
 /// | `#[state(migrate(from = u32, with = widen))]` | stored values of an older type: a function |
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Row)]
+/// struct Account {
+///     account: u64,
+/// }
+///
+/// #[derive(Timers, Clone, Copy)]
+/// enum Timer {
+///     Forget,
+/// }
+///
+/// #[derive(States)]
+/// #[states(key = Account, timer = Timer)]
+/// struct Memory {
+///     #[state(ttl = "30d")]
+///     spent: Value<f64>,
+///     #[state(name = "last-shops", items_max = 10)]
+///     shops: List<String>,
+///     #[state(column = "merchant")]
+///     visits: Map<String, u32>,
+///     #[state(reduce = f64::max)]
+///     largest: Reducing<f64>,
+/// }
+/// ```
 #[proc_macro_derive(States, attributes(states, state))]
 pub fn derive_states(input: TokenStream) -> TokenStream {
     derive!(input, states::expand)
@@ -64,6 +118,18 @@ pub fn derive_states(input: TokenStream) -> TokenStream {
 ///
 /// A timer is named like its variant, with hyphens, and counts event time;
 /// `#[timer(processing)]` makes it count the machine's.
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Timers, Clone, Copy, Debug, PartialEq)]
+/// enum Timer {
+///     /// The timer `day-is-over`, by the key's watermark.
+///     DayIsOver,
+///     /// The timer `no-answer`, by the machine's clock.
+///     #[timer(processing)]
+///     NoAnswer,
+/// }
+/// ```
 #[proc_macro_derive(Timers, attributes(timer))]
 pub fn derive_timers(input: TokenStream) -> TokenStream {
     derive!(input, timers::expand)
@@ -74,6 +140,30 @@ pub fn derive_timers(input: TokenStream) -> TokenStream {
 /// Each variant holds one row and is an output of its name, with hyphens; `#[output(name = "…")]`
 /// names it otherwise. A row type that one variant alone has converts into it, so that
 /// `cx.emit(row)` is enough.
+/// ```
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(Row)]
+/// struct Alert {
+///     account: u64,
+/// }
+///
+/// #[derive(Row)]
+/// struct Total {
+///     cents: u64,
+/// }
+///
+/// #[derive(Outputs)]
+/// enum Found {
+///     Alerts(Alert),
+///     /// The side output `OPERATOR.per-day`.
+///     #[output(name = "per-day")]
+///     Totals(Total),
+/// }
+///
+/// let found: Found = Total { cents: 250 }.into();
+/// assert!(matches!(found, Found::Totals(Total { cents: 250 })));
+/// ```
 #[proc_macro_derive(Outputs, attributes(output))]
 pub fn derive_outputs(input: TokenStream) -> TokenStream {
     derive!(input, outputs::expand)
@@ -84,6 +174,32 @@ pub fn derive_outputs(input: TokenStream) -> TokenStream {
 /// A key is named like its field, with hyphens, and its doc comment becomes the description in the
 /// JSON Schema. `#[config(default)]` and `#[config(default = 5)]` say what an absent key means; an
 /// `Option` may be absent too. An enum without fields takes its variants' names.
+/// ```
+/// use wasmill_sdk::prelude::*;
+/// use wasmill_sdk::testing::config;
+///
+/// #[derive(Config, Debug, PartialEq)]
+/// enum Mode {
+///     Watch,
+///     Refuse,
+/// }
+///
+/// #[derive(Config)]
+/// struct Settings {
+///     /// Payments allowed in a minute.
+///     #[config(default = 5)]
+///     max_per_minute: u32,
+///     /// What happens to those above.
+///     mode: Mode,
+///     /// The country where all is allowed.
+///     home: Option<String>,
+/// }
+///
+/// let settings: Settings = config(r#"{ "mode": "refuse" }"#)?;
+/// assert_eq!((settings.max_per_minute, settings.mode), (5, Mode::Refuse));
+/// assert_eq!(settings.home, None);
+/// # Ok::<(), Fault>(())
+/// ```
 #[proc_macro_derive(Config, attributes(config))]
 pub fn derive_config(input: TokenStream) -> TokenStream {
     derive!(input, config::expand)
