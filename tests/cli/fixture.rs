@@ -44,16 +44,21 @@ fn every_plugin_holds_its_fixtures() {
 /// What is wrong about a fixture.
 type Change = fn(&mut Json);
 
-/// The fixture of count-by-key after a change; in a folder of its own.
+/// The fixture of count-by-key after a change.
 fn changed(change: impl FnOnce(&mut Json)) -> Ran {
-    let text = fs::read_to_string(root().join("plugins/count-by-key/tests/total.json"));
+    changed_of("count-by-key", "total.json", change)
+}
+
+/// A plugin's fixture after a change; in a folder of its own.
+fn changed_of(plugin: &str, file: &str, change: impl FnOnce(&mut Json)) -> Ran {
+    let text = fs::read_to_string(root().join(format!("plugins/{plugin}/tests/{file}")));
     let mut fixture: Json = serde_json::from_str(&text.expect("the fixture")).expect("JSON");
     change(&mut fixture);
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("tests")).expect("ours");
-    let file = folder.path().join("tests/total.json");
+    let file = folder.path().join("tests").join(file);
     fs::write(file, fixture.to_string()).expect("ours");
-    test(folder.path(), "count-by-key")
+    test(folder.path(), plugin)
 }
 
 #[test]
@@ -97,7 +102,7 @@ fn a_difference_fails_and_is_told() {
         ),
         (
             |f| f["expect"]["rejected"] = json!([{ "row": 0, "reason": "no" }]),
-            "rejected: expected",
+            r#"rejected[0]: {"row":0,"reason":"no"} is missing"#,
         ),
         (
             |f| f["expect"]["fault"] = json!("overflow"),
@@ -108,6 +113,20 @@ fn a_difference_fails_and_is_told() {
         let ran = changed(change).ended(1);
         assert!(ran.out.starts_with("failed "), "{}", ran.out);
         assert!(ran.out.contains(message), "{message}: {}", ran.out);
+    }
+}
+
+#[test]
+fn timers_that_differ_are_told_as_a_fixture_writes_them() {
+    let ran = changed_of("tumbling-count", "windows.json", |f| {
+        f["expect"]["timers"][0]["time"] = json!("2026-01-31T10:03:00Z");
+    });
+    let ran = ran.ended(1);
+    for (time, told) in [("10:03", "is missing"), ("10:02", "was not expected")] {
+        let time = format!("2026-01-31T{time}:00Z");
+        let timer = json!({ "key": { "page": "/a" }, "timer": "close", "time": time });
+        let line = format!("timers: {timer} {told}");
+        assert!(ran.out.contains(&line), "{line}: {}", ran.out);
     }
 }
 
