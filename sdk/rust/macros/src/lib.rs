@@ -71,7 +71,8 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
     derive!(input, state::expand)
 }
 
-/// Makes a struct the states that an operator keeps: see the trait `States`.
+/// Makes a struct the states that an operator keeps: see the trait `States`. One that keeps timers
+/// alone has a struct without fields: `#[states(timer = Timer)] struct Pending;`.
 ///
 /// | attribute | meaning |
 /// |---|---|

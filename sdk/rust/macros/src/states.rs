@@ -8,7 +8,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
-use syn::{DeriveInput, Error, Expr, Field, LitInt, LitStr, Result, Type};
+use syn::{Data, DeriveInput, Error, Expr, Field, LitInt, LitStr, Result, Type};
 
 /// One field with what its attributes say.
 struct Declared {
@@ -29,7 +29,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             "a struct of states has no generics",
         ));
     }
-    let fields = named_fields(input, "States")?;
+    let fields = fields(input)?;
     let (key, timer) = key_and_timer(input)?;
     let name = &input.ident;
     let idents: Vec<_> = fields.iter().map(|field| ident(field)).collect();
@@ -51,6 +51,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let calls = calls(&idents, &handle);
     Ok(quote! {
         #[automatically_derived]
+        // Without fields there is nobody to pass a call on to.
+        #[allow(unused_variables)]
         impl ::wasmill_sdk::States for #name {
             type Key<'a> = #key;
             type Timer = #timer;
@@ -86,6 +88,15 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             #calls
         }
     })
+}
+
+/// The fields of the struct: none where an operator keeps timers alone.
+fn fields(input: &DeriveInput) -> Result<Vec<&Field>> {
+    let has_timers = input.attrs.iter().any(|a| a.path().is_ident("states"));
+    match &input.data {
+        Data::Struct(data) if data.fields.is_empty() && has_timers => Ok(Vec::new()),
+        _ => named_fields(input, "States"),
+    }
 }
 
 /// The handle of a state. What its type lacks, or does not take, is told at the type.
