@@ -27,6 +27,8 @@ pub struct NodeMetrics {
     pub dead_letters: Counter,
     /// Calls of the plugin that failed.
     pub faults: Counter,
+    /// Rows, and results of windows, that failed calls cost and of which no dead letter tells.
+    pub lost: Counter,
     /// Rows behind the watermark.
     pub late: Counter,
     /// Of these, those that only their split's idleness has made late.

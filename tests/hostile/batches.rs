@@ -1,10 +1,11 @@
 //! Guests of batches that misbehave, built without an SDK.
 
 use serde_json::Value;
+use wasmill_tests::run_guarded;
 
 use super::job::{
-    CPU_US_MAX, Case, Guest, check, check_spins, component, folder, ids, letters, pipeline, rows,
-    run, run_well, text,
+    CPU_US_MAX, Case, Guest, check, check_spins, component, folder, ids, letters, pipeline, read,
+    rows, run, run_well, text, wasmill,
 };
 
 pub(crate) const GUEST: Guest = Guest {
@@ -101,13 +102,35 @@ fn rows_that_are_too_much_together_are_none_of_them_lost() {
     // What a call of a tenth of these rows answers is too long, and no row is to blame.
     let all: Vec<u64> = (0..2_000).collect();
     let rows: String = all.iter().map(|id| format!("{id}\n")).collect();
-    let pipeline = pipeline(&component(GUEST.name), &GUEST, "not");
+    let pipeline = without_letters("not");
     let pipeline = pipeline.replace("output-bytes: 4MiB", "output-bytes: 1KiB");
-    let pipeline = pipeline.replace("on-error: { dead-letter: letters }", "on-error: skip");
-    let pipeline = pipeline.replace("  letters: { file: { path: letters.jsonl } }\n", "");
     let folder = folder(&pipeline, ("rows.csv", &format!("id\n{rows}")));
     run_well(folder.path(), "too many rows");
     assert_eq!(ids(folder.path(), "survived.csv"), all);
+}
+
+/// The pipeline that loses rows and does not say which.
+fn without_letters(misbehave: &str) -> String {
+    let pipeline = pipeline(&component(GUEST.name), &GUEST, misbehave);
+    let pipeline = pipeline.replace("on-error: { dead-letter: letters }", "on-error: skip");
+    pipeline.replace("  letters: { file: { path: letters.jsonl } }\n", "")
+}
+
+#[test]
+fn lost_rows_are_counted_where_no_letter_tells_of_them() {
+    let folder = folder(&without_letters("fault-every-7th"), ("rows.csv", &rows()));
+    let mut job = wasmill(folder.path());
+    let output = run_guarded(job.args(["--summary-file", "summary.json"]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("2 lost"), "{said}");
+    let summary = read(folder.path(), "summary.json");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    let lost = |of: &Value| of["lost_rows"].as_u64();
+    assert_eq!(lost(&summary), Some(2), "{summary}");
+    let operators = summary["operators"].as_array().expect("operators");
+    let lost: Vec<_> = operators.iter().map(lost).collect();
+    assert_eq!(lost, [Some(2), Some(0)], "{summary}");
 }
 
 #[test]

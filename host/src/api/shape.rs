@@ -55,6 +55,8 @@ pub struct Status {
     pub rejected: u64,
     pub dead_letters: u64,
     pub faults: u64,
+    #[serde(default)]
+    pub lost_rows: u64,
     pub state_bytes: u64,
     pub watermark: Option<String>,
     pub lag_seconds: Option<f64>,
@@ -104,6 +106,8 @@ pub struct Operator {
     pub rejected: u64,
     pub dead_letters: u64,
     pub faults: u64,
+    #[serde(default)]
+    pub lost_rows: u64,
     pub plugin_cpu: f64,
     pub state_bytes: u64,
     pub watermark: Option<String>,
@@ -227,6 +231,7 @@ impl Status {
             rejected: 0,
             dead_letters: 0,
             faults: 0,
+            lost_rows: 0,
             state_bytes: 0,
             watermark: None,
             lag_seconds: None,

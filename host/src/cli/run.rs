@@ -344,6 +344,7 @@ fn table(summary: &job::Summary) -> String {
             (node.late_rows, "late"),
             (node.without_value, "without a value"),
             (node.faults, "faults"),
+            (node.lost_rows, "lost"),
             (node.state_bytes, "bytes of state"),
         ] {
             if let Some(count) = count.filter(|count| *count > 0) {

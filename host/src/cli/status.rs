@@ -126,6 +126,7 @@ fn table(status: &Status) -> String {
             (status.rejected, "rejected"),
             (status.dead_letters, "dead letters"),
             (status.faults, "faults"),
+            (status.lost_rows, "lost"),
             (status.state_bytes, "bytes of state"),
         ])
     );

@@ -26,6 +26,7 @@ pub struct Summary {
     pub rejected: u64,
     pub dead_letters: u64,
     pub faults: u64,
+    pub lost_rows: u64,
     pub peak_memory_bytes: u64,
     pub state_bytes: u64,
     pub sources: Vec<NodeSummary>,
@@ -66,6 +67,8 @@ pub struct NodeSummary {
     pub without_value: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_rows: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +118,7 @@ impl Summary {
             rejected: sum(|node| node.rejected),
             dead_letters: sum(|node| node.dead_letters),
             faults: sum(|node| node.faults),
+            lost_rows: sum(|node| node.lost_rows),
             peak_memory_bytes: peak_memory_bytes(),
             state_bytes: sum(|node| node.state_bytes),
             sources,
@@ -163,6 +167,7 @@ impl NodeSummary {
             },
             NodeKind::Operator => Self {
                 faults: Some(metrics.faults.get()),
+                lost_rows: Some(metrics.lost.get()),
                 cpu_seconds: Some(Duration::from_nanos(metrics.cpu_ns.get()).as_secs_f64()),
                 state_bytes: Some(metrics.state_bytes.get()),
                 plugin: node.plugin.as_ref().map(ToString::to_string),

@@ -323,7 +323,10 @@ impl Operator {
                 "{reason}, {place}; mend the plugin or the row, or say `on-error: skip` or \
                  `on-error: {{ dead-letter: SINK }}`"
             ))),
-            Policy::Skip => Ok(()),
+            Policy::Skip => {
+                self.metrics.lost.add(1);
+                Ok(())
+            }
             Policy::DeadLetter(stream) => {
                 self.metrics.dead_letters.add(1);
                 let log = failure.log();

@@ -48,6 +48,7 @@ impl Guests {
         let rejects = failed.iter().filter(|it| it.kind == kind::REJECT).count();
         self.metrics.rejected.add(rejects);
         let Policy::DeadLetter(stream) = self.failures.policy() else {
+            self.metrics.lost.add(failed.len() - rejects);
             return Ok(());
         };
         let mut letters = Letters::new(&self.job);
@@ -78,6 +79,7 @@ impl Guests {
         emitted: &mut Emitted,
     ) -> Result<(), WindowError> {
         let Policy::DeadLetter(stream) = self.failures.policy() else {
+            self.metrics.lost.add(lost.len());
             return Ok(());
         };
         let plain = draft.plain()?;
