@@ -99,17 +99,18 @@ pub(super) fn run(arguments: &NewArguments) -> Result<(), Failure> {
     cli::print(&closing(folder, &name))
 }
 
-/// The name that was given, or the folder's.
+/// The longest name of a plugin, in bytes.
+const NAME_LEN_MAX: usize = 63;
+
+/// The name that was given, or one after the folder's.
 fn name(arguments: &NewArguments) -> Result<String, Failure> {
-    let given = arguments.name.clone();
-    let name = given.or_else(|| {
-        let folder = arguments.folder.canonicalize().ok()?;
-        let name = folder.file_name()?.to_str()?.to_lowercase();
-        Some(name.replace('_', "-"))
-    });
-    let name = name.unwrap_or_default();
+    let Some(name) = arguments.name.clone() else {
+        let folder = arguments.folder.canonicalize().unwrap_or_default();
+        let folder = folder.file_name().unwrap_or_default();
+        return Ok(after(&folder.to_string_lossy()));
+    };
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let fits = name.len() <= 63
+    let fits = name.len() <= NAME_LEN_MAX
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(inner);
     if fits {
@@ -118,6 +119,21 @@ fn name(arguments: &NewArguments) -> Result<String, Failure> {
     Err(Failure::Invalid(format!(
         "`{name}` is not a plugin's name; give one of a to z, 0 to 9 and -: --name my-plugin"
     )))
+}
+
+/// A plugin's name after a folder's, whatever that is: `My_Rule` gives `my-rule`.
+fn after(folder: &str) -> String {
+    let fitting = |c: char| match c.is_ascii_alphanumeric() {
+        true => c.to_ascii_lowercase(),
+        false => '-',
+    };
+    let name: String = folder.chars().map(fitting).collect();
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase());
+    let name = name[..name.len().min(NAME_LEN_MAX)].trim_end_matches('-');
+    match name {
+        "" => "plugin".into(),
+        name => name.into(),
+    }
 }
 
 /// The name of the operator's struct: `large-payments` gives `LargePayments`.
@@ -203,6 +219,22 @@ mod tests {
         assert!(ignored.lines().any(|line| line == "/target"), "{ignored}");
         let again = run(&arguments(Some("my-plugin")));
         assert!(matches!(again, Err(Failure::Invalid(message)) if message.contains("already")));
+    }
+
+    #[test]
+    fn every_folder_gives_a_name() {
+        for (folder, name) in [
+            ("my-rule", "my-rule"),
+            ("My_Rule", "my-rule"),
+            ("tmp.Vtb7-", "tmp-vtb7"),
+            ("2026 rules", "rules"),
+            ("", "plugin"),
+            ("42", "plugin"),
+            ("b\u{e9}b\u{e9}", "b-b"),
+        ] {
+            assert_eq!(after(folder), name, "{folder:?}");
+        }
+        assert_eq!(after(&"a".repeat(70)).len(), NAME_LEN_MAX);
     }
 
     #[test]
