@@ -6,10 +6,12 @@
 use crate::workspace::{Workspace, root};
 use crate::{setup, shell};
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The release of Debian that must be enough.
 const RELEASE: &str = "bookworm";
@@ -17,6 +19,10 @@ const RELEASE: &str = "bookworm";
 const PACKAGES: &[&str] = &["build-essential", "ca-certificates", "git"];
 /// The target that `setup` must add itself, so that it is taken out of the copied toolchain.
 const REMOVED: &str = setup::WASM_TARGET;
+/// So long a process may take to end after it was asked to.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+/// From one look to the next.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Where the tree stands in there.
 const PLACE: &str = "root/wasmill";
 
@@ -185,8 +191,40 @@ impl Chroot {
         shell::run(&mut command)
     }
 
+    /// The processes that see this folder as their root.
+    fn processes(&self) -> impl Iterator<Item = Pid> {
+        let folder = self.folder.canonicalize().ok();
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(move |entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let root = fs::read_link(entry.path().join("root")).ok()?;
+            Pid::from_raw(pid).filter(|_| folder.as_ref() == Some(&root))
+        })
+    }
+
+    /// Ends what the commands have left running: servers of tests stay up from one run to the next.
+    fn end_processes(&self) {
+        let start = Instant::now();
+        let mut signal = Signal::TERM;
+        while start.elapsed() < 2 * END_PATIENCE {
+            let mut processes = self.processes().peekable();
+            if processes.peek().is_none() {
+                return;
+            }
+            for pid in processes {
+                // One that has ended meanwhile is what is wanted.
+                let _ = kill_process(pid, signal);
+            }
+            if start.elapsed() > END_PATIENCE {
+                signal = Signal::KILL;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
     /// Takes the folder away, the mount first: nothing of this machine may be deleted through it.
     fn remove(&self) -> Result<()> {
+        self.end_processes();
         let proc = self.folder.join("proc");
         if proc.join("self").exists() {
             shell::run(shell::command("umount").arg(&proc))?;
