@@ -40,6 +40,8 @@ pub struct Value<T> {
     changed: Vec<u32>,
     /// Whether any of them was cleared.
     cleared: bool,
+    /// 0, 1, 2 and so on, at least as many as the batch has keys.
+    ascending: Vec<u32>,
     key: usize,
     before: Before,
     of: PhantomData<fn() -> T>,
@@ -60,6 +62,14 @@ struct Before {
 const SHORT: usize = 64;
 
 impl Before {
+    /// Keeps a value of fixed width.
+    #[inline]
+    fn keep(&mut self, flags: u8, bytes: &[u8]) {
+        self.kept = true;
+        self.flags = flags;
+        self.place(bytes.len()).copy_from_slice(bytes);
+    }
+
     /// The place of a value of that width.
     #[inline]
     fn place(&mut self, width: usize) -> &mut [u8] {
@@ -161,9 +171,39 @@ impl<T: State> Value<T> {
     where
         T: Default,
     {
+        if let Some(width) = T::WIDTH {
+            return self.update_in_place(width, change);
+        }
         let mut value = self.get_or_default();
         change(&mut value);
         self.write(&value);
+        value
+    }
+
+    /// The same for values of fixed width, in one look at the place where the value lies: nobody
+    /// can tell the compiler that a write into it leaves everything else as it is.
+    #[inline]
+    fn update_in_place(&mut self, width: usize, change: impl FnOnce(&mut T)) -> T
+    where
+        T: Default,
+    {
+        let start = self.key * width;
+        let place = &mut self.bytes[start..start + width];
+        let flags = &mut self.flags[self.key];
+        let found = *flags;
+        let mut value = match found & PRESENT {
+            0 => T::default(),
+            _ => column::decoded(place, "the state", self.options.name),
+        };
+        change(&mut value);
+        if !self.before.kept {
+            self.before.keep(found, place);
+        }
+        *flags = PRESENT | CHANGED;
+        if found & CHANGED == 0 {
+            self.changed.push(self.key as u32);
+        }
+        value.encode(&mut Place(place));
         value
     }
 
@@ -173,16 +213,17 @@ impl<T: State> Value<T> {
         if self.before.kept {
             return;
         }
-        self.before.kept = true;
-        self.before.flags = self.flags[self.key];
+        let flags = self.flags[self.key];
         match T::WIDTH {
             Some(width) => {
                 let start = self.key * width;
-                self.before
-                    .place(width)
-                    .copy_from_slice(&self.bytes[start..start + width]);
+                self.before.keep(flags, &self.bytes[start..start + width]);
             }
-            None => self.before.span = self.spans[self.key],
+            None => {
+                self.before.kept = true;
+                self.before.flags = flags;
+                self.before.span = self.spans[self.key];
+            }
         }
     }
 
@@ -218,6 +259,7 @@ impl<T: State> Create for Value<T> {
             spans: Vec::new(),
             changed: Vec::new(),
             cleared: false,
+            ascending: Vec::new(),
             key: 0,
             before,
             of: PhantomData,
@@ -244,6 +286,8 @@ impl<T: State> Handle for Value<T> {
         self.spans.clear();
         self.changed.clear();
         self.cleared = false;
+        self.ascending
+            .extend(self.ascending.len() as u32..keys as u32);
         if section.rows() == 0 {
             // A state that no key has need not be sent.
             self.flags.resize(keys, 0);
@@ -295,15 +339,11 @@ impl<T: State> Handle for Value<T> {
         put.section(group::STATE_CHANGES, self.options.ordinal, count);
         // Where every key has changed, which is common, they lie in order already.
         let all = count == self.flags.len();
-        if all {
-            put.buffer(0, kind::VALUES, count * 4, |out| {
-                for (key, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                    *out = (key as u32).to_le_bytes();
-                }
-            });
-        } else {
-            put.copy(0, kind::VALUES, bytemuck::cast_slice(&self.changed));
-        }
+        let keys = match all {
+            true => &self.ascending[..count],
+            false => &self.changed,
+        };
+        put.copy(0, kind::VALUES, bytemuck::cast_slice(keys));
         match (T::WIDTH, all) {
             (Some(_), true) => {
                 self.put_validity(0..count, put);
