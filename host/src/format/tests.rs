@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wasmill_core::pipeline::{self, EncodeSpec, SourceKind};
+use wasmill_core::pipeline::{self, EncodeSpec, Pipeline, SinkKind, SourceKind};
 
 use super::*;
 
@@ -20,18 +20,34 @@ struct Case {
 }
 
 fn format(document: &Value) -> Format {
-    let document = json!({
+    source_format(&pipeline(document, &json!({ "discard": {} })))
+}
+
+/// The document with this format of its source, and a sink of it.
+fn pipeline(format: &Value, sink: &Value) -> Pipeline {
+    let mut document = json!({
         "name": "golden",
-        "sources": { "in": { "stdin": {}, "format": document } },
-        "sinks": { "out": { "input": "in", "discard": {} } },
+        "sources": { "in": { "stdin": {}, "format": format } },
+        "sinks": { "out": sink },
     });
+    document["sinks"]["out"]["input"] = "in".into();
     let written = pipeline::parse(&document.to_string()).expect("a good document");
-    let pipeline = written
+    written
         .validate(&|_| panic!("there is no plugin"))
-        .expect("a good pipeline");
+        .expect("a good pipeline")
+}
+
+fn source_format(pipeline: &Pipeline) -> Format {
     match &pipeline.sources[0].kind {
         SourceKind::Stdin(format) => format.clone(),
         other => panic!("{other:?} is not the source of the document"),
+    }
+}
+
+fn sink_format(pipeline: &Pipeline) -> EncodeSpec {
+    match &pipeline.sinks[0].kind {
+        SinkKind::Stdout(format) => format.clone(),
+        other => panic!("{other:?} is not the sink of the document"),
     }
 }
 
@@ -73,6 +89,39 @@ fn the_golden_cases_of_json_hold() {
 #[test]
 fn the_golden_cases_of_csv_hold() {
     check(include_str!("golden/csv.json"));
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCase {
+    name: String,
+    columns: Value,
+    rows: Vec<String>,
+    /// The `format` of a sink in a pipeline document.
+    format: Value,
+    /// The lines of the file.
+    written: Vec<String>,
+}
+
+#[test]
+fn the_golden_cases_of_what_is_written_hold() {
+    let cases = include_str!("golden/written.json");
+    let cases: Vec<WrittenCase> = serde_json::from_str(cases).expect("good cases");
+    for case in cases {
+        let source = json!({ "json": case.columns });
+        let pipeline = pipeline(&source, &json!({ "stdout": {}, "format": case.format }));
+        let mut decoder = Decoder::new(&source_format(&pipeline)).expect(&case.name);
+        let decoded = decoder.decode(&testing::chunk(&case.rows));
+        let decoded = decoded.expect(&case.name);
+        assert_eq!(decoded.refused, [], "{}", case.name);
+        let encoder = encode::Encoder::new(&decoded.rows.schema(), &sink_format(&pipeline));
+        let mut text = Vec::new();
+        encoder.start(&mut text);
+        encoder.encode(&decoded.rows, &mut text).expect(&case.name);
+        let text = String::from_utf8(text).expect("text is written");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines, case.written, "{}", case.name);
+    }
 }
 
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ use wasmill_core::{
     batch::Batch,
     key::Keys,
     lineage::{Ancestor, Cause, Chunk, Derived, Lineage, WindowRows},
-    pipeline::document::{EncodeCsv, EncodeJson, EngineColumn, NumberStyle},
+    pipeline::document::{EncodeCsv, EncodeJson, EngineColumn},
 };
 
 use super::*;
@@ -53,35 +53,6 @@ fn json_reads_back_the_same() {
         encoded(&rows, &EncodeSpec::Json(EncodeJson::default())),
         LINES
     );
-}
-
-#[test]
-fn options_change_the_form() {
-    let columns = [
-        ("u", "u64"),
-        ("i", "i64"),
-        ("m", "decimal(5,3)"),
-        ("t", "timestamp"),
-    ];
-    let line =
-        r#"{"u":9007199254740993,"i":-9007199254740992,"m":"1.5","t":"1970-01-01T00:00:01.500Z"}"#;
-    let rows = testing::json_rows(&columns, line);
-    let check = |timestamps, time: &str| {
-        let spec = EncodeSpec::Json(EncodeJson {
-            decimals: NumberStyle::String,
-            large_integers: NumberStyle::String,
-            timestamps,
-        });
-        let expected = [
-            r#"{"u":"9007199254740993","i":-9007199254740992,"m":"1.500","t":"#,
-            time,
-            "}\n",
-        ];
-        assert_eq!(encoded(&rows, &spec), expected.concat());
-    };
-    check(TimestampStyle::Seconds, "1.5");
-    check(TimestampStyle::Milliseconds, "1500");
-    check(TimestampStyle::Microseconds, "1500000");
 }
 
 #[test]
