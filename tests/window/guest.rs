@@ -193,6 +193,35 @@ fn results_that_cannot_be_computed_are_lost_alone() {
 }
 
 #[test]
+fn what_no_letter_tells_of_is_counted() {
+    let rows = punctual(34);
+    let at = rows[700].amount.filter(|at| *at != 0).unwrap_or(7);
+    let bad = rows.iter().filter(|row| row.amount == Some(at)).count();
+    let counted = |phase: &str, deed: &str, at: i64| {
+        let folder = tempfile::tempdir().expect("a folder for the test's files");
+        let fold = format!(", config: {{ {phase}: {deed}, at: {at} }}");
+        write(folder.path(), &rows, (TUMBLING.0, &fold), "on-error: skip");
+        let mut job = command(folder.path(), 2);
+        let output = job.args(["--summary-file", "summary.json"]).output();
+        let output = output.expect("wasmill starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let summary = fs::read_to_string(folder.path().join("summary.json"));
+        let summary: Value = serde_json::from_str(&summary.expect("a summary")).expect("JSON");
+        let count = |field: &str| summary[field].as_u64().expect("a count") as usize;
+        (folder, count("rejected"), count("lost_rows"))
+    };
+    let (_, rejected, lost) = counted("add", "refuse", at);
+    assert_eq!((rejected, lost), (bad, 0), "rows that it refuses");
+    let (_, rejected, lost) = counted("add", "trap", at);
+    assert_eq!((rejected, lost), (0, bad), "rows on which it fails");
+    let (folder, rejected, lost) = counted("result", "trap", 7);
+    let (all, came) = some_of(folder.path(), &TUMBLING.1.expected(&rows, 0));
+    assert_eq!((rejected, lost), (0, all - came), "results");
+    assert!(lost > 0, "some sum is a multiple of seven");
+}
+
+#[test]
 fn a_plugin_that_fails_ends_the_job_unless_that_is_allowed() {
     let rows = punctual(33);
     let at = rows[3].amount.filter(|at| *at != 0).unwrap_or(7);

@@ -169,9 +169,9 @@ impl Demo {
     }
 }
 
-/// Of each kind of fraud so many incidents are to be found, and so many alerts are to be true, also
-/// of each kind, in a whole demo.
+/// In a whole demo so many incidents of each kind of fraud are to be found.
 const RECALL_MIN: f64 = 0.9;
+/// And so many alerts are to be true, of all and of each kind.
 const PRECISION_MIN: f64 = 0.8;
 
 impl Demo {
@@ -207,7 +207,7 @@ impl Demo {
             }
             let precision = count["precision_min"].as_f64().context("no precision")?;
             if precision < PRECISION_MIN {
-                bail!("the precision of {kind} may be {precision}, it is to be {PRECISION_MIN}");
+                bail!("the precision of {kind} is known to be {precision}, not {PRECISION_MIN}");
             }
         }
         Ok(())

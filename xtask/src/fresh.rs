@@ -203,13 +203,16 @@ impl Chroot {
     }
 
     /// Ends what the commands have left running: servers of tests stay up from one run to the next.
-    fn end_processes(&self) {
+    fn end_processes(&self) -> Result<()> {
         let start = Instant::now();
         let mut signal = Signal::TERM;
-        while start.elapsed() < 2 * END_PATIENCE {
-            let mut processes = self.processes().peekable();
-            if processes.peek().is_none() {
-                return;
+        loop {
+            let processes: Vec<Pid> = self.processes().collect();
+            if processes.is_empty() {
+                return Ok(());
+            }
+            if start.elapsed() > 2 * END_PATIENCE {
+                bail!("the processes {processes:?} of the bare Debian do not end");
             }
             for pid in processes {
                 // One that has ended meanwhile is what is wanted.
@@ -222,9 +225,10 @@ impl Chroot {
         }
     }
 
-    /// Takes the folder away, the mount first: nothing of this machine may be deleted through it.
+    /// Takes the folder away, its processes and the mount first: nothing of this machine may be
+    /// deleted through it.
     fn remove(&self) -> Result<()> {
-        self.end_processes();
+        self.end_processes()?;
         let proc = self.folder.join("proc");
         if proc.join("self").exists() {
             shell::run(shell::command("umount").arg(&proc))?;

@@ -65,7 +65,10 @@ fn timers_need_no_state_beside_them() {
         at: Timestamp::from_micros(at).into(),
     };
     reminders.push(&[order(7, 1), order(13, 2), order(8, 3)]);
-    assert!(reminders.timers(&13u64).is_empty(), "a refused row sets none");
+    assert!(
+        reminders.timers(&13u64).is_empty(),
+        "a refused row sets none"
+    );
     let effects = reminders.advance_to(Timestamp::from_micros(12));
     let due = Timestamp::from_micros(11);
     assert_eq!(effects.rows(), [Reminder { number: 7, due }]);

@@ -4,7 +4,7 @@
 //! An alert is true if it lies inside an incident of its account. Everything else is a false
 //! alarm, also an alert a minute after the last fraud. A false alarm is of no kind of fraud, so the
 //! precision of a kind is told as its lower bound: all false alarms of the rules that found it
-//! count against it.
+//! count against it. An alert inside two incidents counts for both.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Display;
@@ -92,7 +92,7 @@ pub struct KindCount {
     /// Alerts inside them.
     pub alerts_true: u64,
     /// Share of these among them and all false alarms of the rules that found the kind; 1 without
-    /// either. No way to share false alarms out among the kinds gives less.
+    /// either. No way to share a rule's false alarms out among the kinds that it found gives less.
     pub precision_min: f64,
 }
 
@@ -179,7 +179,8 @@ impl Evaluation {
         write_row(out, "kind of fraud", head)?;
         for (kind, of) in &self.kinds {
             let [incidents, found, inside] = [of.incidents, of.found, of.alerts_true].map(count);
-            let [recall, precision] = [of.recall, of.precision_min].map(thousandths);
+            let recall = thousandths(of.recall);
+            let precision = format!(">={}", thousandths(of.precision_min));
             write_row(out, kind, [incidents, found, recall, inside, precision])?;
         }
         writeln!(out)?;

@@ -30,7 +30,7 @@ struct Cli {
 enum Command {
     /// Write transactions as JSON lines, and one label for each planted fraud.
     Generate(Generate),
-    /// Hold alerts against the labels: recall and precision by kind of fraud and by rule.
+    /// Hold alerts against the labels: recall and precision by kind of fraud, precision by rule.
     Evaluate(Evaluate),
     /// Write what the model is trained on: sixteen inputs and the truth, as little-endian f32.
     Training(Training),

@@ -110,6 +110,13 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 ///     largest: Reducing<f64>,
 /// }
 /// ```
+/// Without a field and without a timer nothing is kept: `type State = ()` says that.
+/// ```compile_fail
+/// use wasmill_sdk::prelude::*;
+///
+/// #[derive(States)]
+/// struct Nothing;
+/// ```
 #[proc_macro_derive(States, attributes(states, state))]
 pub fn derive_states(input: TokenStream) -> TokenStream {
     derive!(input, states::expand)

@@ -29,8 +29,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             "a struct of states has no generics",
         ));
     }
-    let fields = fields(input)?;
     let (key, timer) = key_and_timer(input)?;
+    let fields = fields(input, timer.is_some())?;
+    let timer = timer.unwrap_or_else(|| quote!(()));
     let name = &input.ident;
     let idents: Vec<_> = fields.iter().map(|field| ident(field)).collect();
     let kinds: Vec<_> = fields.iter().map(|field| &field.ty).collect();
@@ -91,8 +92,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 }
 
 /// The fields of the struct: none where an operator keeps timers alone.
-fn fields(input: &DeriveInput) -> Result<Vec<&Field>> {
-    let has_timers = input.attrs.iter().any(|a| a.path().is_ident("states"));
+fn fields(input: &DeriveInput, has_timers: bool) -> Result<Vec<&Field>> {
     match &input.data {
         Data::Struct(data) if data.fields.is_empty() && has_timers => Ok(Vec::new()),
         _ => named_fields(input, "States"),
@@ -117,8 +117,8 @@ fn create(state: &Declared, kind: &Type, ordinal: u32) -> TokenStream {
 }
 
 /// `#[states(key = Account<'a>, timer = Timer)]`.
-fn key_and_timer(input: &DeriveInput) -> Result<(TokenStream, TokenStream)> {
-    let (mut key, mut timer) = (quote!(()), quote!(()));
+fn key_and_timer(input: &DeriveInput) -> Result<(TokenStream, Option<TokenStream>)> {
+    let (mut key, mut timer) = (quote!(()), None);
     for attribute in input
         .attrs
         .iter()
@@ -132,7 +132,7 @@ fn key_and_timer(input: &DeriveInput) -> Result<(TokenStream, TokenStream)> {
             let named = meta.value()?.parse::<Type>()?;
             match is_key {
                 true => key = quote!(#named),
-                false => timer = quote!(#named),
+                false => timer = Some(quote!(#named)),
             }
             Ok(())
         })?;

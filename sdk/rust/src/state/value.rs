@@ -40,7 +40,8 @@ pub struct Value<T> {
     changed: Vec<u32>,
     /// Whether any of them was cleared.
     cleared: bool,
-    /// 0, 1, 2 and so on, at least as many as the batch has keys.
+    /// 0, 1, 2 and so on, at least as many as the batch has keys: where all changed these are the
+    /// changed ones. In a sandbox each turn of a loop looks at the clock, so they are copied.
     ascending: Vec<u32>,
     key: usize,
     before: Before,
@@ -180,8 +181,9 @@ impl<T: State> Value<T> {
         value
     }
 
-    /// The same for values of fixed width, in one look at the place where the value lies: nobody
-    /// can tell the compiler that a write into it leaves everything else as it is.
+    /// The same for values of fixed width, in one look at the place where the value lies. Through
+    /// `self` each write into `bytes` might change everything else, which is then loaded again. What
+    /// it does is [`keep`](Self::keep), [`mark`](Self::mark) and [`write`](Self::write).
     #[inline]
     fn update_in_place(&mut self, width: usize, change: impl FnOnce(&mut T)) -> T
     where
