@@ -94,8 +94,8 @@ fn check_shape(status: &Json) {
     has_fields(
         status,
         "status job records_in records_out records_in_per_second records_out_per_second late_rows \
-         rejected dead_letters faults state_bytes watermark lag_seconds checkpoints sources \
-         operators sinks",
+         rejected dead_letters faults lost_rows state_bytes watermark lag_seconds checkpoints \
+         sources operators sinks",
     );
     let source = &status["sources"][0];
     has_fields(
@@ -103,7 +103,7 @@ fn check_shape(status: &Json) {
         &format!("{FLOW} late_idle_rows rows_left bytes_left splits splits_ended"),
     );
     let operator = &status["operators"][0];
-    let more = "task faults plugin_cpu state_bytes checkpoint_bytes counters";
+    let more = "task faults lost_rows plugin_cpu state_bytes checkpoint_bytes counters";
     has_fields(operator, &format!("{FLOW} {more}"));
     let sink = &status["sinks"][0];
     has_fields(sink, "name records_in records_in_per_second busy");

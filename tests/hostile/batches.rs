@@ -123,7 +123,8 @@ fn lost_rows_are_counted_where_no_letter_tells_of_them() {
     let output = run_guarded(job.args(["--summary-file", "summary.json"]));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("2 lost"), "{said}");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("2 lost"), "{told}");
     let summary = read(folder.path(), "summary.json");
     let summary: Value = serde_json::from_str(&summary).expect("JSON");
     let lost = |of: &Value| of["lost_rows"].as_u64();
