@@ -182,8 +182,8 @@ impl<T: State> Value<T> {
     }
 
     /// The same for values of fixed width, in one look at the place where the value lies. Through
-    /// `self` each write into `bytes` might change everything else, which is then loaded again. What
-    /// it does is [`keep`](Self::keep), [`mark`](Self::mark) and [`write`](Self::write).
+    /// `self` each write into `bytes` might change everything else, which is then loaded again.
+    /// What it does is `keep`, `mark` and `write`.
     #[inline]
     fn update_in_place(&mut self, width: usize, change: impl FnOnce(&mut T)) -> T
     where
