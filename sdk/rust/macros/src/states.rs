@@ -50,10 +50,12 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let created = created.map(|((state, kind), ordinal)| create(state, kind, ordinal));
     let handle = quote!(::wasmill_sdk::private::Handle);
     let calls = calls(&idents, &handle);
+    // Then there is nobody to pass a call on to.
+    let without_fields = fields.is_empty();
+    let without_fields = without_fields.then(|| quote!(#[expect(unused_variables)]));
     Ok(quote! {
         #[automatically_derived]
-        // Without fields there is nobody to pass a call on to.
-        #[allow(unused_variables)]
+        #without_fields
         impl ::wasmill_sdk::States for #name {
             type Key<'a> = #key;
             type Timer = #timer;
